@@ -1,0 +1,125 @@
+"""Where things live, and the sentence that says which notebook makes what is missing.
+
+Everything sits below one home folder: the repository, or `RADIOGAN_HOME`. Notebooks never write a relative path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from radiogan_lib.config import Config, RadioganError
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+class MissingArtefact(RadioganError, FileNotFoundError):
+    """A file that an earlier notebook makes is not there."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def home() -> Path:
+    """The folder below which `data/` and `runs/` are written."""
+    return Path(os.environ.get("RADIOGAN_HOME", REPO)).expanduser().resolve()
+
+
+def cohort_path(cfg: Config) -> Path:
+    """The cohort csv: the user's, or the embedded phantoms'. Relative paths start at the current folder, then home."""
+    if not cfg.cohort:
+        return REPO / "data_manifest" / "synthetic.csv"
+    path = Path(cfg.cohort).expanduser()
+    return path.resolve() if path.is_absolute() or path.exists() else (home() / path).resolve()
+
+
+def _suffix(changed: dict) -> str:
+    """A readable name for changed settings; a digest where it would be long or not a file name."""
+    parts = []
+    for name, value in changed.items():
+        text = Path(value).stem if name == "cohort" else f"{name}={value}" if name != "recipe" else str(value)
+        parts.append(re.sub(r"[^A-Za-z0-9_.=,-]+", "", text.replace(" ", "")))
+    text = "".join("-" + p for p in parts)
+    if "cohort" in changed or len(text) > 80:  # two cohorts may share a file name: their full path decides
+        text = text[:60] + "-" + hashlib.sha256(json.dumps(changed, default=str).encode()).hexdigest()[:8]
+    return text
+
+
+def dataset_dir(cfg: Config) -> Path:
+    """data/…: one folder per cohort and geometry, shared by all runs on them."""
+    h, w = cfg.canvas
+    return home() / "data" / f"{cfg.profile}-{h}x{w}{_suffix(cfg.changed(('data',)))}"
+
+
+def run_dir(cfg: Config) -> Path:
+    """runs/…: one folder per profile and changed data or training settings."""
+    return home() / "runs" / f"{cfg.profile}{_suffix(cfg.changed(('data', 'gan')))}"
+
+
+def need(path: Path, notebook: str) -> Path:
+    """Return `path` if it exists; otherwise say which notebook makes it.
+
+    Raises:
+        MissingArtefact: with the notebook to run first.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingArtefact(f"{shown(path)} is missing. Run notebooks/{notebook}.ipynb first "
+                              f"(or `python -m radiogan_lib.batch --to {notebook[:2]}`).")
+    return path
+
+
+def shown(path: Path) -> str:
+    """A path as a reader should see it: relative to home or the repository, never an absolute one."""
+    path = Path(path)
+    for base in (home(), REPO):
+        with contextlib.suppress(ValueError):
+            return str(path.resolve().relative_to(base))
+    return path.name
+
+
+@contextlib.contextmanager
+def atomic(path: Path):
+    """Yield a temporary path beside `path`; rename it into place if the block succeeds, else delete it.
+
+    A reader sees the old file or the whole new one, never half of it. The suffix is kept, so that writers which look
+    at it (NumPy, Keras, Pillow) behave the same.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; artefacts follow the user's umask
+        with open(temporary, "rb") as f:
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write text atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def write_json(path: Path, value) -> Path:
+    """Write JSON atomically; NaN is refused, so that every JSON reader can read it."""
+    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as hex."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
