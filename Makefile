@@ -1,0 +1,58 @@
+# Two commands: `make run` (everything, headless) and `make test`. Each sets up the environment first, if it must.
+#   make run  PROFILE=smoke|teach|paper  COHORT=exams.csv  SET="seed=1 epochs=5"
+#   make test | make lab | make lock | make clean-runs
+# PYTHON=/path/to/python3.12 chooses an interpreter; VENV=folder another place for the environment.
+
+SHELL   := /bin/bash
+VENV    ?= .venv
+PROFILE ?= teach
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip --disable-pip-version-check
+# The first interpreter that runs and is 3.11 to 3.13 (TensorFlow 2.21 has wheels for these).
+FIND_PYTHON = for p in "$(PYTHON)" python3.12 python3.13 python3.11 python3 python; do \
+	[ -n "$$p" ] && "$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	2>/dev/null && echo "$$p" && break; done
+
+.PHONY: run test lab lock clean-runs
+.DELETE_ON_ERROR:
+
+run: $(VENV)/ready
+	$(BIN)/python -m radiogan_lib.batch --profile '$(PROFILE)' $(if $(COHORT),--set 'cohort=$(COHORT)') \
+		$(foreach s,$(SET),--set '$(s)') $(BATCH)
+
+# The smoke run comes first and in a home of its own; then one pytest judges it: unit tests, and nbval runs each
+# executed notebook again and compares the cells that must not change.
+test: export RADIOGAN_HOME := $(CURDIR)/runs/test-home
+test: $(VENV)/ready-test
+	rm -rf "$$RADIOGAN_HOME"
+	$(BIN)/python -m radiogan_lib.batch --profile smoke
+	$(BIN)/python -m pytest tests "$$RADIOGAN_HOME/runs/smoke" $(ARGS)
+
+lab: $(VENV)/ready
+	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/00_start_here.ipynb
+
+$(VENV)/ready: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --no-index -e .
+	touch $@
+
+$(VENV)/ready-test: requirements-test.lock $(VENV)/ready
+	$(PIP) install --quiet --require-hashes -r requirements-test.lock
+	touch $@
+
+$(BIN)/python:
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+		echo "No Python 3.11, 3.12 or 3.13 with venv was found. Install one (Debian: apt install python3 python3-venv)," \
+		     "or name it: make PYTHON=/path/to/python3.12 run" >&2; exit 1; fi; \
+	echo "Making $(VENV) with $$("$$python" --version); about 1 GB of packages come once."; \
+	"$$python" -m venv "$(VENV)"
+
+# New pins: edit pyproject.toml, run this with uv installed, then mend environment.yml until tests/test_environment.py is green.
+LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml
+lock:
+	$(LOCK) --extra test -o requirements-test.lock
+	$(LOCK) -c requirements-test.lock -o requirements.lock
+
+clean-runs:
+	rm -rf runs

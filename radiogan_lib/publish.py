@@ -1,0 +1,58 @@
+"""Write executed notebooks back into notebooks/ without what belongs to one machine or one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+
+from radiogan_lib import paths
+from radiogan_lib.config import RadioganError
+
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+BUDGET_NOTEBOOK, BUDGET_ALL = 400_000, 2_000_000  # bytes: GitHub shows what is small, and every clone carries it
+KEPT_METADATA = ("language_info", "radiogan")
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop papermill's and the widgets' metadata, timing, the injected cell, stderr; set the common kernel."""
+    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    notebook.metadata = nbformat.from_dict({k: v for k, v in notebook.metadata.items() if k in KEPT_METADATA}
+                                           | {"kernelspec": KERNEL})
+    count = 0
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
+        if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
+            cell.outputs = [o for o in cell.outputs
+                            if not (o.output_type == "stream" and (o.name == "stderr" or o.text.startswith("… ")))]
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output["execution_count"] = count
+                # a widget's view points at state that is not kept; its text says what it was
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
+
+
+def publish(run: Path, sources: list[Path]) -> None:
+    """Replace `sources` by their executed forms in `run`, if they fit the size budget.
+
+    Raises:
+        RadioganError: a notebook holds an error output or is too large; nothing is written then.
+    """
+    texts = {}
+    for path in sources:
+        notebook = clean(nbformat.read(run / path.name, as_version=4))
+        if any(o.output_type == "error" for c in notebook.cells if c.cell_type == "code" for o in c.outputs):
+            raise RadioganError(f"{path.name} holds an error output; run it again before publishing.")
+        nbformat.validate(notebook)
+        texts[path] = nbformat.writes(notebook, version=4) + "\n"
+        if len(texts[path].encode()) > BUDGET_NOTEBOOK:
+            raise RadioganError(f"{path.name} would be {len(texts[path].encode()) // 1000} KB; the budget is "
+                                f"{BUDGET_NOTEBOOK // 1000} KB. Use smaller or fewer figures.")
+    if sum(len(t.encode()) for t in texts.values()) > BUDGET_ALL:
+        raise RadioganError(f"the notebooks together exceed {BUDGET_ALL // 1_000_000} MB. Use smaller or fewer figures.")
+    for path, text in texts.items():
+        paths.write_text(path, text)
+        print(f"  published {path.name} ({len(text.encode()) // 1000} KB)")
