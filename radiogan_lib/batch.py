@@ -114,10 +114,10 @@ class _Progress(logging.Handler):
                 print(f"    {line}", flush=True)
 
 
-def _failing_cell(error, path: Path) -> str:
+def _failing_cell(error, path: Path, out: Path) -> str:
     trace = "\n".join(ANSI.sub("", error.traceback if isinstance(error.traceback, str) else "\n".join(error.traceback)).splitlines()[-15:])
     first = next((s for s in error.source.splitlines() if s.strip() and not s.lstrip().startswith("#")), "")
-    return f"{path.name}, cell {error.cell_index + 1}: {first}\n{trace}"
+    return f"{path.name}, In [{error.exec_count}]: {first}\n{trace}\nAll of it: {paths.shown(out.with_suffix('.failed.ipynb'))}"
 
 
 def run_notebook(path: Path, out: Path, parameters: dict, timeout_s: int) -> None:
@@ -138,14 +138,15 @@ def run_notebook(path: Path, out: Path, parameters: dict, timeout_s: int) -> Non
             # papermill writes while it runs; a notebook that did not finish keeps its own name, for reading
             try:
                 papermill.execute_notebook(path, temporary, parameters, kernel_name="python3", cwd=NOTEBOOKS, progress_bar=False,
-                                           log_output=True, execution_timeout=timeout_s, start_timeout=120)
+                                           log_output=True, execution_timeout=timeout_s, start_timeout=120,
+                                           extra_arguments=["--IPKernelApp.log_level=ERROR"])
             except Exception:
                 with contextlib.suppress(OSError):
                     os.replace(temporary, out.with_suffix(".failed.ipynb"))
                     temporary.touch()
                 raise
     except PapermillExecutionError as e:
-        raise NotebookFailed(_failing_cell(e, path)) from None
+        raise NotebookFailed(_failing_cell(e, path, out)) from None
     except DeadKernelError:
         raise NotebookFailed(f"{path.name}: the kernel died; most often the machine ran out of memory. Try a smaller profile or "
                              "`--set batch_size=8`.") from None

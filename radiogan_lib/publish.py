@@ -25,8 +25,10 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             count += 1
             cell.execution_count = count
-            cell.outputs = [o for o in cell.outputs
-                            if not (o.output_type == "stream" and (o.name == "stderr" or o.text.startswith("… ")))]
+            for output in cell.outputs:
+                if output.output_type == "stream":  # progress lines told how long it took here; nobody else needs them
+                    output.text = "".join(s for s in output.text.splitlines(True) if output.name == "stdout" and not s.startswith("… "))
+            cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text]
             for output in cell.outputs:
                 if "execution_count" in output:
                     output["execution_count"] = count

@@ -1,0 +1,149 @@
+"""The batch runner on tiny notebooks of its own: order, strict parameters, failures, what is finished, sweeps, publishing."""
+
+import json
+
+import nbformat
+import pytest
+
+from radiogan_lib import batch, config, paths, publish
+
+PARAMETERS = 'profile: str = "smoke"  # p\nseed: int = 0  # s\nsettings: dict = {}  # t'
+SETUP = "from radiogan_lib import config, paths\ncfg = config.load(profile, seed=seed, **settings)\nrun = paths.run_dir(cfg)"
+
+
+def notebook(folder, name, *cells, needs=(), makes=()):
+    nb = nbformat.v4.new_notebook()
+    nb.metadata = {"kernelspec": publish.KERNEL, "radiogan": {"needs": list(needs), "makes": list(makes)}}
+    nb.cells = [nbformat.v4.new_markdown_cell("# 0 · T"), nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    nb.cells += [nbformat.v4.new_code_cell(c) for c in (SETUP, *cells)]
+    nbformat.write(nb, folder / name)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    monkeypatch.setattr(batch, "NOTEBOOKS", folder)
+    monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    notebook(folder, "00_first.ipynb", "(run / 'a.txt').write_text(str(cfg.seed))\nprint('… step 1')\nprint('chatter')", makes=["{run}/a.txt"])
+    notebook(folder, "01_second.ipynb", "(run / 'b.txt').write_text((run / 'a.txt').read_text() + '!')", needs=["{run}/a.txt"], makes=["{run}/b.txt"])
+    return tmp_path
+
+
+def test_runs_in_order_and_never_twice(home, capsys):
+    assert batch.main(["--profile", "smoke"]) == 0
+    out = capsys.readouterr().out
+    assert out.index("00_first") < out.index("01_second") and "… step 1" in out and "chatter" not in out
+    run = home / "runs" / "smoke"
+    assert (run / "b.txt").read_text() == "0!"
+    assert nbformat.read(run / "00_first.ipynb", 4).cells[1].metadata.tags == ["parameters"]
+
+    assert batch.main(["--profile", "smoke"]) == 0
+    assert capsys.readouterr().out.count("finished before") == 2
+
+    (run / "b.txt").unlink()
+    batch.main(["--profile", "smoke"])
+    out = capsys.readouterr().out
+    assert out.count("finished before") == 1 and (run / "b.txt").exists()
+
+    (run / "a.txt").write_text("9")  # what the second needs has changed, what the first made is still there
+    batch.main(["--profile", "smoke"])
+    assert (run / "b.txt").read_text() == "9!"
+
+
+def test_sweep_makes_one_folder_per_value(home):
+    assert batch.main(["--profile", "smoke", "--set", "seed=0,1", "--to", "00"]) == 0
+    assert {p.name for p in (home / "runs").iterdir()} == {"smoke", "smoke-seed=1"}
+    assert (home / "runs" / "smoke-seed=1" / "a.txt").read_text() == "1"
+
+
+@pytest.mark.parametrize("setting, words", [("epocs=3", ["epocs", "epochs", "seed"]), ("epochs", ["name=value"]),
+                                            ("epochs=x", ["must be int"]), ("epochs=[", ["not readable"])])
+def test_a_misspelt_parameter_is_an_error_that_names_the_known(home, capsys, setting, words):
+    assert batch.main(["--profile", "smoke", "--set", setting]) == 1
+    err = capsys.readouterr().err
+    assert all(w in err for w in words) and not (home / "runs").exists()
+
+
+def test_a_failing_cell_is_shown_and_the_rest_kept(home, capsys):
+    notebook(batch.NOTEBOOKS, "01_second.ipynb", "x = 1\nraise KeyError('gone')")
+    assert batch.main(["--profile", "smoke"]) == 1
+    err = capsys.readouterr().err
+    assert "01_second.ipynb, In [4]: x = 1" in err and "runs/smoke/01_second.failed.ipynb" in err and "KeyError" in err and "\x1b[" not in err
+    run = home / "runs" / "smoke"
+    assert (run / "a.txt").exists() and (run / "01_second.failed.ipynb").exists() and not (run / "01_second.ipynb").exists()
+
+
+def test_a_dead_kernel_is_reported_at_once(home, capsys):
+    notebook(batch.NOTEBOOKS, "00_first.ipynb", "import os\nos._exit(9)")
+    assert batch.main(["--profile", "smoke"]) == 1
+    assert "kernel died" in capsys.readouterr().err
+
+
+def test_a_cell_that_takes_too_long_is_stopped(home, capsys):
+    notebook(batch.NOTEBOOKS, "00_first.ipynb", "import time\ntime.sleep(60)")
+    assert batch.main(["--profile", "smoke", "--set", "cell_timeout_s=10"]) == 1
+    assert "cell_timeout_s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("seed=0,1,2", ("seed", [0, 1, 2])), ("learning_rate=1e-4", ("learning_rate", [1e-4])), ("train_exams=[8,4]", ("train_exams", [[8, 4]])),
+    ("diffaugment='translation,cutout'", ("diffaugment", ["translation,cutout"])), ("cohort=a,b.csv", ("cohort", ["a,b.csv"])),
+    ("balanced=true", ("balanced", [True])), ("class_a=", ("class_a", [""])),
+])
+def test_parse_setting(text, expected):
+    assert batch.parse_setting(text) == expected
+
+
+def test_settings_that_no_notebook_names_travel_in_the_settings_table(home):
+    given = batch.parameters_for(batch.NOTEBOOKS / "00_first.ipynb", "smoke", {"seed": 3, "epochs": 2}, {"seed", "class_a"})
+    assert given == {"profile": "smoke", "seed": 3, "settings": {"epochs": 2}}
+
+
+def test_publish_writes_clean_notebooks_back(home):
+    notebook(batch.NOTEBOOKS, "00_first.ipynb", "import sys\nprint('kept')\nprint('… dropped', file=sys.stdout)\nsys.stderr.write('dropped')\n1 + 1")
+    assert batch.main(["--profile", "smoke", "--to", "00", "--publish"]) == 0
+    nb = nbformat.read(batch.NOTEBOOKS / "00_first.ipynb", 4)
+    assert set(nb.metadata) <= {"kernelspec", "language_info", "radiogan"} and nb.metadata.radiogan
+    code = [c for c in nb.cells if c.cell_type == "code"]
+    assert [c.execution_count for c in code] == [1, 2, 3]
+    assert not any("injected-parameters" in c.metadata.get("tags", []) for c in nb.cells)
+    text = json.dumps(code[-1].outputs)
+    assert "kept" in text and "dropped" not in text and '"2"' in text
+
+
+def test_publish_refuses_errors_and_giants(home):
+    batch.main(["--profile", "smoke", "--to", "00"])
+    run, source = home / "runs" / "smoke", batch.NOTEBOOKS / "00_first.ipynb"
+    before = source.read_text()
+    nb = nbformat.read(run / source.name, 4)
+    nb.cells[-1].outputs = [nbformat.v4.new_output("stream", name="stdout", text="x" * publish.BUDGET_NOTEBOOK)]
+    nbformat.write(nb, run / source.name)
+    with pytest.raises(config.RadioganError, match="budget"):
+        publish.publish(run, [source])
+    nb.cells[-1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
+    nbformat.write(nb, run / source.name)
+    with pytest.raises(config.RadioganError, match="error output"):
+        publish.publish(run, [source])
+    assert source.read_text() == before
+
+
+def test_every_real_notebook_declares_what_it_needs_and_makes():
+    for path in sorted((paths.REPO / "notebooks").glob("*.ipynb")):
+        declared = json.loads(path.read_text())["metadata"]["radiogan"]
+        assert set(declared) == {"needs", "makes"}
+        assert all(d.split("/")[0] in ("{dataset}", "{run}", "{cohort}") for d in sum(declared.values(), []))
+
+
+def test_progress_is_a_few_lines_when_headless(monkeypatch, capsys):
+    from radiogan_lib.progress import Progress
+
+    monkeypatch.setenv("RADIOGAN_HEADLESS", "1")
+    clock = iter(range(0, 10**6, 3))
+    monkeypatch.setattr("radiogan_lib.progress.time.monotonic", lambda: float(next(clock)))
+    with Progress(1000, "preparing") as p:
+        for _ in range(1000):
+            p.update(1, "note")
+    lines = capsys.readouterr().out.splitlines()
+    assert 5 <= len(lines) <= 10 and all(s.startswith("… preparing: ") for s in lines)
