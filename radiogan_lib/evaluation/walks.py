@@ -1,0 +1,186 @@
+"""Walks through the latent space, and numbers for what is seen along them.
+
+The paper judges its GAN by a walk from lung cancer to lymphoma (Fig. 5) and a memorising one by a walk that passes a
+blend of two patients (Fig. 4). A cross-fade, a jump and a morph can look alike in ten small pictures; `walk_measures`
+tells them apart. Explained in notebooks/05_memorise_or_generalise.ipynb.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from radiogan_lib.evaluation import distances
+from radiogan_lib.evaluation.blending import best_pair, segment_residual
+from radiogan_lib.evaluation.features import EvaluationError, check_images, common
+
+KINDS = ("slerp", "lerp", "label", "paper")
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Frames of one walk. `frames` (steps, h, w) SUV; `start`, `end` (class index, seed); `weights` (steps,)."""
+
+    frames: np.ndarray
+    kind: str
+    start: tuple[int, int]
+    end: tuple[int, int]
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def slerp(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Spherical interpolation (steps, d): turns the direction and blends the length, so that z stays where z is drawn.
+
+    Gaussian noise of 100 dimensions lies near a sphere; a straight line would cut through its empty inside
+    (White, Sampling generative networks, 2016). Parallel vectors fall back to the straight line.
+    """
+    weights = np.asarray(weights, float)[:, None]
+    norm_a, norm_b = np.linalg.norm(a), np.linalg.norm(b)
+    cosine = np.clip(a @ b / max(norm_a * norm_b, 1e-12), -1, 1)
+    angle = np.arccos(cosine)
+    if np.sin(angle) < 1e-4:
+        return (1 - weights) * a + weights * b
+    direction = (np.sin((1 - weights) * angle) * a / norm_a + np.sin(weights * angle) * b / norm_b) / np.sin(angle)
+    return direction * ((1 - weights) * norm_a + weights * norm_b)
+
+
+def noise(seed: int, noise_dim: int) -> np.ndarray:
+    """The z of one seed: (noise_dim,) standard normal. Same seed, same z, on every machine."""
+    return np.random.default_rng(seed).standard_normal(noise_dim)
+
+
+def _path(kind: str, start, end, steps: int, noise_dim: int, table: np.ndarray):
+    """Points of the walk: z (steps, noise_dim), e (steps, embedding_dim), weights (steps,)."""
+    weights = np.linspace(0, 1, steps)
+    z_a, z_b = noise(start[1], noise_dim), noise(end[1], noise_dim)
+    e = (1 - weights)[:, None] * table[start[0]] + weights[:, None] * table[end[0]]
+    if kind == "slerp":
+        return slerp(z_a, z_b, weights), e, weights
+    if kind == "lerp":
+        return (1 - weights)[:, None] * z_a + weights[:, None] * z_b, e, weights
+    if kind == "label":
+        return np.tile(z_a, (steps, 1)), e, weights
+    z = np.zeros((steps, noise_dim))
+    z[:, 0] = np.arange(1, steps + 1)
+    return z, np.tile(table[start[0]], (steps, 1)), np.arange(1, steps + 1, dtype=float)
+
+
+def walk(generator, start: tuple[int, int], end: tuple[int, int], steps: int = 10, kind: str = "slerp") -> Walk:
+    """Walk from one (class, seed) to another and draw every step.
+
+    Args:
+        generator: a Keras model G([z, label]) with a layer named `label_embedding`.
+        start, end: (class index, seed); the seed gives z.
+        steps: frames, both ends included.
+        kind: `slerp` or `lerp`: z and the label's embedding move together. `label`: z of the start stays, the label
+            moves. `paper`: z_k = [k, 0, …, 0] for k = 1 … steps, label of the start (paper, text example of §4).
+
+    Returns:
+        Walk with frames (steps, h, w) float32 in SUV.
+
+    Raises:
+        EvaluationError: an unknown kind, fewer than two steps, or a class that the generator does not know.
+    """
+    from radiogan_lib.gan.networks import embedding_generator
+
+    if kind not in KINDS:
+        raise EvaluationError(f"there is no walk {kind!r}; choose one of {', '.join(KINDS)}.")
+    if steps < 2:
+        raise EvaluationError(f"a walk of {steps} steps goes nowhere; give at least 2.")
+    table = np.asarray(generator.get_layer("label_embedding").get_weights()[0], np.float32)
+    start, end = (int(start[0]), int(start[1])), (int(end[0]), int(end[1]))
+    for c in (start[0], end[0]):
+        if not 0 <= c < len(table):
+            raise EvaluationError(f"the generator knows classes 0 to {len(table) - 1}; there is no class {c}.")
+    noise_dim = generator.inputs[0].shape[-1]
+    z, e, weights = _path(kind, start, end, steps, noise_dim, table)
+    return Walk(draw(generator, embedding_generator(generator), z, e), kind, start, end, weights)
+
+
+def draw(generator, from_embedding, z: np.ndarray, e: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Images (n, h, w) in SUV at points z (n, noise_dim), e (n, embedding_dim)."""
+    from keras import ops
+
+    grey = [ops.convert_to_numpy(from_embedding([z[i:i + batch_size].astype(np.float32),
+                                                 e[i:i + batch_size].astype(np.float32)], training=False))
+            for i in range(0, len(z), batch_size)]
+    grey = np.concatenate(grey)
+    last = generator.layers[-1]
+    return np.asarray(last.to_suv(grey) if hasattr(last, "to_suv") else grey[..., 0], np.float32)
+
+
+def shape_of(frames: np.ndarray) -> dict:
+    """Chord ratio, off-chord and largest step of a path (steps, d): a cross-fade, a morph or a jump?
+
+    - chord_ratio Σ‖Δ‖ / ‖x_K − x_1‖: 1 for a cross-fade, more for a path that goes its own way;
+    - off_chord: largest distance of a frame from the straight line, in chords: 0 for a cross-fade;
+    - largest_step: largest ‖Δ‖ / Σ‖Δ‖: 1 / (K − 1) for an even walk, 1 for a jump.
+    """
+    steps = np.linalg.norm(np.diff(frames, axis=0), axis=1).astype(float)
+    chord = float(np.linalg.norm(frames[-1] - frames[0]))
+    residual, _ = segment_residual(frames, frames[:1], frames[-1:])
+    moved = max(float(steps.sum()), 1e-12)
+    return {"chord_ratio": moved / chord if chord > 1e-6 * moved else None,
+            "off_chord": float(residual.max()) / chord if chord > 1e-6 * moved else None,
+            "largest_step": float(steps.max()) / moved, "even_step": 1 / max(len(steps), 1), "chord": chord}
+
+
+def walk_measures(walk, train, holdout) -> dict:
+    """The numbers printed under a walk: shape, realism of its middle, blend residual and nearest exam of each frame.
+
+    Args:
+        walk: a `Walk` or frames (steps, h, w) SUV.
+        train, holdout: (n, h, w) SUV: training exams, and real exams the generator never saw.
+
+    Returns:
+        dict of the numbers of `shape_of`, and
+        - nearest, nearest_distance (per frame): the nearest training exam; nearest_switches: how often it changes;
+        - residual_ratio (per frame): distance to the nearest segment between two training exams ÷ the held-out exams'
+          median: near 0 where the frame is a blend (or a copy);
+        - pair (per frame): those two exams and the share of the second;
+        - blend_frame: see `blend_frame`;
+        - realism: median distance of the middle half of the frames to the nearest held-out exam ÷ what training exams
+          have (1 = as near to unseen patients as real exams are; well above 1 = half patients).
+    """
+    frames = check_images(walk.frames if isinstance(walk, Walk) else walk, "walk")
+    f, t, p = common(frames, check_images(train, "training"), check_images(holdout, "held-out"))
+    pairs, reference = best_pair(f, t), best_pair(p, t)
+    d, near = distances.nearest_k(f, t)
+    to_unseen = distances.nearest_k(f, p)[0][:, 0]
+    typical = np.median(distances.nearest_k(t, p)[0])
+    middle = to_unseen[len(f) // 4: len(f) - len(f) // 4]
+    ratio = pairs["residual"] / max(float(np.median(reference["residual"])), 1e-12)
+    gain = pairs["residual"] / np.maximum(pairs["single"], 1e-12)
+    copy = pairs["single"] <= 0.05 * np.median(reference["single"])  # a copy is explained by one exam, not by two
+    balance = 4 * pairs["alpha"] * (1 - pairs["alpha"])  # 1 at half and half
+    blend = np.where(copy | (balance < 0.2), np.inf, (np.sqrt(ratio * gain) + 0.02) / np.maximum(balance, 1e-12))
+    k = int(np.argmin(blend)) if np.isfinite(blend).any() else int(np.argmin(ratio))
+    return {
+        **shape_of(f),
+        "nearest": near[:, 0].tolist(), "nearest_distance": d[:, 0].astype(float).tolist(),
+        "nearest_ratio": (d[:, 0] / max(float(np.median(reference["single"])), 1e-12)).astype(float).tolist(),
+        "nearest_switches": int((np.diff(near[:, 0]) != 0).sum()),
+        "residual_ratio": ratio.astype(float).tolist(),
+        "pair": [{"first": int(i), "second": int(j), "share_of_second": float(a)}
+                 for i, j, a in zip(pairs["i"], pairs["j"], pairs["alpha"], strict=True)],
+        "realism": float(np.median(middle) / max(float(typical), 1e-12)),
+        "blend_frame": {"index": k, "first": int(pairs["i"][k]), "second": int(pairs["j"][k]),
+                        "share_of_second": float(pairs["alpha"][k]), "residual_ratio": float(ratio[k]),
+                        "explained_by_second": float(1 - gain[k]), "share_of_holdout_below": float(
+                            (reference["residual"] <= pairs["residual"][k]).mean())},
+    }
+
+
+def blend_frame(walk, train, holdout) -> dict:
+    """The frame of a walk that two training exams explain best (the one Fig. 4 frames in red).
+
+    It minimises √(residual ratio × residual ÷ distance to the nearest exam), divided by how even the two shares are:
+    close to the segment between two exams, and not merely close to one. Returns index, the two training exams, the share of the second, the residual ratio
+    against held-out exams, how much the second exam explains (0 to 1), and the share of held-out exams that lie at
+    least as near to a blend (below 0.05: a real exam hardly ever does).
+    """
+    return walk_measures(walk, train, holdout)["blend_frame"]
