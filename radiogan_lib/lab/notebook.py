@@ -1,0 +1,159 @@
+"""What every notebook does first and last: quiet libraries, readable errors, sources shown, provenance.
+
+Used in the first and the last code cell of each notebook.
+"""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+import os
+import platform
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from importlib import metadata
+
+from radiogan_lib import __version__, paths
+from radiogan_lib.config import RadioganError
+
+STARTED = time.monotonic()
+PACKAGES = ("keras", "tensorflow", "jax", "numpy", "scipy", "scikit-learn", "nibabel", "pydicom", "matplotlib")
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+def _one_sentence(self: RadioganError) -> list[str]:
+    """What IPython shows in place of a traceback; the cell still counts as failed."""
+    return [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}"]
+
+
+def setup() -> None:
+    """Prepare a notebook: quiet TensorFlow, and one readable sentence for every fault that the reader can mend.
+
+    Outside IPython it only sets the environment. A `RadioganError` still ends its cell as an error, so a headless run
+    stops there; only its traceback is one line. Any other exception keeps its full traceback: that is a bug to report.
+    """
+    global STARTED
+    STARTED = time.monotonic()
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if "IPython" in sys.modules:
+        from IPython import get_ipython
+        if get_ipython() is not None:
+            RadioganError._render_traceback_ = _one_sentence  # IPython's own hook for exceptions that show themselves
+
+
+def source(obj):
+    """The source of a library function, method or class, as a fenced Markdown block with its file named.
+
+    Args:
+        obj: anything that `inspect.getsource` can read.
+
+    Returns:
+        IPython.display.Markdown; its `.data` is the text.
+    """
+    from IPython.display import Markdown
+
+    target = inspect.unwrap(obj.fget if isinstance(obj, property) else obj)
+    try:
+        text = textwrap.dedent(inspect.getsource(target)).rstrip()
+        file = inspect.getsourcefile(target)
+    except (OSError, TypeError):
+        raise RadioganError(f"{obj!r} has no Python source to show; give a function, a method or a class.") from None
+    from pathlib import Path
+    where = paths.shown(Path(file))
+    fence = "````" if "```" in text else "```"
+    return Markdown(f"`{where}`\n\n{fence}python\n{text}\n{fence}")
+
+
+def pick_classes(class_names: Sequence[str], *wanted: str) -> tuple[int, ...]:
+    """Class indices for `wanted` names, whatever classes the cohort has.
+
+    A wanted name that the cohort lacks is replaced by the first of its classes that no other wanted name takes, from the
+    front for the first name and from the back for later ones. So a walk in another cohort still joins two classes if it can.
+    """
+    names = list(class_names)
+    if not names:
+        raise RadioganError("this cohort has no classes to choose from.")
+    taken = {names.index(w) for w in wanted if w in names}
+    picked = []
+    for k, name in enumerate(wanted):
+        if name in names:
+            picked.append(names.index(name))
+            continue
+        order = range(len(names)) if k == 0 else range(len(names) - 1, -1, -1)
+        free = [i for i in order if i not in taken]
+        picked.append(free[0] if free else 0)
+        taken.add(picked[-1])
+    return tuple(picked)
+
+
+def _git(*words: str) -> str:
+    """The answer of a git command in the repository, or an empty text."""
+    try:
+        done = subprocess.run(["git", *words], cwd=paths.REPO, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def device() -> str:
+    """What Keras computes on, in words; `not loaded` where no backend was imported (asking would import it)."""
+    if "tensorflow" in sys.modules and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import tensorflow as tf
+        found = tf.config.list_physical_devices("GPU")
+        names = [tf.config.experimental.get_device_details(d).get("device_name", "GPU") for d in found]
+    elif "jax" in sys.modules and os.environ.get("KERAS_BACKEND") == "jax":
+        import jax
+        names = [d.device_kind for d in jax.devices() if d.platform != "cpu"]
+    else:
+        return "not loaded"
+    return f"{len(names)} × {names[0]}" if names else f"CPU, {cores()} cores"
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def facts(cfg=None) -> dict:
+    """Where and how a result was made, as plain values ready for JSON. No path, user or host name is in it."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    out = {
+        "radiogan_lib": __version__,
+        "commit": _git("rev-parse", "--short=12", "HEAD") or "unknown",
+        "changed_since_commit": bool(_git("status", "--porcelain", "--untracked-files=no", "--", "radiogan_lib")),
+        "date": datetime.date.today().isoformat(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "device": device(),
+        "packages": versions,
+        "seconds": round(time.monotonic() - STARTED, 1),
+    }
+    if cfg is not None:
+        out |= {"profile": cfg.profile, "recipe": cfg.recipe, "seed": cfg.seed, "canvas": list(cfg.canvas)}
+    return out
+
+
+def provenance(cfg=None):
+    """The table that closes every notebook: commit, versions, device, seconds since `setup`."""
+    from radiogan_lib.lab.tables import Table
+
+    known = facts(cfg)
+    rows = []
+    if cfg is not None:
+        rows.append(("settings", str(cfg)))
+    rows += [("commit", known["commit"] + (", library changed since" if known["changed_since_commit"] else "")),
+             ("made on", f"{known['date']}, {known['system']}, Python {known['python']}"),
+             ("computed on", f"{known['device']} ({known['backend']})"),
+             ("versions", ", ".join(f"{k} {v}" for k, v in known["packages"].items())),
+             ("time", f"{known['seconds']:.0f} s since the first cell")]
+    return Table(rows, header=())
