@@ -1,0 +1,196 @@
+"""The patient: habitus, pose and physiology drawn from a seed, and the map from a template body to this one.
+
+Template coordinates are millimetres in an adult of 1.70 m and 70 kg: x to the patient's right, y forwards from the
+skin of the back, s down from the vertex. `Patient.at` bends and scales them to the patient's body. What belongs to
+the person (sex, height, organ shapes) follows the patient's seed; what belongs to the day (arms, field of view,
+bladder, glucose) follows the exam's. Neither knows the class.
+Explained in notebooks/01_pet_to_mip.ipynb.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+# s, half width, depth, height of the skin of the back above the table, fat under the skin: mm in the template
+OUTLINE = np.array([
+    [150, 60, 150, 40, 4], [185, 59, 135, 42, 4], [215, 57, 122, 43, 5], [245, 58, 118, 44, 5], [275, 70, 130, 32, 6],
+    [300, 104, 150, 17, 7], [325, 140, 172, 6, 9], [360, 155, 196, 0, 11], [420, 158, 217, 0, 12],
+    [480, 156, 230, 0, 13], [560, 150, 226, 5, 14], [620, 145, 214, 11, 15], [680, 146, 208, 14, 17],
+    [740, 158, 212, 8, 18], [800, 170, 216, 0, 20], [850, 174, 210, 0, 20], [900, 176, 195, 0, 18]], float)
+# mm per kg/m2 of body mass index: half width and depth, men then women, at s
+PER_BMI = np.array([
+    [150, .3, .5, .3, .5], [245, .9, 1.2, .8, 1.0], [325, 2.0, 2.4, 1.8, 2.2], [420, 3.0, 4.0, 2.6, 3.4],
+    [560, 4.4, 6.2, 3.6, 4.6], [680, 5.2, 7.2, 4.6, 5.8], [800, 3.8, 4.6, 5.0, 5.0], [900, 3.0, 3.4, 4.6, 4.2]], float)
+HEAD_MM = 215  # the head scales less with height than the body below it
+
+
+def patient_seed(seed: int) -> int:
+    """The person behind an exam: every fortieth seed is a second exam of the person before it."""
+    return seed - 1 if seed % 40 == 1 else seed
+
+
+class Patient:
+    """One person on one day. Public attributes are mm, SUV or plain flags; `at` maps template points to body mm."""
+
+    def __init__(self, seed: int):
+        self.seed, self.person = int(seed), patient_seed(int(seed))
+        self._habitus(self.stream("habitus", person=True))
+        self._day(self.stream("day"))
+
+    def stream(self, name: str, person: bool = False) -> np.random.Generator:
+        """An independent random stream by name, so that one part of the phantom never shifts another's draws."""
+        root = self.person if person else self.seed
+        return np.random.Generator(np.random.PCG64([root, zlib.crc32(name.encode()), int(person)]))
+
+    def _habitus(self, r: np.random.Generator) -> None:
+        self.sex = "F" if r.random() < 0.42 else "M"
+        man = self.sex == "M"
+        self.age = float(np.clip(r.normal(60, 14), 20, 90))
+        self.height_mm = float(np.clip(r.normal(1745 if man else 1620, 72), 1450, 1980))
+        self.bmi = float(np.clip(17 + r.gamma(4.2, 2.15), 16, 44))
+        self.muscle = float(np.clip(r.normal(1.0 if man else 0.9, 0.07), 0.75, 1.2))  # frame and muscle, not fat
+        self.belly = float(r.normal(0, 1))  # above 0 the fat sits at the waist, below 0 at the hips
+        self.stature = self.height_mm / 1700
+        self.head_scale = float((0.55 + 0.45 * self.stature) * r.normal(0.98 if not man else 1.0, 0.025))
+        self.trunk_scale = float(self.stature * r.normal(1.0 if man else 1.012, 0.022))
+        s = OUTLINE[:, 0]
+        extra = self.bmi - 23
+        columns = (1, 2) if man else (3, 4)
+        wide, deep = [np.interp(s, PER_BMI[:, 0], PER_BMI[:, c]) * extra for c in columns]
+        shift = 1 + 0.16 * self.belly * np.interp(s, [420, 640, 760, 860], [0.3, 1, -0.6, -1])
+        if extra > 0:
+            wide, deep = wide * shift, deep * shift
+        shoulders = np.interp(s, [245, 330, 420, 640, 760, 900],
+                              [0, 0, 0, 0, 0, 0] if man else [-6, -14, -12, -7, 2, 4])
+        frame = np.interp(s, [150, 330, 560, 900], [0.5, 1, 1, 0.6])
+        self._s = s
+        self._half = OUTLINE[:, 1] * (1 + (self.muscle - 1) * frame) + shoulders + wide
+        self._depth = OUTLINE[:, 2] * (1 + (self.muscle - 1) * frame) * (1 if man else 0.965) + deep
+        self._back = OUTLINE[:, 3] * r.normal(1, 0.15) + r.normal(0, 6) * np.exp(-((s - 640) / 90) ** 2)
+        fat = OUTLINE[:, 4] * (1 if man else 1.35) + (0.62 if man else 0.8) * wide
+        self._fat = np.clip(fat, 3, 0.4 * self._half)
+        self._shape = float(r.uniform(2.15, 2.75))  # superellipse exponent of the trunk
+        self.bend = r.normal(0, [3.5, 5.0, 4.0])  # scoliosis and a body not quite straight on the table, mm
+        self.kyphosis_mm = float(r.normal(0, 5) + 0.25 * max(self.age - 65, 0))
+        self.organ = {k: float(np.exp(r.normal(0, sd))) for k, sd in dict(
+            liver=.09, spleen=.16, kidney=.08, heart=.09, stomach=.12, bowel=.10, brain=.03, bone=.05, lung=.05).items()}
+        self.shift = {k: r.normal(0, sd, 3) for k, sd in dict(
+            liver=(4, 4, 9), spleen=(4, 6, 10), kidney_r=(4, 4, 11), kidney_l=(4, 4, 11), heart=(6, 5, 9), stomach=(8, 6, 10),
+            colon=(6, 6, 12)).items()}
+        self.no_kidney = int(r.choice([0, -1, 1], p=[.98, .01, .01]))
+        self.no_spleen, self.no_uterus = bool(r.random() < 0.02), bool(r.random() < 0.25 or self.age > 78)
+        self.breast = float(np.clip(r.normal(0.75, 0.25) + 0.035 * extra, 0.3, 1.7)) if not man else 0.0
+        self.mastectomy = int(r.choice([0, -1, 1], p=[.95, .025, .025])) if not man else 0
+        self.goitre = float(r.choice([0, 1, 2], p=[.90, .07, .03]))
+
+    def _day(self, r: np.random.Generator) -> None:
+        up = 0.62
+        self.arms_up = bool(r.random() < up)
+        self.arm = r.normal(0, 1, (2, 5))  # how each arm lies
+        start = r.choice(3, p=[.36, .44, .20])  # vertex; orbits; skull base to mouth
+        self.fov_start_mm = float([r.uniform(-45, 8), r.uniform(30, 85), r.uniform(85, 150)][start]
+                                  * (self.head_scale if start else 1))
+        self.off_centre = r.normal(0, [7, 6])  # the body on the table, mm
+        self.head_tilt = r.normal(0, [4.5, 5, 9])  # degrees: to the side, nodding, turning
+        self.resolution_mm = float(r.uniform(5.0, 7.0))  # FWHM
+        self.noise = float(np.clip(r.normal(0.115, 0.02) + 0.0025 * (self.bmi - 25), 0.075, 0.19))  # liver COV
+        self.blood = float(np.clip(r.normal(1.55, 0.22), 1.0, 2.4))
+        self.liver = float(np.clip(self.blood * r.normal(1.45, 0.13), 1.5, 4.0))
+        self.spleen = float(self.liver * np.clip(r.normal(0.84, 0.08), 0.6, 1.1))
+        self.marrow = float(np.clip(r.normal(1.35, 0.25), 0.8, 2.2) * (1.25 if self.age < 40 else 1))
+        if r.random() < 0.05:  # after chemotherapy or growth factor: bright marrow (and spleen) in any class
+            self.marrow *= r.uniform(1.7, 2.8)
+            self.spleen *= r.uniform(1.1, 1.7)
+        self.brain = float(np.clip(np.exp(r.normal(np.log(8.5), 0.25)), 4, 16))
+        heart = r.random()  # fasting hearts range from nothing to the hottest organ
+        self.myocardium = float(self.blood * r.uniform(.9, 1.5) if heart < .38 else r.uniform(2.2, 5) if heart < .62
+                                else np.exp(r.normal(np.log(9), .35)))
+        self.myocardium_patchy = float(r.random())
+        self.muscle_suv = float(np.clip(r.normal(0.68, 0.09), 0.45, 0.95) * (r.uniform(1.6, 2.6) if r.random() < .03 else 1))
+        self.fat_suv = float(r.uniform(0.18, 0.32))
+        self.kidney = float(np.clip(np.exp(r.normal(np.log(2.6), .22)), 1.5, 5))
+        self.urine = float(np.clip(np.exp(r.normal(np.log(14), .6)), 3, 60))
+        self.bladder = float(np.clip(np.exp(r.normal(np.log(16), .75)), 2, 90))
+        self.bladder_fill = float(np.clip(np.exp(r.normal(np.log(.75), .45)), .3, 2.2))
+        kind = r.choice(4, p=[.45, .30, .17, .08])  # bowel: quiet, mild, colon, metformin
+        self.bowel = float([r.uniform(.8, 1.4), r.uniform(1.3, 2.4), r.uniform(2.2, 4.5), r.uniform(5, 11)][kind])
+        self.bowel_kind = int(kind)
+        self.stomach_suv = float(np.clip(np.exp(r.normal(np.log(1.9), .35)), .9, 5))
+        self.brown_fat = float(r.uniform(3, 14)) if r.random() < (.09 if self.age < 45 else .03) else 0.0
+
+    # --- the body's shape -------------------------------------------------------------------------------------
+
+    def to_s(self, s):
+        """Patient's s (mm below the vertex) of a template s."""
+        s = np.asarray(s, float)
+        return np.minimum(s, HEAD_MM) * self.head_scale + np.maximum(s - HEAD_MM, 0) * self.trunk_scale
+
+    def from_s(self, s):
+        """Template s of a patient's s."""
+        neck = HEAD_MM * self.head_scale
+        return np.where(s < neck, s / self.head_scale, HEAD_MM + (s - neck) / self.trunk_scale)
+
+    def outline(self, ts):
+        """Half width, depth, back height, fat (mm) at template s, and the midline's x and the table's y."""
+        ts = np.asarray(ts, float)
+        half, depth, back, fat = [np.interp(ts, self._s, a) for a in (self._half, self._depth, self._back, self._fat)]
+        t = np.clip((ts - 215) / 640, 0, 1.2)
+        x0 = self.bend[0] * np.sin(2 * np.pi * t) + self.bend[1] * (t - .5) + self.bend[2] * np.sin(np.pi * t)
+        back = back + self.kyphosis_mm * np.exp(-((ts - 230) / 75) ** 2)
+        return half, depth, back, fat, x0 + self.off_centre[0], self.off_centre[1] - 112.0
+
+    def at(self, points):
+        """Body coordinates (mm) of template points (…, 3): stretched with the body's inside, bent with its spine."""
+        p = np.asarray(points, float)
+        half, depth, back, fat, x0, table = self.outline(p[..., 2])
+        reference = np.interp(p[..., 2], OUTLINE[:, 0], OUTLINE[:, 1] - OUTLINE[:, 4])
+        reference_depth = np.interp(p[..., 2], OUTLINE[:, 0], OUTLINE[:, 2] - 1.6 * OUTLINE[:, 4])
+        x = x0 + p[..., 0] * (half - fat) / reference
+        back_fat = np.interp(p[..., 2], OUTLINE[:, 0], OUTLINE[:, 4]) * 0.8
+        y = table + back + fat * 0.8 + (p[..., 1] - back_fat) * (depth - 1.6 * fat) / reference_depth
+        return np.stack([x, y, self.to_s(p[..., 2])], -1)
+
+    def size(self, organ: str = "bone") -> float:
+        """Linear scale of an organ's own size: with height, muscle and its own variation; little with fat."""
+        return float((0.35 + 0.65 * self.stature) * (0.6 + 0.4 * self.muscle) * self.organ.get(organ, 1.0))
+
+    @property
+    def half_width_mm(self) -> float:
+        """The trunk's greatest half width."""
+        return float(self._half.max())
+
+    def bounds(self):
+        """Corners (x, y) in mm of the box that holds the whole body, arms included."""
+        reach = max([self.half_width_mm + 25] + [np.abs(p[:, 0]).max() + 70 for p, _ in self.limbs()])
+        y = self.off_centre[1] - 112
+        return (-reach - abs(self.off_centre[0]), y - 30), (reach + abs(self.off_centre[0]), y + self._depth.max() + 75)
+
+    def limbs(self):
+        """Arms and legs as chains of (points (n, 3) in body mm, radii (n,) mm of the skin)."""
+        thick = 1 + 0.022 * (self.bmi - 23)
+        out = []
+        for side, a in zip((1, -1), self.arm):
+            shoulder = self.at([side * (150 if self.arms_up else 158), 95, 322 if self.arms_up else 334])
+            upper, fore = 300 * self.stature, 265 * self.stature
+            if self.arms_up:
+                out_deg, back = np.clip(24 + 13 * a[0], -4, 60), 30 + 20 * a[1]
+                fold = np.clip(28 + 42 * a[2], -10, 125)
+            else:
+                out_deg, back = 180 - np.clip(11 + 4 * a[0] + .5 * (self.bmi - 24), 5, 26), -2 + 9 * a[1]
+                fold = -np.clip(6 + 10 * a[2], -4, 75 if a[3] > 1 else 22)
+            u = np.deg2rad([out_deg, out_deg - fold])
+            elbow = shoulder + upper * np.array([side * np.sin(u[0]), 0, -np.cos(u[0])]) + [0, back, 0]
+            wrist = elbow + fore * np.array([side * np.sin(u[1]), 0, -np.cos(u[1])]) + [0, 10 + 12 * a[4], 0]
+            hand = wrist + (wrist - elbow) / fore * 110 * self.stature
+            m = self.muscle * thick
+            root = self.at([side * 112, 92, 345])
+            out.append((np.array([root, shoulder, (shoulder + 1.2 * elbow) / 2.2, elbow, (elbow * 2 + wrist) / 3, wrist, hand]),
+                        np.array([58 * self.muscle, 54 * m, 45 * m, 38 * m, 40 * m, 27, 24])))
+        for side in (1, -1):
+            hip, knee = self.at([side * 88, 102, 850]), self.at([side * 95, 100, 850]) + [side * 12, -8, 430 * self.stature]
+            half, depth = self._half[-1], self._depth[-1]
+            out.append((np.array([hip, (hip + knee) / 2, knee]), np.array([0.5 * half, 0.42 * half, 0.3 * half])
+                        * np.array([1, 1, 1]) + 0 * depth))
+        return out

@@ -1,0 +1,243 @@
+"""Seeded FDG-PET-like exams: the cohort that the repository teaches with, on the paper's grid or a coarser one.
+
+One exam is a *patient* (anatomy.py: habitus, pose, organs) painted as activity (organs.py) with the *lesions* of one
+class (lesions.py), then seen by a scanner: Poisson-like noise and a resolution of 5 to 7 mm. Nothing but the lesions
+depends on the class, so the same seed gives the same body in every class. These are teaching data, not a
+simulation of physics, and nothing here is a patient.
+Explained in notebooks/01_pet_to_mip.ipynb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import multiprocessing
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from radiogan_lib import paths
+from radiogan_lib.config import RadioganError
+from radiogan_lib.data import anatomy, lesions as _lesions, organs, shapes
+
+CLASSES = ("normal", "head_neck", "oesophagus", "lung", "lymphoma")  # the paper's order
+GRID = (168, 168, 429)  # x, y, z voxels (paper section 4.1: 429 x 168 x 168)
+VOXEL_MM = (4.06, 4.06, 2.0)
+TOP_MM = GRID[2] * VOXEL_MM[2] / 2  # z of the volume's upper face
+STEP = 1 / 256  # SUV between two grey values: exact in float32, and int16 reaches SUV 128
+MANIFEST = paths.REPO / "data_manifest" / "synthetic.csv"
+MANIFEST_SPACING_MM = 4.0
+# Exams per class as (training, held-out): the paper's proportions, with more of the two rare classes.
+COUNTS = {"normal": (675, 100), "head_neck": (422, 100), "oesophagus": (200, 100), "lung": (200, 100),
+          "lymphoma": (225, 100)}
+
+
+class PhantomError(RadioganError, ValueError):
+    """A phantom that cannot be made: an unknown class, seed or voxel size."""
+
+
+def parse(path: str) -> tuple[str, int]:
+    """Class and seed of a cohort path such as `phantom:lung/30017`."""
+    match = re.fullmatch(r"phantom:([^/]+)/(\d{1,9})", str(path))
+    if not match:
+        raise PhantomError(f"{path!r} is not a phantom; write phantom:CLASS/SEED, such as phantom:lung/30017.")
+    _check(match[1], int(match[2]))
+    return match[1], int(match[2])
+
+
+def _check(class_name: str, seed: int) -> None:
+    if class_name not in CLASSES:
+        raise PhantomError(f"there is no phantom class {class_name!r}; choose one of {', '.join(CLASSES)}.")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 10**9:
+        raise PhantomError(f"phantom seed {seed!r}: it must be a whole number from 0 to 999999999.")
+
+
+def grid(spacing_mm: float | None = None) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Voxel counts (x, y, z) and sizes in mm: the paper's for None or 0, else isotropic over the same box."""
+    if not spacing_mm:
+        return GRID, VOXEL_MM
+    if not 1 <= spacing_mm <= 20:
+        raise PhantomError(f"phantom voxels of {spacing_mm!r} mm: the size must lie between 1 and 20 mm.")
+    return tuple(int(np.ceil(n * d / spacing_mm)) for n, d in zip(GRID, VOXEL_MM)), (float(spacing_mm),) * 3
+
+
+def _codes(class_name: str, seed: int, spacing_mm: float | None) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The exam as int16 steps of 1/256 SUV, (x, y, z) in RAS+ order, and its voxel size."""
+    _check(class_name, seed)
+    shape, voxel = grid(spacing_mm)
+    patient = anatomy.Patient(seed)
+    found = _lesions.draw(class_name, patient)
+    x, y = [(np.arange(n) - (n - 1) / 2) * d for n, d in zip(shape[:2], voxel)]
+    s = patient.fov_start_mm + (np.arange(shape[2]) + 0.5) * voxel[2]
+    low, high = patient.bounds()
+    inside = [np.flatnonzero((a > lo) & (a < hi)) for a, lo, hi in zip((x, y), low, high)]
+    box = [slice(k[0], k[-1] + 1) for k in inside]
+    canvas = shapes.Canvas(x[box[0]], y[box[1]], s)
+    organs.paint(canvas, patient)
+    _lesions.paint(canvas, patient, found)
+    v = _scan(canvas, patient)
+    out = np.zeros(shape, np.int16)
+    out[box[0], box[1]] = v[:, :, ::-1]  # s runs down, z runs up
+    return out, voxel
+
+
+def _scan(canvas: shapes.Canvas, patient: anatomy.Patient) -> np.ndarray:
+    """What the scanner makes of the activity: noise, resolution, no negative values; int16 codes.
+
+    The noise has a variance proportional to the activity and, before smoothing, a constant density per mm3, so that its
+    size in the liver is the patient's `noise` on any grid. Outer slices are seen by fewer detector rings and are
+    noisier; so is the middle of a large body.
+    """
+    v = np.maximum(canvas.v, 0, out=canvas.v)
+    sigma_mm = patient.resolution_mm / 2.3548
+    density = patient.noise**2 * patient.liver * (2 * np.sqrt(np.pi) * sigma_mm) ** 3
+    s = canvas.s.astype(float)
+    ends = np.minimum(s - s[0], s[-1] - s)
+    ends = 1 + 0.8 * np.exp(-ends / 18)
+    x = canvas.x.astype(float) / patient.half_width_mm
+    middle = 0.75 + 0.45 * np.exp(-1.5 * x**2)
+    gain = np.sqrt(density / np.prod(canvas.step))
+    noise = patient.stream("noise").standard_normal(v.shape, np.float32)
+    noise *= np.sqrt(v + np.float32(0.012))
+    noise *= (gain * middle[:, None] * ends[None]).astype(np.float32)[:, None, :]
+    v = np.add(v, noise, out=noise)
+    v = shapes.smooth(v, [sigma_mm / d for d in canvas.step])
+    v *= np.float32(1 / STEP)
+    np.clip(v, 0, 32767, out=v)
+    return np.rint(v, out=v).astype(np.int16)
+
+
+def make(class_name: str, seed: int, spacing_mm: float | None = None) -> nib.Nifti1Image:
+    """One exam.
+
+    Args:
+        class_name: one of `CLASSES`.
+        seed: 0 to 999999999; the same seed gives the same voxels, and the same body whatever the class.
+        spacing_mm: None or 0 for the paper's 168 x 168 x 429 voxels of 4.06 x 4.06 x 2.0 mm (x, y, z), or an
+            isotropic voxel size over the same box of 682 x 682 x 858 mm.
+
+    Returns:
+        RAS+ image, float32 SUVbw in steps of 1/256; `lesions(class_name, seed)` says what it shows.
+
+    Raises:
+        PhantomError: an unknown class, or a seed or voxel size out of range.
+    """
+    codes, voxel = _codes(class_name, seed, spacing_mm)
+    data = np.zeros(codes.shape, np.float32)
+    np.multiply(codes, np.float32(STEP), out=data, where=codes > 0)
+    image = nib.Nifti1Image(data, _affine(codes.shape, voxel))
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = f"synthetic FDG PET, {class_name}, seed {seed}, SUVbw".encode()
+    return image
+
+
+def _affine(shape, voxel) -> np.ndarray:
+    affine = np.diag([*voxel, 1.0])
+    affine[:3, 3] = [-(n - 1) / 2 * d for n, d in zip(shape, voxel)]
+    affine[2, 3] = TOP_MM - (shape[2] - 0.5) * voxel[2]  # the box hangs from its upper face on every grid
+    return affine
+
+
+def lesions(class_name: str, seed: int) -> list[dict]:
+    """The truth of an exam: one dict per lesion with site, centre_mm (x, y, z of the image), diameter_mm and suv.
+
+    `suv` is the activity before the scanner; a small lesion looks weaker. `kind` tells a class's own lesions
+    ("tumour") from the benign foci that every class may have ("benign").
+    """
+    _check(class_name, seed)
+    patient = anatomy.Patient(seed)
+    return [item.truth(TOP_MM + patient.fov_start_mm) for item in _lesions.draw(class_name, patient)]
+
+
+def write(path: Path, class_name: str, seed: int, spacing_mm: float | None = None) -> Path:
+    """Write one exam as int16 NIfTI with scl_slope 1/256 (lossless), atomically; returns the path."""
+    codes, voxel = _codes(class_name, seed, spacing_mm)
+    image = nib.Nifti1Image(codes, _affine(codes.shape, voxel))
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(STEP, 0.0)
+    image.header["descrip"] = f"synthetic FDG PET, {class_name}, seed {seed}, SUVbw".encode()
+    with paths.atomic(Path(path)) as temporary:
+        # nibabel chooses the compression by name, and would rescale int16 data given a float slope: write raw
+        import gzip
+        raw = io.BytesIO()
+        header = image.header.copy()
+        header["scl_slope"], header["scl_inter"], header["vox_offset"] = STEP, 0.0, 352
+        header["magic"] = b"n+1"
+        raw.write(header.binaryblock + b"\0\0\0\0")
+        raw.write(codes.tobytes(order="F"))
+        data = raw.getvalue()
+        temporary.write_bytes(gzip.compress(data, 1, mtime=0) if str(path).endswith(".gz") else data)
+    return Path(path)
+
+
+def checksum(class_name: str, seed: int, spacing_mm: float = MANIFEST_SPACING_MM) -> str:
+    """SHA-256 of the exam: little-endian int16 steps of 1/256 SUV, C order (x, y, z), at 4 mm unless told."""
+    codes, _ = _codes(class_name, seed, spacing_mm)
+    return hashlib.sha256(codes.astype("<i2").tobytes()).hexdigest()
+
+
+def manifest_rows() -> list[dict]:
+    """The embedded cohort without checksums: interleaved classes, splits by patient.
+
+    Any prefix holds the classes in nearly the cohort's proportions, with training and held-out exams mixed evenly.
+    """
+    rows = []
+    for index, (name, (train, test)) in enumerate(COUNTS.items()):
+        total, given, seen = train + test, 0, 0
+        split_of: dict[int, str] = {}
+        for k in range(total):
+            seed = 10000 * index + k
+            patient = anatomy.patient_seed(seed)
+            exams = sum(anatomy.patient_seed(seed + j) == patient for j in (0, 1) if k + j < total)
+            if patient not in split_of:
+                due = round((seen + exams) * test / total) - given
+                split_of[patient] = "test" if due >= exams else "train"
+                given += exams if split_of[patient] == "test" else 0
+                seen += exams
+            rows.append((k / total, index, {
+                "exam_id": f"phantom-{seed:05d}", "patient_id": f"phantom-p{patient:05d}", "class": name,
+                "path": f"phantom:{name}/{seed}", "split": split_of[patient], "seed": seed,
+                "sex": anatomy.Patient(seed).sex}))
+    rows.sort(key=lambda r: r[:2])
+    return [r[2] for r in rows]
+
+
+def write_manifest(path: Path = MANIFEST, workers: int | None = None, checksums: bool = True) -> Path:
+    """Write the embedded cohort's csv; with checksums it makes every exam once."""
+    rows = manifest_rows()
+    if checksums:
+        jobs = [(r["class"], r["seed"]) for r in rows]
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            for row, value in zip(rows, pool.starmap(checksum, jobs, chunksize=16)):
+                row["sha256"] = value
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return paths.write_text(Path(path), text.getvalue())
+
+
+def main(argv: list[str] | None = None) -> None:
+    """`python -m radiogan_lib.data.phantom --manifest` or `… CLASS SEED FILE.nii.gz`."""
+    parser = argparse.ArgumentParser(prog="python -m radiogan_lib.data.phantom", description=__doc__.split("\n")[0])
+    parser.add_argument("exam", nargs="*", metavar="CLASS SEED FILE", help="write one exam as NIfTI")
+    parser.add_argument("--spacing-mm", type=float, default=0.0, help="isotropic voxels; 0 = the paper's grid")
+    parser.add_argument("--manifest", action="store_true", help="rebuild data_manifest/synthetic.csv")
+    parser.add_argument("--no-checksums", action="store_true", help="leave the sha256 column out (seconds)")
+    parser.add_argument("--workers", type=int, default=None, help="processes; default one per core")
+    args = parser.parse_args(argv)
+    if args.manifest:
+        print("wrote", paths.shown(write_manifest(workers=args.workers, checksums=not args.no_checksums)))
+    elif len(args.exam) == 3:
+        name, seed, path = args.exam
+        print("wrote", paths.shown(write(Path(path), *parse(f"phantom:{name}/{seed}"), args.spacing_mm)))
+    else:
+        parser.error("give --manifest, or CLASS SEED FILE")
+
+
+if __name__ == "__main__":
+    main()
