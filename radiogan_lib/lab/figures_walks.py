@@ -5,7 +5,7 @@ Explained in notebooks/05_memorization.ipynb and notebooks/06_latent_explorer.ip
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -38,21 +38,27 @@ def mark(ax, colour: str = RED) -> None:
         spine.set(color=colour, linewidth=2.5)
 
 
-def walk_strip(walk, class_names: Sequence[str], panel_letters: bool = True, under: Sequence[str] | None = None,
-               frame_in_red: int | None = None, window: Sequence[float] = WINDOW, spacing_mm=None) -> Figure:
+def walk_strip(walk, class_names: Sequence[str], panel_letters: bool = True, under: Sequence[str] | Mapping | None = None,
+               frame_in_red: int | Mapping | None = None, window: Sequence[float] = WINDOW, spacing_mm=None) -> Figure:
     """A latent walk as a strip of frames with panel letters (paper Figs. 4 and 5).
 
     Args:
         walk: `evaluation.Walk`; its frames are SUV, (steps, h, w).
         class_names: in label order.
         panel_letters: A, B, C, … above the frames.
-        under: one short text per frame, shown below it.
-        frame_in_red: index of a frame to mark, with a red border and with an arrow, since colour alone tells nothing to some readers.
+        under: one short text per frame, shown below it; or what `evaluation.walk_measures` returned, whose blend
+            residuals are then shown, and whose blend frame is marked.
+        frame_in_red: index of a frame to mark: a red border, and an arrow for who does not see the red.
         window: SUV shown as white and as black.
         spacing_mm: (row, column) pixel size; None = square.
     """
     frames = np.asarray(walk.frames)
     n = len(frames)
+    if isinstance(under, Mapping):  # the measures of `evaluation.walk_measures`, whole
+        frame_in_red = under.get("blend_frame") if frame_in_red is None else frame_in_red
+        under = [f"{r:.2f}" for r in under["residual_ratio"]]
+    if isinstance(frame_in_red, Mapping):
+        frame_in_red = frame_in_red.get("index")
     columns = min(n, PER_ROW)
     rows = -(-n // columns)
     height = 1.75
@@ -83,8 +89,11 @@ def walk_with_neighbours(walk, neighbours_suv, distances, class_names: Sequence[
         neighbours_suv: SUV, (steps, h, w): the training exam nearest to each frame.
         distances: (steps,), in the unit of `evaluation.nearest`.
     """
-    frames, near = np.asarray(walk.frames), np.asarray(neighbours_suv)
+    frames = np.asarray(walk.frames)
     n, height = len(frames), 1.6
+    near = np.asarray(neighbours_suv)
+    near = near[:, 0] if near.ndim == 4 else near  # `evaluation.nearest` gives k neighbours: the first is the nearest
+    distances = np.asarray(distances, dtype=float).reshape(n, -1)[:, 0]
     keep = np.unique(np.linspace(0, n - 1, min(n, PER_ROW)).round().astype(int))
     fig = new(len(keep) * (_cell(frames, height, spacing_mm) + 0.08) + 1.0, 2 * height + 1.0)
     axes = fig.subplots(2, len(keep), squeeze=False)
@@ -92,7 +101,7 @@ def walk_with_neighbours(walk, neighbours_suv, distances, class_names: Sequence[
         im = show(axes[0, col], frames[k], window, letter(k), spacing_mm)
         show(axes[1, col], near[k], window, "", spacing_mm)
         same = np.all(near[keep[col - 1]] == near[k]) if col else False
-        axes[1, col].set_xlabel(f"{float(distances[k]):.3g}" + ("\nsame exam" if same else "\n"), fontsize=7, color=INK)
+        axes[1, col].set_xlabel(f"{distances[k]:.3g}" + ("\nsame exam" if same else "\n"), fontsize=7, color=INK)
     axes[0, 0].set_ylabel("generated", fontsize=9, color=INK)
     axes[1, 0].set_ylabel("nearest training", fontsize=9, color=INK)
     fig.suptitle(describe(walk, class_names) + "; below, the distance to each nearest exam", fontsize=10, color=INK)
@@ -110,9 +119,9 @@ def audit(generated, train, holdout, n: int = 5, window: Sequence[float] = WINDO
     from radiogan_lib import evaluation
 
     generated, train, holdout = (np.asarray(a, dtype=np.float32) for a in (generated, train, holdout))
-    seen, d_seen = evaluation.nearest(generated, train)
+    seen, d_seen = (np.asarray(a).reshape(len(generated), -1)[:, 0] for a in evaluation.nearest(generated, train))
     worst = np.argsort(d_seen, kind="stable")[: min(n, len(generated))]
-    unseen, d_unseen = evaluation.nearest(generated[worst], holdout)
+    unseen, d_unseen = (np.asarray(a).reshape(len(worst), -1)[:, 0] for a in evaluation.nearest(generated[worst], holdout))
     height = 1.7
     fig = new(max(len(worst) * (_cell(generated, height, spacing_mm) + 0.35), 4.5) + 1.2, 3 * (height + 0.25) + 0.2)
     axes = fig.subplots(3, len(worst), squeeze=False)

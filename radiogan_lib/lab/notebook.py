@@ -5,7 +5,10 @@ Used in the first and the last code cell of each notebook.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import importlib.abc
+import importlib.util
 import inspect
 import os
 import platform
@@ -29,16 +32,60 @@ def _one_sentence(self: RadioganError) -> list[str]:
     return [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}"]
 
 
+@contextlib.contextmanager
+def _stderr_hushed():
+    """Send what C libraries write to file descriptor 2 nowhere; Python's own errors are raised as always."""
+    try:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+class _HushedTensorFlow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Hushes TensorFlow's first import: it writes about missing CUDA libraries before its log level counts.
+
+    ipykernel shows what arrives on file descriptor 2 as an error output of the cell, in every published notebook.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            self.real, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec):
+        return self.real.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = self.real
+        with _stderr_hushed():
+            self.real.exec_module(module)
+            module.config.list_physical_devices("GPU")  # the first look for a GPU complains where there is none
+
+
 def setup() -> None:
     """Prepare a notebook: quiet TensorFlow, and one readable sentence for every fault that the reader can mend.
 
-    Outside IPython it only sets the environment. A `RadioganError` still ends its cell as an error, so a headless run
+    Outside IPython it only keeps TensorFlow quiet. A `RadioganError` still ends its cell as an error, so a headless run
     stops there; only its traceback is one line. Any other exception keeps its full traceback: that is a bug to report.
     """
     global STARTED
     STARTED = time.monotonic()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if "tensorflow" not in sys.modules and not any(isinstance(f, _HushedTensorFlow) for f in sys.meta_path):
+        sys.meta_path.insert(0, _HushedTensorFlow())
     if "IPython" in sys.modules:
         from IPython import get_ipython
         if get_ipython() is not None:
