@@ -1,0 +1,176 @@
+"""The two networks of the paper (§3.2, Fig. 3) as plain functional Keras models.
+
+Canvas 5·2^d × 3·2^d: the generator doubles 5 × 3 `d` times, the discriminator halves the canvas `d` times and ends in a
+Dense layer. At d = 7 (640 × 384) the discriminator has the paper's eight layers.
+Explained in notebooks/02_networks.ipynb.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from radiogan_lib.config import Config
+from radiogan_lib.gan import fast
+
+PACKAGE = "radiogan"
+GRID = (5, 3)  # where the generator starts and the discriminator ends
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SuvImage(layers.Layer):
+    """tanh, and the scale that turns grey values back into SUV: a saved generator knows its own units.
+
+    Args:
+        curve: "linear" or "sqrt", from SUV to grey value.
+        suv_max: SUV at the upper end of the scale.
+        value_range: "symmetric" for images in [-1, 1], "unit" for the literal [0, 1] under the same tanh (paper §3.1).
+    """
+
+    def __init__(self, curve="linear", suv_max=30.0, value_range="symmetric", **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})  # never half precision: SUV needs the digits
+        self.curve, self.suv_max, self.value_range = curve, float(suv_max), value_range
+
+    def call(self, x):
+        return ops.tanh(x)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def to_suv(self, images):
+        """Grey values (n, h, w, 1) to SUV (n, h, w), float32 in [0, suv_max]."""
+        from radiogan_lib.data.intensity import decode
+        return decode(images, curve=self.curve, suv_max=self.suv_max, value_range=self.value_range)
+
+    def get_config(self):
+        scale = {"curve": self.curve, "suv_max": self.suv_max, "value_range": self.value_range}
+        return super().get_config() | scale
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Fade(layers.Layer):
+    """Multiplies what the label says by `amount`: 1, unless training fades the condition in (transitional CGAN,
+    Shahbazi et al., ICLR 2022). The amount is a stored weight, so that a saved network keeps it."""
+
+    def build(self, input_shape):
+        self.amount = self.add_weight(name="amount", shape=(), initializer="ones", trainable=False)
+
+    def call(self, x):
+        return x * ops.cast(self.amount, x.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Projection(layers.Layer):
+    """Inner product of features and a class vector (Miyato & Koyama, ICLR 2018): ((b, f), (b, f)) → (b, 1)."""
+
+    def call(self, features, direction):
+        return ops.sum(features * direction, axis=-1, keepdims=True)
+
+    def compute_output_shape(self, features_shape, direction_shape):
+        return (features_shape[0], 1)
+
+
+def label_embedding(cfg: Config, n_classes: int, width: int, name: str) -> layers.Embedding:
+    """The class → vector table. Keras starts it at ±0.05, some fifty times weaker than what it is joined to;
+    `label_init` > 0 draws it from N(0, label_init²) instead."""
+    start = keras.initializers.RandomNormal(stddev=cfg.label_init) if cfg.label_init else "uniform"
+    return layers.Embedding(n_classes, width, embeddings_initializer=start, name=name)
+
+
+def generator_widths(cfg: Config) -> list[int]:
+    """Output channels of each transposed convolution: halved from `generator_channels`, never below 8."""
+    wide = min(cfg.generator_channels, cfg.max_channels)
+    return [max(8, wide // 2**k) for k in range(1, cfg.doublings + 1)]
+
+
+def discriminator_widths(cfg: Config) -> list[int]:
+    """Output channels of each convolution: doubled from `discriminator_channels`, at most `max_channels`."""
+    return [min(cfg.max_channels, cfg.discriminator_channels * 2**k) for k in range(cfg.doublings)]
+
+
+def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = None) -> keras.Model:
+    """The generator: (z (b, noise_dim), label (b,) or (b, 1)) → grey values (b, h, w, 1) in [-1, 1].
+
+    noise → Dense → 5 × 3 × C → BatchNorm; label → Embedding → Dense(15) → 5 × 3 × 1, joined as a channel; then d ×
+    [transposed convolution of stride 2, BatchNorm, ReLU] and a convolution with one channel and tanh (paper §3.2).
+    Its layer `label_embedding` holds the classes' vectors, its last layer (`SuvImage`) the scale of its pixels.
+    """
+    rows, columns = GRID
+    wide = min(cfg.generator_channels, cfg.max_channels)
+    with _arithmetic(cfg.precision):
+        z = keras.Input((cfg.noise_dim,), name="z")
+        label = keras.Input((), dtype="int32", name="label")
+        x = layers.Dense(rows * columns * wide, use_bias=False, name="noise_dense")(z)
+        x = layers.Reshape((rows, columns, wide), name="noise_map")(x)
+        x = layers.BatchNormalization(momentum=cfg.bn_momentum, name="noise_norm")(x)  # (b, 5, 3, C)
+        e = label_embedding(cfg, n_classes, cfg.embedding_dim, "label_embedding")(label)
+        e = layers.Dense(rows * columns, name="label_dense")(e)
+        e = layers.Reshape((rows, columns, 1), name="label_map")(e)
+        e = Fade(name="label_fade")(e) if cfg.transitional else e
+        x = layers.Concatenate(name="joined")([x, e])  # (b, 5, 3, C + 1)
+        for k, width in enumerate(generator_widths(cfg), 1):
+            x = layers.Conv2DTranspose(width, cfg.generator_kernel, 2, "same", use_bias=False, name=f"up{k}")(x)
+            x = layers.BatchNormalization(momentum=cfg.bn_momentum, name=f"up{k}_norm")(x)
+            x = layers.ReLU(name=f"up{k}_relu")(x)  # (b, 5·2^k, 3·2^k, width)
+        x = fast.OneChannelConv2D(3, name="to_image", dtype="float32")(x)
+        image = SuvImage(cfg.intensity, cfg.suv_max if suv_max is None else suv_max, cfg.value_range, name="suv")(x)
+    return keras.Model([z, label], image, name="generator")
+
+
+def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
+    """The discriminator: (grey values (b, h, w, 1), label (b,) or (b, 1)) → logit (b, 1); sigmoid gives the probability.
+
+    label → Embedding → Dense(h·w) → h × w × 1, joined as a channel; then d × [3 × 3 convolution of stride 2, BatchNorm
+    (not in the first and the two last layers, Dense counted), LeakyReLU, Dropout] and Dense(1) (paper §3.2).
+    """
+    h, w = cfg.canvas
+    widths = discriminator_widths(cfg)
+    with _arithmetic(cfg.precision):
+        image = keras.Input((h, w, 1), name="image")
+        label = keras.Input((), dtype="int32", name="label")
+        e = label_embedding(cfg, n_classes, cfg.embedding_dim, "label_embedding")(label)
+        e = layers.Dense(h * w, name="label_dense")(e)
+        e = layers.Reshape((h, w, 1), name="label_map")(e)
+        e = Fade(name="label_fade")(e) if cfg.transitional else e
+        x = layers.Concatenate(name="joined")([image, e])  # (b, h, w, 2)
+        for k, width in enumerate(widths, 1):
+            normed = 1 < k < len(widths)
+            x = layers.Conv2D(width, 3, 2, "same", use_bias=not normed, name=f"down{k}")(x)
+            if normed:
+                x = layers.BatchNormalization(momentum=cfg.bn_momentum, name=f"down{k}_norm")(x)
+            x = layers.LeakyReLU(cfg.leaky_slope, name=f"down{k}_leaky")(x)
+            x = layers.Dropout(cfg.dropout, name=f"down{k}_dropout")(x)  # (b, h / 2^k, w / 2^k, width)
+        x = layers.Flatten(name="flat")(x)
+        logit = layers.Dense(1, name="logit", dtype="float32")(x)  # float32: the loss needs the digits
+        if cfg.projection:
+            pooled = layers.Dense(cfg.embedding_dim, name="projection_features")(x)
+            direction = label_embedding(cfg, n_classes, cfg.embedding_dim, "projection_embedding")(label)
+            direction = Fade(name="projection_fade")(direction) if cfg.transitional else direction
+            logit = layers.Add(name="projected_logit", dtype="float32")([logit, Projection(name="projection")(pooled, direction)])
+    return keras.Model([image, label], logit, name="discriminator")
+
+
+def embedding_generator(generator: keras.Model) -> keras.Model:
+    """The same generator (shared weights) from the label's vector instead of its index: [z, e (b, embedding_dim)] → image.
+
+    A walk between classes moves `e` on a straight line between two rows of `label_embedding`.
+    """
+    vector = generator.get_layer("label_embedding").output
+    return keras.Model([generator.inputs[0], vector], generator.outputs[0], name="generator_from_embedding")
+
+
+class _arithmetic:
+    """Layers made inside this block use the given precision; afterwards the former policy is back."""
+
+    def __init__(self, precision: str):
+        self.precision = precision
+
+    def __enter__(self):
+        self.former = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.precision)
+
+    def __exit__(self, *_):
+        keras.config.set_dtype_policy(self.former)

@@ -1,0 +1,187 @@
+"""A run: train, stop, continue, load. The folder of a run is all there is to it.
+
+    config.json  provenance.json  history.csv  samples/  checkpoints/  generator.keras  discriminator.keras
+
+Explained in notebooks/03_training.ipynb.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+import radiogan_lib
+from radiogan_lib import config, paths
+from radiogan_lib.config import Config, RadioganError
+from radiogan_lib.gan import callbacks, checkpoints, health, sampling
+from radiogan_lib.gan.radiogan import RadioGAN, compiled
+
+
+class RunError(RadioganError):
+    """A run's folder that does not hold what is asked of it."""
+
+
+@dataclass
+class Run:
+    """A training, finished or not. `history` has one row per epoch; images are drawn with `gan.sample(run.generator, …)`."""
+
+    directory: Path
+    config: Config
+    class_names: list[str]
+    generator: keras.Model
+    discriminator: keras.Model
+    history: pd.DataFrame
+    provenance: dict
+
+    @property
+    def finished(self) -> bool:
+        return len(self.history) >= self.config.epochs
+
+
+def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0) -> Run:
+    """Train the GAN of `cfg` on a dataset; continue where the folder's run stopped; return at once if it is finished.
+
+    Args:
+        cfg: the settings; their `gan` stage decides the result.
+        mips: a `data.MipDataset` (`.suv`, `.labels`, `.class_names`, `.suv_max`, `.sha256` are used).
+        run_dir: the run's folder, made if missing.
+        checkpoint_seconds: how often the state is written, at the end of an epoch.
+
+    Raises:
+        RunError: the folder holds a run with other settings or exams.
+        TrainingError: out of memory, or losses that are no numbers.
+    """
+    from radiogan_lib.data.intensity import encode
+    run_dir, names = Path(run_dir), list(mips.class_names)
+    if not len(mips):
+        raise RunError("there are no exams to train on; see rejects.csv in the dataset's folder for the reasons.")
+    _claim(run_dir, cfg, mips)
+    if (run_dir / "generator.keras").exists() and (run_dir / "discriminator.keras").exists():
+        run = load_run(run_dir)
+        if run.finished:
+            return run
+    game = compiled(cfg, len(names), mips.suv_max)
+    done = checkpoints.restore(game, run_dir / "checkpoints")
+    images = encode(mips.suv, curve=cfg.intensity, suv_max=mips.suv_max, value_range=cfg.value_range)
+    batches = callbacks.Batches(images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced)
+    yardstick = health.Yardstick(mips.suv, mips.labels, len(names), cfg.seed)
+    keeper = callbacks.Keeper(cfg, run_dir, batches, yardstick, names, _history(run_dir).head(done), checkpoint_seconds)
+    try:
+        if done < cfg.epochs:
+            game.fit(batches, epochs=cfg.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[keeper])
+            checkpoints.restore(game, run_dir / "checkpoints")  # fit ends by writing its averages over both networks
+    except KeyboardInterrupt:
+        if keeper.saved_epoch:
+            checkpoints.restore(game, run_dir / "checkpoints")
+            _export(game, mips.labels, run_dir)
+        raise KeyboardInterrupt(f"Stopped after epoch {len(keeper.rows)} of {cfg.epochs}; the state after epoch {keeper.saved_epoch} is in "
+                                f"{paths.shown(run_dir)}. The same call continues from there.") from None
+    except (MemoryError, Exception) as e:
+        if not _out_of_memory(e):
+            raise
+        raise callbacks.TrainingError(f"out of memory with batch_size={cfg.batch_size} at {cfg.canvas[0]} x {cfg.canvas[1]}: halve "
+                                      "batch_size, or set precision='mixed_bfloat16', fewer channels, or smaller doublings.") from e
+    _export(game, mips.labels, run_dir)
+    return load_run(run_dir)
+
+
+def playable(game: RadioGAN, labels) -> keras.Model:
+    """A generator to sample from: the trained one, or with `ema` a copy with averaged weights and their own statistics."""
+    if not game.cfg.ema:
+        return game.generator
+    copy = keras.models.clone_model(game.generator)
+    copy.set_weights(game.generator.get_weights())
+    averages = {id(v): a for v, a in zip(game.trainable_variables, game.optimizer._model_variables_moving_average, strict=True)}
+    for target, source in zip(copy.trainable_variables, game.generator.trainable_variables, strict=True):
+        target.assign(averages[id(source)])
+    sampling.recalibrate(copy, labels, seed=game.cfg.seed)
+    return copy
+
+
+def load_run(run_dir) -> Run:
+    """Open a run's folder. Loading is safe: no pickle, no code from the file.
+
+    Raises:
+        RunError: something that the folder must hold is missing or unreadable.
+    """
+    run_dir = Path(run_dir)
+    for name in ("config.json", "provenance.json", "generator.keras", "discriminator.keras"):
+        if not (run_dir / name).exists():
+            raise RunError(f"{paths.shown(run_dir / name)} is missing: no finished training is in that folder. "
+                           "Run notebooks/03_training.ipynb first (or call gan.train with the same folder to finish it).")
+    try:
+        cfg = config.from_dict(json.loads((run_dir / "config.json").read_text(encoding="utf-8")), f"{run_dir.name}/config.json")
+        provenance = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))
+        networks = [keras.saving.load_model(run_dir / f"{n}.keras", compile=False, safe_mode=True) for n in ("generator", "discriminator")]
+    except config.ConfigError:
+        raise
+    except Exception as e:
+        raise RunError(f"{paths.shown(run_dir)} cannot be read ({type(e).__name__}: {' '.join(str(e).split())[:160]}); "
+                       "delete the folder and train again.") from None
+    return Run(run_dir, cfg, provenance["class_names"], *networks, _history(run_dir), provenance)
+
+
+def load_shipped() -> Run:
+    """The small run that comes with the repository, so that walks and tests work before any training."""
+    return load_run(paths.REPO / "weights")
+
+
+def samples_over_epochs(run: Run) -> tuple[np.ndarray, list[int]]:
+    """The fixed latent grid as it was saved while training.
+
+    Returns:
+        SUV (epochs, 4, classes, h, w) float32 (four noise vectors per class), and the epoch of each.
+    """
+    files = sorted((Path(run.directory) / "samples").glob("epoch-*.npy"))
+    if not files:
+        raise RunError(f"{paths.shown(run.directory)} holds no samples of its training.")
+    grids = np.stack([np.load(f, allow_pickle=False) for f in files]).astype("float32")
+    return (grids / 255) ** 2 * run.generator.layers[-1].suv_max, [int(f.stem.split("-")[1]) for f in files]
+
+
+def _export(game: RadioGAN, labels, run_dir: Path) -> None:
+    for name, network in (("generator", playable(game, labels)), ("discriminator", game.discriminator)):
+        with paths.atomic(run_dir / f"{name}.keras") as temporary:
+            network.save(temporary)
+
+
+def _history(run_dir: Path) -> pd.DataFrame:
+    path = run_dir / "history.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+
+def _claim(run_dir: Path, cfg: Config, mips) -> None:
+    """Write config and provenance into a new folder; in an old one make sure that it is the same experiment."""
+    path = run_dir / "config.json"
+    facts = {"dataset_sha256": mips.sha256, "class_names": list(mips.class_names), "exams": len(mips)}
+    if path.exists() and (run_dir / "provenance.json").exists():
+        old = config.from_dict(json.loads(path.read_text(encoding="utf-8")), f"{run_dir.name}/config.json").stage("gan")
+        told = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))
+        differ = [k for k, v in cfg.stage("gan").items() if old[k] != v] + [k for k, v in facts.items() if told.get(k) != v]
+        if differ:
+            raise RunError(f"{paths.shown(run_dir)} holds a run that differs in {', '.join(differ)}: choose another folder, or delete "
+                           "this one to train anew.")
+        return
+    paths.write_json(path, cfg.as_dict())
+    paths.write_json(run_dir / "provenance.json", facts | provenance())
+
+
+def provenance() -> dict:
+    """Versions and device behind a run; nothing that names a person, a host or a folder."""
+    backend = keras.backend.backend()
+    return {"radiogan_lib": radiogan_lib.__version__, "python": platform.python_version(), "keras": keras.__version__, "engine": backend,
+            backend: sys.modules[backend].__version__, "numpy": np.__version__, "devices": [str(d) for d in keras.distribution.list_devices()],
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"}
+
+
+def _out_of_memory(e: BaseException) -> bool:
+    text = f"{type(e).__name__} {e}"
+    return isinstance(e, MemoryError) or any(s in text for s in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OOM when"))
