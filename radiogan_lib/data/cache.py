@@ -1,0 +1,87 @@
+"""One small file per prepared exam, so that finished work is never done twice and a changed exam is never kept.
+
+A cache file remembers what it was made from (its fingerprint): the settings that decide pixels, the source's files,
+and the code that reads them. A fingerprint that differs means the exam is prepared again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from radiogan_lib import paths
+from radiogan_lib.config import Config
+from radiogan_lib.data import deidentify
+
+MIP_SPACING_MM = 2.0  # paper §3.1: exams are resampled to 2 x 2 x 2 mm
+# Modules of this package that decide no pixel: changing them leaves prepared exams valid. All others count.
+_NO_PIXELS = {"__init__", "cache", "cohort", "dataset", "deidentify", "errors", "executors", "idc", "idc_index", "intensity",
+              "preparation", "qc"}
+
+
+@cache
+def code_version() -> str:
+    """A digest of the source of every module that decides pixels."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.stem not in _NO_PIXELS:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def task(path: str, cfg: Config) -> dict:
+    """What a worker must know to prepare one exam; plain values only, because it travels."""
+    return {"path": path, "canvas": list(cfg.canvas), "field_of_view_mm": list(cfg.field_of_view_mm),
+            "suv_max": cfg.suv_max,
+            "phantom_spacing_mm": cfg.phantom_spacing_mm if path.startswith("phantom:") else None}
+
+
+def _files(path: str) -> list:
+    """Name, bytes and modification time of every file that the exam consists of."""
+    if os.path.isdir(path):
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    else:
+        found = [path]
+    out = []
+    for name in sorted(found):
+        try:
+            stat = os.stat(name)
+            out.append([os.path.relpath(name, os.path.dirname(path)), stat.st_size, stat.st_mtime_ns])
+        except OSError:
+            out.append([os.path.relpath(name, os.path.dirname(path)), "missing"])
+    return out
+
+
+def fingerprint(job: dict, secret: bytes) -> str:
+    """What the exam's pixels depend on, as a keyed digest (file names may hold names of people)."""
+    source = job["path"] if job["path"].startswith("phantom:") else _files(job["path"])
+    settings = {k: v for k, v in job.items() if k != "path"}
+    return deidentify.keyed(json.dumps([MIP_SPACING_MM, code_version(), settings, source]), secret)
+
+
+def store(path: Path, mark: str, result: dict) -> None:
+    """Keep one result (`mip` and `facts`, or `reason` and `remedy`) under its fingerprint."""
+    mip = result.get("mip", np.zeros((0, 0), np.float32))
+    rest = json.dumps({k: v for k, v in result.items() if k != "mip"})
+    with paths.atomic(path) as temporary:
+        np.savez_compressed(temporary, fingerprint=np.array(mark), rest=np.array(rest), mip=mip)
+
+
+def recall(path: Path, mark: str, pixels: bool = True) -> dict | None:
+    """The stored result if it was made from the same things; None if there is none or it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["fingerprint"]) != mark:
+                return None
+            result = json.loads(str(stored["rest"]))
+            if pixels and "reason" not in result:
+                result["mip"] = stored["mip"]
+            return result
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error):
+        return None

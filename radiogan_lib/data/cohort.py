@@ -1,0 +1,225 @@
+"""The cohort csv: one row per exam, checked before any work begins.
+
+Columns `exam_id, patient_id, class, path` and `split` (train or test); others are kept. Explained in
+notebooks/01_data_preparation.ipynb and data_manifest/README.md. Errors name rows, never patients.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from radiogan_lib.config import Config, ConfigError, load
+
+REQUIRED = ("exam_id", "patient_id", "class", "path")
+SPLITS = ("train", "test")
+SPLIT_SEED = 20240607  # of the split made for a cohort without one; fixed, so that it never moves between runs
+
+
+@dataclass
+class Cohort:
+    """A checked cohort: `exams` has the csv's columns as text, plus `row`, the line in the csv (header = 1)."""
+
+    exams: pd.DataFrame
+    class_names: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def _rows(lines, limit: int = 5) -> str:
+    """`row 3`, `rows 3, 7 and 12` or `rows 3, 4, 5, 6, 7 and 20 more`."""
+    lines = [int(n) for n in lines]
+    if len(lines) == 1:
+        return f"row {lines[0]}"
+    if len(lines) <= limit:
+        return f"rows {', '.join(map(str, lines[:-1]))} and {lines[-1]}"
+    return f"rows {', '.join(map(str, lines[:limit]))} and {len(lines) - limit} more"
+
+
+def _decode(path: Path) -> str:
+    """The csv's text, from UTF-8 with or without a byte-order mark, UTF-16 with one, or a Windows code page."""
+    try:
+        raw = path.read_bytes()
+    except OSError as e:
+        fault = "does not exist" if isinstance(e, FileNotFoundError) else f"cannot be read ({type(e).__name__})"
+        raise ConfigError(f"the cohort file {path.name} {fault}; give the path of a csv with the columns "
+                          f"{', '.join(REQUIRED)} and split.") from None
+    if raw[:2] == b"PK":
+        raise ConfigError(f"{path.name} is an Excel workbook; save it as csv and name that file as the cohort.")
+    for encoding in ("utf-16",) if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ConfigError(f"{path.name} is not a text file that can be read; save the cohort as csv in UTF-8.")
+
+
+def _parse(path: Path) -> pd.DataFrame:
+    """The csv as text columns and `row`; comma, semicolon and tab all separate."""
+    text = _decode(path)
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    names, records = None, []
+    try:
+        for values in reader:
+            if not any(v.strip() for v in values):
+                continue
+            if names is None:
+                names = [v.strip() for v in values]
+                while names and not names[-1]:  # a spreadsheet's empty columns at the right
+                    names.pop()
+            elif len(values) < len(names) or any(v.strip() for v in values[len(names):]):
+                raise ConfigError(f"{path.name}, row {reader.line_num}: {len(values)} values under {len(names)} column "
+                                  f"names; quote values that hold a {'tab' if delimiter == chr(9) else delimiter!r}.")
+            else:
+                records.append([v.strip() for v in values[:len(names)]] + [reader.line_num])
+    except csv.Error as e:
+        raise ConfigError(f"{path.name}, row {reader.line_num}: not readable as csv ({e}); check its quotes.") from None
+    if names is None:
+        raise ConfigError(f"{path.name} is empty; it needs a header with {', '.join(REQUIRED)} and one row per exam.")
+    lower = [n.lower() if n.lower() in (*REQUIRED, "split") else n for n in names]
+    twice = sorted({n for n in lower if lower.count(n) > 1})
+    if twice or "row" in lower:
+        raise ConfigError(f"{path.name}: column {(twice or ['row'])[0]!r} "
+                          f"{'appears twice' if twice else 'is a name kept for line numbers'}; rename it.")
+    return pd.DataFrame(records, columns=[*lower, "row"], dtype=object).astype({"row": int})
+
+
+def _from_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    table = frame.drop(columns="row", errors="ignore").reset_index(drop=True)
+    table = table.map(lambda v: "" if pd.isna(v) else str(v).strip()).astype(object)
+    return table.assign(row=np.arange(len(table)) + 2)  # as if it had been written as csv
+
+
+def read(source: str | Path | pd.DataFrame) -> Cohort:
+    """Read and check a cohort.
+
+    Args:
+        source: a csv path or a DataFrame. Relative exam paths start at the csv's folder (a DataFrame: at the current
+            one). A missing or empty `split` column is filled: see `split_by_patient`.
+
+    Raises:
+        ConfigError: a missing file or column, an empty cell, a repeated exam, a patient in both splits, fewer than two
+            classes; the sentence names file, row and remedy.
+    """
+    if isinstance(source, pd.DataFrame):
+        name, folder, exams = "the cohort table", Path.cwd(), _from_frame(source)
+    else:
+        path = Path(source).expanduser()
+        name, folder, exams = path.name, path.resolve().parent, _parse(path)
+    missing = [c for c in REQUIRED if c not in exams]
+    if missing:
+        hint = " (if every exam is another patient's, copy exam_id)" if missing == ["patient_id"] else ""
+        raise ConfigError(f"{name} has no column {', '.join(missing)}; its columns are "
+                          f"{', '.join(c for c in exams.columns if c != 'row')}. Add what is missing{hint}.")
+    if exams.empty:
+        raise ConfigError(f"{name} has a header but no exams; write one row per exam.")
+    for column in REQUIRED:
+        if (empty := exams[column] == "").any():
+            raise ConfigError(f"{name}, {_rows(exams.row[empty])}: {column} is empty; fill it in or delete the row.")
+    for column, remedy in (("exam_id", "give each exam its own"), ("path", "keep one row per exam")):
+        if (again := exams[column].duplicated(keep=False)).any():
+            first = exams[column][again].iloc[0]
+            raise ConfigError(f"{name}, {_rows(exams.row[exams[column] == first])} have the same {column}; {remedy}.")
+    class_names = list(dict.fromkeys(exams["class"]))
+    folded: dict[str, str] = {}
+    for label in class_names:
+        if (other := folded.setdefault(label.casefold(), label)) != label:
+            raise ConfigError(f"{name}: the classes {other!r} and {label!r} differ only in capitals; write them alike.")
+    if len(class_names) < 2:
+        raise ConfigError(f"{name} has one class only ({class_names[0]!r}); a conditional GAN needs two or more.")
+    exams["path"] = [p if p.startswith("phantom:") else str((folder / Path(p).expanduser())) for p in exams["path"]]
+    cohort = Cohort(exams, class_names)
+    _check_split(cohort, name)
+    return cohort
+
+
+def _check_split(cohort: Cohort, name: str) -> None:
+    exams = cohort.exams
+    if "split" not in exams or (exams["split"] == "").all():
+        exams["split"] = split_by_patient(exams["patient_id"], exams["class"])
+        counts = exams["split"].value_counts()
+        cohort.notes.append(f"{name} has no split: patients were divided into {counts.get('train', 0)} training and "
+                            f"{counts.get('test', 0)} test exams, about 80 to 20 in each class, seed {SPLIT_SEED}.")
+    exams["split"] = exams["split"].str.lower()
+    if (wrong := ~exams["split"].isin(SPLITS)).any():
+        raise ConfigError(f"{name}, {_rows(exams.row[wrong])}: split is neither train nor test; "
+                          "write one of the two, or leave the whole column empty to have patients divided for you.")
+    torn = exams.groupby("patient_id")["split"].transform("nunique") > 1
+    if torn.any():
+        patient = exams["patient_id"][torn].iloc[0]
+        more = exams["patient_id"][torn].nunique() - 1
+        raise ConfigError(f"{name}, {_rows(exams.row[exams['patient_id'] == patient])}: one patient is in both splits"
+                          f"{f' (and {more} more patients)' if more else ''}; put all exams of a patient in one split.")
+    for split, role in (("train", "to learn from"), ("test", "to tell memorising from generalising")):
+        if not (exams["split"] == split).any():
+            raise ConfigError(f"{name} has no {split} exam {role}; mark some patients {split}, "
+                              "or leave the split column empty to have patients divided for you.")
+
+
+def split_by_patient(patients, classes, test_share: float = 0.2, seed: int = SPLIT_SEED) -> list[str]:
+    """Divide patients into train and test so that every class keeps its share; nobody is in both.
+
+    A patient belongs to the stratum of all classes that they have exams of, so the few with two diagnoses are divided
+    as fairly as the rest. The result depends on the set of patients and their classes, not on the order of rows.
+
+    Args:
+        patients, classes: one value per exam.
+        test_share: share of patients that is held out.
+        seed: of the draw.
+
+    Returns:
+        "train" or "test" per exam. Every class with two patients or more has both.
+    """
+    patients, classes = [str(p) for p in patients], [str(c) for c in classes]
+    classes_of: dict[str, set] = {}
+    for patient, label in zip(patients, classes):
+        classes_of.setdefault(patient, set()).add(label)
+    strata: dict[tuple, list[str]] = {}
+    for patient in sorted(classes_of):
+        strata.setdefault(tuple(sorted(classes_of[patient])), []).append(patient)
+    # patients with several classes first: what they hold out counts for each of their classes
+    test, rng = set(), np.random.default_rng(seed)
+    for stratum in sorted(strata, key=lambda s: (-len(s), s)):
+        members = strata[stratum]
+        order = [members[i] for i in rng.permutation(len(members))]
+        n_test = int(np.floor(test_share * len(members) + 0.5))
+        if len(stratum) == 1:  # a class is known by its own patients: hold at least one out, keep at least one
+            n_test = min(max(n_test, 1), len(members) - 1)
+        test.update(order[:n_test])
+    return ["test" if p in test else "train" for p in patients]
+
+
+def capped(cohort: Cohort, cfg: Config) -> Cohort:
+    """The first `cfg.train_exams` and `cfg.test_exams` exams of each class, in csv order; 0 keeps all.
+
+    One number holds for every class, otherwise there is one per class in the cohort's order. A profile's own list is
+    made for the embedded cohort: where it does not fit the user's classes, all exams are kept and a note says so.
+
+    Raises:
+        ConfigError: the user gave neither one number nor one per class.
+    """
+    exams, names, notes = cohort.exams, cohort.class_names, list(cohort.notes)
+    keep = np.ones(len(exams), bool)
+    for split in SPLITS:
+        caps = getattr(cfg, f"{split}_exams")
+        if len(caps) not in (1, len(names)):
+            if caps != getattr(load(cfg.profile), f"{split}_exams"):
+                raise ConfigError(f"{split}_exams has {len(caps)} numbers but the cohort has {len(names)} classes "
+                                  f"({', '.join(names)}); give one number for all, or one per class in this order.")
+            notes.append(f"profile {cfg.profile} limits {split} exams for {len(caps)} classes; "
+                         f"this cohort has {len(names)}, so all are kept.")
+            continue
+        for label, cap in zip(names, caps * len(names) if len(caps) == 1 else caps):
+            chosen = np.flatnonzero((exams["class"] == label) & (exams["split"] == split))
+            if cap and len(chosen) > cap:
+                keep[chosen[cap:]] = False
+    if not keep.all():
+        notes.append(f"{keep.sum()} of the cohort's {len(keep)} exams are used: settings train_exams and test_exams "
+                     "keep the first of each class.")
+    return Cohort(exams[keep].reset_index(drop=True), names, notes)

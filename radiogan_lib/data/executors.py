@@ -1,0 +1,191 @@
+"""Running one function over many exams: here, in threads, in processes, or on a Dask cluster.
+
+Whatever the scheduler, only a few items are in flight at a time, so memory does not grow with the cohort; results
+come back as they are ready; and a worker that dies costs its own exam at most, after a second try.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections import deque
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Callable, Iterator
+
+from radiogan_lib.config import ConfigError
+
+KINDS = ("processes", "threads", "sync")
+IN_FLIGHT = 2  # items per worker: one being worked on, one waiting so that no worker idles
+
+
+@dataclass
+class Died:
+    """What comes back in place of a result when the worker process ended twice while on this item."""
+
+    reason: str
+
+
+def run(function: Callable, items: list, scheduler=None, workers: int = 0) -> Iterator[tuple[int, object]]:
+    """Yield `(index, function(items[index]))` in the order in which they finish.
+
+    Args:
+        function: importable by name from a module (it travels to other processes); must not raise for a bad exam.
+        items: what it is called with, one at a time.
+        scheduler: None or "processes", "threads", "sync" (here, one after the other), the address of a Dask scheduler
+            such as "tcp://10.0.0.5:8786", or a `distributed.Client`.
+        workers: processes or threads; 0 = one per core. A Dask cluster has its own number.
+
+    Yields:
+        The index and the result, or `Died` in its place.
+
+    Raises:
+        ConfigError: an unknown scheduler, or one that cannot be reached.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(workers or cores, max(len(items), 1))
+    if scheduler in (None, "", "processes"):
+        yield from _in_processes(function, items, workers)
+    elif scheduler == "threads":
+        with futures.ThreadPoolExecutor(workers) as pool:
+            yield from _bounded(pool, function, items, deque(range(len(items))), workers * IN_FLIGHT)
+    elif scheduler == "sync":
+        yield from ((i, function(item)) for i, item in enumerate(items))
+    elif hasattr(scheduler, "submit") and hasattr(scheduler, "scheduler_info"):
+        yield from _on_dask(function, items, scheduler)
+    elif isinstance(scheduler, str) and "://" in scheduler:
+        with _client(scheduler) as client:
+            yield from _on_dask(function, items, client)
+    else:
+        raise ConfigError(f"scheduler = {scheduler!r}; choose {', '.join(KINDS)}, or the address of a Dask scheduler "
+                          "such as tcp://127.0.0.1:8786.")
+
+
+def _bounded(pool: futures.Executor, function, items, waiting: deque, limit: int) -> Iterator[tuple[int, object]]:
+    """Keep at most `limit` items in the pool until `waiting` is empty."""
+    running: dict[futures.Future, int] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < limit:
+                running[pool.submit(function, items[waiting[0]])] = waiting[0]
+                waiting.popleft()  # only now: had the pool been broken, the item would still be waiting
+            for done in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
+                result = done.result()
+                yield running.pop(done), result
+    except BrokenProcessPool:
+        raise _Broken(sorted(running.values())) from None
+    finally:
+        for future in running:
+            future.cancel()
+
+
+class _Broken(Exception):
+    """The pool lost a worker; holds the indices that were in it."""
+
+
+class _Pool(futures.ProcessPoolExecutor):
+    """Fresh processes that do not import the user's script.
+
+    A fresh interpreter imports the main script so that functions defined there can be found. Ours never are, and a
+    script that calls `prepare` at its top level would start itself again in every worker.
+    """
+
+    _starting = threading.Lock()
+
+    def submit(self, *args):
+        main = sys.modules["__main__"]
+        with self._starting:
+            kept = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+            main.__spec__ = None
+            try:
+                return super().submit(*args)  # the first call starts the processes
+            finally:
+                del main.__spec__
+                main.__dict__.update(kept)
+
+    def close(self) -> None:
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_processes(function, items, workers: int) -> Iterator[tuple[int, object]]:
+    """A pool of fresh processes. When one dies the pool is replaced and its items are tried again one by one.
+
+    Alone in the pool, an item that kills its process again is known to be the culprit and comes back as `Died`.
+    """
+    import multiprocessing
+
+    # never fork: threads of TensorFlow, BLAS or Jupyter that hold a lock at that moment would hang the child
+    context = multiprocessing.get_context("spawn")
+    waiting, suspects = deque(range(len(items))), deque()
+    while waiting or suspects:
+        with contextlib.closing(_Pool(workers, mp_context=context)) as pool:
+            try:
+                while suspects:
+                    index = suspects[0]
+                    yield from _bounded(pool, function, items, deque([index]), 1)
+                    suspects.popleft()
+                yield from _bounded(pool, function, items, waiting, workers * IN_FLIGHT)
+            except _Broken as lost:
+                if suspects:
+                    yield suspects.popleft(), Died("its worker process ended twice without a result")
+                else:
+                    suspects.extend(lost.args[0])
+
+
+@contextlib.contextmanager
+def _client(address: str):
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ConfigError(f"scheduler = {address!r} needs Dask; install it with "
+                          "`pip install 'radiogan-reproduced[dask]'`.") from None
+    try:
+        client = Client(address, timeout=20, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as e:
+        raise ConfigError(f"no Dask scheduler answers at {address} ({type(e).__name__}); start one with "
+                          "`dask scheduler` and `dask worker`, or choose processes.") from None
+    with client:
+        yield client
+
+
+def _on_dask(function, items, client) -> Iterator[tuple[int, object]]:
+    """Submit to a cluster. Dask itself moves the items of a lost worker to another one."""
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    try:
+        client.wait_for_workers(1, timeout=60)
+    except TimeoutError:
+        raise ConfigError("the Dask scheduler has no workers; start some with `dask worker ADDRESS`.") from None
+    limit = IN_FLIGHT * max(sum(client.nthreads().values()), 1)
+    waiting, index_of = deque(range(len(items))), {}
+
+    def submit():
+        index = waiting.popleft()
+        future = client.submit(function, items[index], pure=False)
+        index_of[future.key] = index
+        return future
+
+    finished = as_completed([submit() for _ in range(min(limit, len(items)))])
+    try:
+        for future in finished:
+            try:
+                result = future.result()
+            except KilledWorker:
+                result = Died("the Dask workers that tried it ended without a result")
+            except (ModuleNotFoundError, AttributeError) as e:
+                raise ConfigError(f"the Dask workers cannot import this library ({e}); install the same version "
+                                  "on every worker.") from None
+            except futures.CancelledError:
+                raise ConfigError("the Dask cluster was closed during the work; run again, what is finished "
+                                  "is kept.") from None
+            index = index_of.pop(future.key)
+            if waiting:
+                finished.add(submit())
+            future.release()
+            yield index, result
+    finally:
+        finished.clear()
