@@ -1,0 +1,128 @@
+"""A folder of DICOM PET slices → one SUVbw volume.
+
+The steps are separate so that a notebook can show them: `read_series` (which slices, in which order, which factor),
+`volume` (values to SUV), `read_exam` (the nibabel image), and `with_one_slope` for what goes wrong without care.
+Explained in notebooks/01_pet_to_mip.ipynb.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from radiogan_lib.data import dicom_geometry, dicom_series
+from radiogan_lib.data.dicom_series import Series
+from radiogan_lib.data.dicom_values import number, tag, text
+from radiogan_lib.data.dicom_write import write_phantom_series
+from radiogan_lib.data.errors import ExamError, ExamNote
+
+__all__ = ["Series", "read_series", "volume", "with_one_slope", "read_exam", "as_image", "write_phantom_series"]
+
+
+def read_series(folder: Path | str) -> Series:
+    """Find the PET series to read in a folder (its own files and those of folders below).
+
+    Args:
+        folder: may hold CT, MR, structure sets, captures, several PET series and files that are not DICOM.
+
+    Returns:
+        the slices in order, their geometry, the SUV factor with its derivation, and notes.
+
+    Raises:
+        ExamError: nothing in the folder can be trusted to be a whole FDG PET exam; says why, with the tag.
+    """
+    return dicom_series.choose(dicom_series.read_headers(Path(folder)))
+
+
+def _stored(ds) -> np.ndarray:
+    """(rows, columns) stored values of one slice, decompressed."""
+    try:
+        pixels = ds.pixel_array
+    except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise many types
+        syntax = getattr(getattr(ds.file_meta, "TransferSyntaxUID", None), "name", "unknown")
+        raise ExamError(f"the pixel data of a slice cannot be decoded (transfer syntax {syntax}; {type(error).__name__})",
+                        "Fetch the series again, or export it uncompressed.") from None
+    if pixels.shape != (number(ds, "Rows"), number(ds, "Columns")):
+        raise ExamError(f"the pixel data of a slice do not have {tag('Rows')} x {tag('Columns')} values")
+    return pixels
+
+
+def volume(series: Series, slopes: np.ndarray | None = None) -> np.ndarray:
+    """SUVbw of a series on a uniform grid.
+
+    Args:
+        series: from `read_series`.
+        slopes: (slices,) to use in place of each slice's own Rescale Slope; for demonstration only.
+
+    Returns:
+        (slices, rows, columns) float32, SUVbw in g/ml.
+    """
+    headers = series.headers
+    if slopes is None:
+        slopes = np.array([number(ds, "RescaleSlope") for ds in headers])
+    result = np.empty((len(headers), int(number(headers[0], "Rows")), int(number(headers[0], "Columns"))), np.float32)
+    for k, ds in enumerate(headers):
+        stored, scale = _stored(ds), slopes[k] * series.factor.per_slice[k]
+        # In float64, then stored as float32: one rounding only.
+        np.multiply(stored, scale, out=result[k], dtype=np.float64, casting="same_kind")
+        offset = (number(ds, "RescaleIntercept") or 0.0) * series.factor.per_slice[k]
+        if offset:
+            result[k] += np.float32(offset)
+        padding = number(ds, "PixelPaddingValue")
+        if padding is not None:
+            result[k][stored == padding] = 0
+    return dicom_geometry.to_uniform(result, series.geometry)
+
+
+def with_one_slope(series: Series, slice_index: int = 0) -> np.ndarray:
+    """What a reader gets who applies one slice's Rescale Slope to all slices: a plausible, wrong volume.
+
+    Many scanners scale every slice to fill 16 bits. The hottest slice then has the largest slope, and a reader that takes
+    the slope of, say, an empty slice above the head shrinks every hot lesion.
+
+    Args:
+        series: from `read_series`.
+        slice_index: whose slope to use, counted from the first plane.
+
+    Returns:
+        (slices, rows, columns) float32, wrong SUV.
+    """
+    own = [number(ds, "RescaleSlope") for ds in series.headers]
+    return volume(series, np.full(len(own), own[slice_index]))
+
+
+def as_image(values: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """(slices, rows, columns) → RAS+ nibabel image with an empty header: nothing of the source is carried along."""
+    image = nib.Nifti1Image(values.transpose(2, 1, 0), affine)  # a view: x stays the fastest axis in memory
+    image = nib.as_closest_canonical(image)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = b"SUVbw g/ml"
+    return image
+
+
+def read_exam(folder: Path | str) -> nib.Nifti1Image:
+    """A folder with a DICOM PET exam → SUVbw image.
+
+    Returns:
+        float32 RAS+ image, mm. `image.extra` holds `suv` (the SuvFactor with its derivation) and `notes`.
+
+    Warns:
+        ExamNote: for every choice made.
+
+    Raises:
+        ExamError: see `read_series`.
+    """
+    series = read_series(folder)
+    values = volume(series)
+    if not np.isfinite(values.max()) or not np.isfinite(values.min()):
+        raise ExamError("the images hold values that are not finite numbers")
+    if not values.max() > 0:
+        raise ExamError("the images are empty: no value is above zero")
+    image = as_image(values, series.geometry.affine)
+    image.extra.update(suv=series.factor, notes=list(series.notes), modality=text(series.headers[0], "Modality"))
+    for note in series.notes:
+        warnings.warn(note, ExamNote, stacklevel=3)
+    return image

@@ -1,0 +1,148 @@
+"""Where the slices of a series lie, and how they become one uniform grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from radiogan_lib.data.dicom_values import number, numbers, tag
+from radiogan_lib.data.errors import ExamError
+
+SAME_PLACE_MM = 0.01  # scanners write positions to a hundredth of a millimetre or better
+TILT = 1e-3  # direction cosines of one series agree to this
+GAP = 1.9  # a step this many times the usual one is a missing slice, not an uneven step
+ON_GRID = 0.05  # a slice this share of a step off the uniform grid is used as it is, not blended with a neighbour
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Slices in order along their normal, as a uniform grid.
+
+    Attributes:
+        order: indices into the headers, from the first plane to the last.
+        positions_mm: (slices,) along the normal, ascending.
+        step_mm: of the uniform grid, which keeps the first and the last plane and the number of slices.
+        affine: 4 × 4, voxel (column, row, slice) → RAS+ mm.
+    """
+
+    order: np.ndarray
+    positions_mm: np.ndarray
+    step_mm: float
+    affine: np.ndarray
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """How far each slice lies off the uniform grid, in steps."""
+        return (self.positions_mm - self.positions_mm[0]) / self.step_mm - np.arange(len(self.positions_mm))
+
+
+def orientation(ds: Dataset) -> np.ndarray:
+    """(2, 3) unit vectors: along a row (columns increase), along a column (rows increase). LPS."""
+    found = numbers(ds, "ImageOrientationPatient", 6)
+    if found is None:
+        raise ExamError(f"{tag('ImageOrientationPatient')} is missing or unreadable; left and right are unknown")
+    axes = np.array(found).reshape(2, 3)
+    lengths = np.linalg.norm(axes, axis=1)
+    if np.abs(lengths - 1).max() > 0.01 or abs(axes[0] @ axes[1]) > 0.01:
+        raise ExamError(f"{tag('ImageOrientationPatient')} does not hold two perpendicular directions")
+    return axes / lengths[:, None]
+
+
+def position(ds: Dataset) -> np.ndarray:
+    """(3,) centre of the first pixel, LPS mm."""
+    found = numbers(ds, "ImagePositionPatient", 3)
+    if found is None:
+        raise ExamError(f"{tag('ImagePositionPatient')} is missing or unreadable; the slice has no place")
+    return np.array(found)
+
+
+def spacing(ds: Dataset) -> tuple[float, float]:
+    """mm between rows, mm between columns."""
+    found = numbers(ds, "PixelSpacing", 2)
+    if found is None or min(found) <= 0:
+        raise ExamError(f"{tag('PixelSpacing')} is missing, unreadable or not above zero")
+    return found[0], found[1]
+
+
+def normal_positions(headers: list[Dataset]) -> np.ndarray:
+    """(slices,) position of each slice along the normal of the first, mm.
+
+    Raises:
+        ExamError: slices that are not parallel, of one size, or stacked along their normal.
+    """
+    axes, size = orientation(headers[0]), (number(headers[0], "Rows"), number(headers[0], "Columns"))
+    for ds in headers:
+        if np.abs(orientation(ds) - axes).max() > TILT:
+            raise ExamError(f"{tag('ImageOrientationPatient')} differs between slices: rotating projections or a mixture, "
+                            "not a stack of parallel slices")
+        if (number(ds, "Rows"), number(ds, "Columns")) != size or not np.allclose(spacing(ds), spacing(headers[0]), 1e-4):
+            raise ExamError(f"{tag('Rows')}, {tag('Columns')} or {tag('PixelSpacing')} differs between slices")
+    places = np.array([position(ds) for ds in headers])
+    in_plane = (places - places[0]) @ axes.T
+    if np.abs(in_plane).max() > 0.5 * min(spacing(headers[0])):
+        raise ExamError(f"{tag('ImagePositionPatient')} shifts sideways from slice to slice: a sheared stack")
+    return places @ np.cross(axes[0], axes[1])
+
+
+def stack(headers: list[Dataset]) -> Geometry:
+    """Order the slices and lay a uniform grid through them.
+
+    The step of the grid is the whole length divided by the number of slices less one, so both ends stay. Uneven steps
+    (a few hundredths of a millimetre where bed positions meet) shift a slice by a small share of a step.
+
+    Raises:
+        ExamError: fewer than two slices, a gap (named in mm), or slices missing against Number of Slices.
+    """
+    along = normal_positions(headers)
+    order = np.argsort(along, kind="stable")
+    along = along[order]
+    if len(along) < 2:
+        raise ExamError("there is one slice; a projection needs a volume", "Give the whole series.")
+    steps = np.diff(along)
+    usual = float(np.median(steps))
+    wide = np.flatnonzero(steps > GAP * usual)
+    if wide.size:
+        where = "; ".join(f"{round(steps[i] / usual) - 1} between {along[i]:.2f} and {along[i + 1]:.2f} mm" for i in wide[:3])
+        more = f" and at {wide.size - 3} more places" if wide.size > 3 else ""
+        raise ExamError(f"slices are missing ({tag('ImagePositionPatient')}): {where}{more}", "Fetch the whole series again.")
+    expected = number(headers[0], "NumberOfSlices")
+    if expected is not None and len(along) < expected:
+        raise ExamError(f"{tag('NumberOfSlices')} is {expected:.0f}, but {len(along)} slices are here: the series ends early",
+                        "Fetch the whole series again.")
+    step = float((along[-1] - along[0]) / (len(along) - 1))
+    axes, (row_mm, column_mm) = orientation(headers[0]), spacing(headers[0])
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = axes[0] * column_mm, axes[1] * row_mm
+    affine[:3, 2], affine[:3, 3] = np.cross(axes[0], axes[1]) * step, position(headers[order[0]])
+    return Geometry(order, along, step, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+
+
+def to_uniform(volume: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Put slices on the uniform grid.
+
+    A slice within 5 % of a step of its place is taken as it is: its values stay what the scanner stored, so a hot spot in
+    one slice keeps its SUVmax (positions are off by 1 % of a step in exams whose beds do not meet exactly). Other
+    planes are linear blends of their two neighbours.
+
+    Args:
+        volume: (slices, rows, columns), in `geometry.order`.
+
+    Returns:
+        the same array where every slice is on the grid, else a new one of the same shape.
+    """
+    off = np.flatnonzero(np.abs(geometry.offsets) > ON_GRID)
+    if not off.size:
+        return volume
+    places = (geometry.positions_mm - geometry.positions_mm[0]) / geometry.step_mm
+    result = volume.copy()
+    for k in range(len(places)):
+        nearest = int(np.abs(places - k).argmin())
+        if abs(places[nearest] - k) <= ON_GRID:
+            result[k] = volume[nearest]
+            continue
+        low = min(max(int(np.searchsorted(places, k, side="right")) - 1, 0), len(places) - 2)
+        share = (k - places[low]) / (places[low + 1] - places[low])
+        result[k] = (1 - share) * volume[low] + share * volume[low + 1]
+    return result

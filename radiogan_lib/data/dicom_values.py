@@ -1,0 +1,169 @@
+"""Values out of a DICOM header as numbers, words and moments, whatever the scanner or the anonymiser did to them.
+
+A value that is missing, empty or unreadable is None; the caller decides whether that matters.
+Explained in notebooks/01_pet_to_mip.ipynb.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from radiogan_lib.data.errors import ExamError
+
+# Private elements by raw tag (group, element, start of the creator's name). Anonymisers drop the creator and implicit
+# files lose the value representation, so pydicom's private_block alone would miss them.
+PRIVATE = {
+    "philips_suv": (0x7053, 0x00, "philips"),
+    "philips_activity": (0x7053, 0x09, "philips"),
+    "ge_scan_time": (0x0009, 0x0D, "gems_petd"),
+}
+
+
+def tag(keyword: str) -> str:
+    """`PatientWeight` → `Patient Weight (0010,1030)`: how messages name an element."""
+    number = tag_for_keyword(keyword)
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", keyword)
+    return f"{words} ({number >> 16:04X},{number & 0xFFFF:04X})" if number is not None else words
+
+
+def _plain(value):
+    """First item of a multi-value, bytes decoded, padding gone; None if nothing is left."""
+    if isinstance(value, (MultiValue, list, tuple)):
+        value = value[0] if len(value) else None
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "ignore")
+    if isinstance(value, str):
+        value = value.strip(" \t\r\n\0")
+    return None if value is None or value == "" else value
+
+
+def value(ds: Dataset, keyword: str):
+    """The element's first value, or None. A value that pydicom itself cannot decode counts as missing."""
+    try:
+        return _plain(ds.get(keyword))
+    except Exception:  # noqa: BLE001 - pydicom raises many types on a damaged element
+        return None
+
+
+def text(ds: Dataset, keyword: str) -> str:
+    """A code string in capitals without padding; empty if missing."""
+    found = value(ds, keyword)
+    return str(found).strip().upper() if found is not None else ""
+
+
+def words(ds: Dataset, keyword: str) -> list[str]:
+    """Every value of a multi-valued code string, in capitals. Commas count as separators, as some exports write them."""
+    try:
+        found = ds.get(keyword)
+    except Exception:  # noqa: BLE001
+        return []
+    items = list(found) if isinstance(found, (MultiValue, list, tuple)) else [found]
+    return [w for item in items for w in re.split(r"[\\,;\s]+", str(_plain(item) if _plain(item) is not None else "").upper()) if w]
+
+
+def number(ds: Dataset, keyword: str) -> float | None:
+    """A finite number, or None."""
+    return _number(value(ds, keyword))
+
+
+def numbers(ds: Dataset, keyword: str, count: int) -> list[float] | None:
+    """Exactly `count` finite numbers, or None."""
+    try:
+        found = [_number(_plain(v)) for v in (ds.get(keyword) or [])]
+    except Exception:  # noqa: BLE001
+        return None
+    return found if len(found) == count and None not in found else None
+
+
+def _number(found) -> float | None:
+    try:
+        result = float(found)
+    except (TypeError, ValueError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def positive(ds: Dataset, keyword: str, why: str) -> float:
+    """A number above zero.
+
+    Raises:
+        ExamError: it is missing, empty, zero or negative; the message has the tag and `why` it is needed.
+    """
+    found = number(ds, keyword)
+    if found is None:
+        raise ExamError(f"{tag(keyword)} is missing or unreadable; {why}")
+    if found <= 0:
+        raise ExamError(f"{tag(keyword)} is not above zero; {why}")
+    return found
+
+
+def private(ds: Dataset, name: str):
+    """A vendor's private value by raw tag, or None.
+
+    The block may sit at any of 10..FF; a creator that names somebody else hides the element, a missing one does not.
+    """
+    group, low, creator = PRIVATE[name]
+    for element in sorted(t for t in ds.keys() if t.group == group and t.elem >= 0x1000 and t.elem & 0xFF == low):
+        try:
+            block = ds.get((group, element.elem >> 8))
+            owner = str(_plain(block.value) or "").lower() if block is not None else ""
+            if not owner or owner.startswith(creator):
+                return _plain(ds[element].value)
+        except Exception:  # noqa: BLE001 - a private element with an undecodable value counts as missing
+            continue
+    return None
+
+
+def private_number(ds: Dataset, name: str) -> float | None:
+    """A vendor's private factor if it is a finite number above zero (a zero means "not computed"), or None."""
+    found = _number(private(ds, name))
+    return found if found is not None and found > 0 else None
+
+
+def day(found) -> datetime | None:
+    """DICOM DA (YYYYMMDD, or the older YYYY.MM.DD) → midnight of that day."""
+    m = re.fullmatch(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})", str(found or "").strip())
+    try:
+        return datetime(*map(int, m.groups())) if m else None
+    except ValueError:
+        return None
+
+
+def clock(found) -> timedelta | None:
+    """DICOM TM (HH, HHMM, HHMMSS, HHMMSS.F…, or the older HH:MM:SS) → time since midnight."""
+    m = re.fullmatch(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:\.(\d*))?", str(found or "").strip())
+    if not m or (m[4] is not None and m[3] is None):
+        return None
+    hour, minute, second = (int(g or 0) for g in m.groups()[:3])
+    if hour > 23 or minute > 59 or second > 60:  # 60 is a leap second
+        return None
+    return timedelta(hours=hour, minutes=minute, seconds=second, microseconds=round(float(f"0.{m[4] or 0}") * 1e6))
+
+
+def moment(found, zone: timedelta | None = None) -> datetime | None:
+    """DICOM DT (YYYYMMDDHH…[.F…][±ZZXX]) → local time.
+
+    Args:
+        found: the text. It needs at least the hour: a date alone is no moment.
+        zone: the series' Timezone Offset From UTC (0008,0201). A moment with another offset is moved into that zone;
+            without a series zone the offset is taken to be the scanner's own and dropped.
+    """
+    m = re.fullmatch(r"(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d*)?)?)?)([+-]\d{4})?", str(found or "").strip())
+    if not m:
+        return None
+    date, time, offset = day(m[1]), clock(m[2]), utc_offset(m[3])
+    if date is None or time is None:
+        return None
+    return date + time + (zone - offset if zone is not None and offset is not None else timedelta())
+
+
+def utc_offset(found) -> timedelta | None:
+    """`+0200` → two hours."""
+    m = re.fullmatch(r"([+-])(\d{2})(\d{2})", str(found or "").strip())
+    return (1 if m[1] == "+" else -1) * timedelta(hours=int(m[2]), minutes=int(m[3])) if m else None

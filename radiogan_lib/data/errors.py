@@ -1,0 +1,29 @@
+"""The refusal of an exam, and the note about one that was read.
+
+Neither ever carries a name, a date, an identifier or a path of the source: both end up in logs and in rejects.csv.
+Tags are named, free text from a header is not repeated.
+"""
+
+from __future__ import annotations
+
+from radiogan_lib.config import RadioganError
+
+
+class ExamError(RadioganError, ValueError):
+    """An exam that cannot be trusted: what is wrong with it, and what the reader can do.
+
+    Attributes:
+        reason: what is wrong, with the DICOM tag or NIfTI header field.
+        remedy: what to do next.
+    """
+
+    def __init__(self, reason: str, remedy: str = "Leave this exam out, or export it again from its source."):
+        self.reason, self.remedy = reason.strip().rstrip("."), remedy.strip()
+        super().__init__(self.reason, self.remedy)  # both in args, so that the error survives a trip between processes
+
+    def __str__(self) -> str:
+        return f"{self.reason}. {self.remedy}"
+
+
+class ExamNote(UserWarning):
+    """Something a careful reader wants to know about an exam that was read: a choice made, a value put right."""
