@@ -22,7 +22,7 @@ from radiogan_lib.data import deidentify
 MIP_SPACING_MM = 2.0  # paper §3.1: exams are resampled to 2 x 2 x 2 mm
 # Modules of this package that decide no pixel: changing them leaves prepared exams valid. All others count.
 _NO_PIXELS = {"__init__", "cache", "cohort", "dataset", "deidentify", "errors", "executors", "idc", "idc_index", "intensity",
-              "preparation", "qc"}
+              "preparation", "qc", "report"}
 
 
 @cache
@@ -35,10 +35,13 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def task(path: str, cfg: Config) -> dict:
-    """What a worker must know to prepare one exam; plain values only, because it travels."""
+def task(path: str, cfg: Config, local: bool = True) -> dict:
+    """What a worker must know to prepare one exam; plain values only, because it travels.
+
+    A worker elsewhere (`local=False`) is told the version of the code, so that an outdated one is found out.
+    """
     return {"path": path, "canvas": list(cfg.canvas), "field_of_view_mm": list(cfg.field_of_view_mm),
-            "suv_max": cfg.suv_max,
+            "suv_max": cfg.suv_max, "code": "" if local else code_version(),
             "phantom_spacing_mm": cfg.phantom_spacing_mm if path.startswith("phantom:") else None}
 
 
@@ -61,7 +64,7 @@ def _files(path: str) -> list:
 def fingerprint(job: dict, secret: bytes) -> str:
     """What the exam's pixels depend on, as a keyed digest (file names may hold names of people)."""
     source = job["path"] if job["path"].startswith("phantom:") else _files(job["path"])
-    settings = {k: v for k, v in job.items() if k != "path"}
+    settings = {k: v for k, v in job.items() if k not in ("path", "code")}
     return deidentify.keyed(json.dumps([MIP_SPACING_MM, code_version(), settings, source]), secret)
 
 

@@ -19,7 +19,8 @@ from radiogan_lib.config import ConfigError
 from radiogan_lib.data import intensity
 from radiogan_lib.data.canvas import fit_to_canvas
 from radiogan_lib.data.cohort import SPLITS
-from radiogan_lib.data.preparation import SCHEMA_VERSION, DatasetError, Report, prepare
+from radiogan_lib.data.preparation import SCHEMA_VERSION, DatasetError, prepare
+from radiogan_lib.data.report import Report
 
 __all__ = ["DatasetError", "MipDataset", "Report", "fit_to_canvas", "load", "load_if_there", "prepare"]
 
@@ -117,14 +118,16 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
     except (ValueError, KeyError, TypeError) as e:
         raise DatasetError(f"{paths.shown(described)} is damaged ({type(e).__name__}); {again}") from None
     if version != SCHEMA_VERSION:
-        raise DatasetError(f"{paths.shown(described)} has version {version}, this library reads {SCHEMA_VERSION}; {again}")
+        raise DatasetError(f"{paths.shown(described)} has version {version}; this library reads {SCHEMA_VERSION}; "
+                           f"{again}")
     for name, mark in marks.items():
         if not (directory / name).exists():
             raise DatasetError(f"{paths.shown(directory / name)} is missing beside its dataset.json; "
                                "run notebooks/01_data_preparation.ipynb again.")
         if paths.sha256(directory / name) != mark:
-            raise DatasetError(f"{paths.shown(directory / name)} changed after it was prepared, so nothing made from it "
-                               f"could be trusted; {again}")
+            raise DatasetError(f"{paths.shown(directory / name)} changed after it was prepared, so nothing made from "
+                               "it can be trusted; delete dataset.json beside it and run "
+                               "notebooks/01_data_preparation.ipynb again.")
     suv = np.load(directory / "mips.npy", mmap_mode="r", allow_pickle=False)
     if suv.shape != shape or suv.dtype != np.float32:
         raise DatasetError(f"{paths.shown(directory / 'mips.npy')} holds {suv.dtype} {suv.shape} where dataset.json "
