@@ -1,0 +1,128 @@
+"""The judge: a small convolutional network that names the class of an exam.
+
+Trained on real exams it says whether a generated one shows the disease it was asked for, and its last hidden layer is a
+feature space; trained on generated exams and tested on real ones (TSTR) it says whether they are of use. It is no
+diagnostic tool. Keras is imported when a judge is trained, not before.
+Explained in notebooks/04_quality_and_use.ipynb.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from radiogan_lib.evaluation.features import EvaluationError, area_average, check_images, check_labels, pooled_shape
+
+SIDE = 80  # pixels on the longer side of what the judge sees
+SHIFT = 2  # pixels of random displacement while training
+BATCH = 32
+
+
+def prepare(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """SUV (n, h, w) to the judge's input (n, h', w', 1): area average, then a square root that lifts faint lesions."""
+    small = area_average(images, shape or pooled_shape(images.shape[1:], SIDE))
+    return np.sqrt(np.clip(small, 0, 20) / 20)[..., None].astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _network(shape: tuple[int, int], n_classes: int):
+    """One compiled network per shape and class count: compiling is slow, setting weights is not."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((*shape, 1))
+    x = image
+    for k, width in enumerate((12, 24, 48, 72)):
+        x = layers.Conv2D(width, 3, 2 if k == 0 else 1, "same", use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.ReLU()(x)
+        x = layers.MaxPooling2D(2, padding="same")(x) if k < 3 else x
+    x = layers.Dropout(0.3)(layers.Flatten()(x))
+    features = layers.Dense(64, activation="relu", name="features")(x)
+    logits = layers.Dense(n_classes, name="logits")(layers.Dropout(0.3)(features))
+    model = keras.Model(image, [logits, features])
+    classifier = keras.Model(image, logits)
+    classifier.compile(keras.optimizers.Adam(2e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                       jit_compile="auto" if keras.backend.backend() == "jax" else False)
+    return model, classifier
+
+
+class Judge:
+    """A trained judge. `probabilities` (n, classes), `predict` (n,), `features` (n, 64) of unit length."""
+
+    def __init__(self, shape: tuple[int, int], n_classes: int, weights: list[np.ndarray]):
+        self.shape, self.n_classes, self.weights = shape, n_classes, weights
+
+    def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        from keras import ops
+
+        model, _ = _network(self.shape, self.n_classes)
+        model.set_weights(self.weights)
+        x = prepare(check_images(images, "given"), self.shape)
+        parts = [[ops.convert_to_numpy(v) for v in model(x[i:i + 256], training=False)] for i in range(0, len(x), 256)]
+        return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities (n, classes) of images (n, h, w) in SUV."""
+        logits = self._run(images)[0]
+        e = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The likeliest class of each image, int (n,)."""
+        return self._run(images)[0].argmax(axis=1)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """The last hidden layer, each row of unit length: (n, 64) float32."""
+        f = self._run(images)[1]
+        return (f / np.maximum(np.linalg.norm(f, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+
+
+def _jitter(x: np.ndarray, rng) -> np.ndarray:
+    """Each image moved by up to `SHIFT` pixels and brightened or dimmed by up to 10 %; never flipped: organs have sides."""
+    n, h, w, _ = x.shape
+    padded = np.pad(x, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
+    dy, dx = rng.integers(0, 2 * SHIFT + 1, (2, n))
+    rows, columns = dy[:, None] + np.arange(h), dx[:, None] + np.arange(w)
+    moved = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved * rng.uniform(0.9, 1.1, (n, 1, 1, 1)).astype(np.float32)
+
+
+def train_judge(images, labels, n_classes: int | None = None, epochs: int = 30, steps: int | None = None,
+                start: Judge | None = None, seed: int = 0) -> Judge:
+    """Train a judge, classes drawn equally often, Adam with a cosine from 2e-3 to 0, shifts of ±2 pixels.
+
+    Args:
+        images: (n, h, w) SUV. labels: (n,) int.
+        epochs: passes over the images; or `steps` of 32 images.
+        start: continue from this judge (at half the step size) instead of from fresh weights.
+
+    Raises:
+        EvaluationError: fewer than two classes.
+    """
+    import keras
+
+    images = check_images(images, "training")
+    labels = check_labels(labels, len(images), "training")
+    if len(np.unique(labels)) < 2:
+        raise EvaluationError("a judge needs exams of at least two classes; these labels hold one.")
+    n_classes = int(labels.max()) + 1 if n_classes is None else n_classes
+    shape = start.shape if start else pooled_shape(images.shape[1:], SIDE)
+    x, rng = prepare(images, shape), np.random.default_rng(seed)
+    model, classifier = _network(shape, n_classes)
+    if start:
+        model.set_weights(start.weights)
+    else:
+        keras.utils.set_random_seed(seed)
+        fresh = keras.models.clone_model(model)
+        model.set_weights(fresh.get_weights())
+    for variable in classifier.optimizer.variables:
+        variable.assign(np.zeros(variable.shape, variable.dtype))
+    steps = steps or max(1, epochs * len(x) // BATCH)
+    members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    for k in range(steps):
+        pick = np.array([rng.choice(members[j]) for j in rng.permutation(np.arange(BATCH) % len(members))])
+        classifier.optimizer.learning_rate = (1e-3 if start else 2e-3) * (0.5 + 0.5 * np.cos(np.pi * k / steps))
+        classifier.train_on_batch(_jitter(x[pick], rng), labels[pick])
+    return Judge(shape, n_classes, model.get_weights())

@@ -1,0 +1,127 @@
+"""Are generated exams of use? The class that was asked for, training on synthetic exams, and adding them to few real ones.
+
+The judge is trained on real, on generated, or on both, and is always tested on held-out real exams. A generator that
+copies scores well here: read beside memorization.py. Explained in notebooks/04_quality_and_use.ipynb.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from radiogan_lib.evaluation.classifier import Judge, train_judge
+from radiogan_lib.evaluation.features import check_images, check_labels
+from radiogan_lib.evaluation.intervals import number, wilson
+
+
+def _recalls(predicted: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:
+    """Per class, which of its exams were recognised: {class: bool (n,)}."""
+    return {int(c): predicted[labels == c] == c for c in np.unique(labels)}
+
+
+def balanced_accuracy(predictions: list[np.ndarray], labels: np.ndarray, rounds: int = 200, seed: int = 0) -> dict:
+    """Mean recall over classes, averaged over judges; interval: bootstrap of held-out exams within classes and of judges."""
+    hits = [_recalls(p, labels) for p in predictions]
+    rng = np.random.default_rng(seed)
+
+    def once(resample: bool) -> float:
+        chosen = rng.integers(0, len(hits), len(hits)) if resample else range(len(hits))
+        recalls = []
+        for c in hits[0]:
+            n = len(hits[0][c])
+            pick = rng.integers(0, n, n) if resample else np.arange(n)
+            recalls.append(np.mean([hits[j][c][pick].mean() for j in chosen]))
+        return float(np.mean(recalls))
+
+    return number(once(False), *np.quantile([once(True) for _ in range(rounds)], [0.025, 0.975]), judges=len(hits))
+
+
+def label_agreement(judge: Judge, generated, generated_labels, holdout=None, holdout_labels=None) -> dict:
+    """How often a judge trained on real exams sees the class that the generator was asked for.
+
+    Returns:
+        overall and per class with binomial intervals, `confusion` (asked × seen, shares of the asked class), and, with
+        held-out exams, what the same judge reaches on real ones: the ceiling.
+    """
+    y = check_labels(generated_labels, len(generated), "generated")
+    seen = judge.predict(generated)
+    recalls = _recalls(seen, y)
+    confusion = np.array([[(seen[y == a] == b).mean() if (y == a).any() else 0.0 for b in range(judge.n_classes)]
+                          for a in range(judge.n_classes)])
+    ceiling = {}
+    if holdout is not None:
+        real = _recalls(judge.predict(holdout), check_labels(holdout_labels, len(holdout), "held-out"))
+        ceiling = {c: number(h.mean(), *wilson(int(h.sum()), len(h))) for c, h in real.items()}
+    hits = int((seen == y).sum())
+    return {"overall": number(hits / len(y), *wilson(hits, len(y)),
+                              ceiling=float(np.mean([v["value"] for v in ceiling.values()])) if ceiling else None),
+            "classes": {c: number(h.mean(), *wilson(int(h.sum()), len(h)), ceiling=ceiling.get(c, {}).get("value"))
+                        for c, h in recalls.items()},
+            "confusion": np.round(confusion, 4).tolist()}
+
+
+def augmentation_gain(train, train_labels, holdout, holdout_labels, synthetic: Judge, sizes=(10, 20, 50), repeats: int = 3,
+                      steps: int = 200, rounds: int = 200, seed: int = 0) -> list[dict]:
+    """What generated exams add where real ones are few: balanced accuracy with and without them.
+
+    `real` trains on k real exams per class alone; `both` starts from the judge trained on generated exams and goes on
+    with the same k real exams. Same real exams, same test exams, `repeats` random draws of the k.
+
+    Returns:
+        one dict per size: per_class, real, both, and gain = both − real with a paired bootstrap interval.
+    """
+    rng = np.random.default_rng(seed)
+    train, y = check_images(train, "training"), check_labels(train_labels, len(train), "training")
+    holdout_labels = np.asarray(holdout_labels)
+    rows = []
+    for size in sizes:
+        if min(np.bincount(y)[np.unique(y)]) < size:
+            continue
+        alone, both = [], []
+        for r in range(repeats):
+            pick = np.concatenate([rng.choice(np.flatnonzero(y == c), size, replace=False) for c in np.unique(y)])
+            few = (train[pick], y[pick])
+            n = synthetic.n_classes
+            alone.append(train_judge(*few, n, steps=steps, seed=seed + r).predict(holdout))
+            both.append(train_judge(*few, n, steps=steps // 2, start=synthetic, seed=seed + r).predict(holdout))
+        rows.append({"per_class": int(size), "real": balanced_accuracy(alone, holdout_labels, rounds, seed),
+                     "both": balanced_accuracy(both, holdout_labels, rounds, seed),
+                     "gain": _paired(alone, both, holdout_labels, rounds, seed)})
+    return rows
+
+
+def _paired(alone: list, both: list, labels: np.ndarray, rounds: int, seed: int) -> dict:
+    """Difference of balanced accuracies; exams and repeats are resampled together for both, so that luck cancels."""
+    rng = np.random.default_rng(seed)
+    difference = np.stack([(b == labels).astype(float) - (a == labels) for a, b in zip(alone, both, strict=True)])
+    groups = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+
+    def once(resample: bool) -> float:
+        rows = rng.integers(0, len(difference), len(difference)) if resample else np.arange(len(difference))
+        return float(np.mean([difference[rows][:, rng.choice(g, len(g)) if resample else g].mean() for g in groups]))
+
+    return number(once(False), *np.quantile([once(True) for _ in range(rounds)], [0.025, 0.975]))
+
+
+def utility_report(train, holdout, generated, train_labels, holdout_labels, generated_labels, judge: Judge | None = None,
+                   epochs: int = 30, sizes=(10, 20, 50), repeats: int = 3, rounds: int = 200, seed: int = 0) -> dict:
+    """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
+
+    Args:
+        train, holdout, generated: (n, h, w) SUV, with int labels (n,) each.
+        judge: trained on the real exams; made here if missing.
+        epochs: of the judges on all real and on all generated exams.
+
+    Returns:
+        {"label_agreement", "trtr", "tstr", "tstr_ratio", "augmentation"}: TRTR trains on real and tests on held-out
+        real exams, TSTR trains on generated (the classification accuracy score of Ravuri & Vinyals, NeurIPS 2019).
+    """
+    n = int(max(np.max(v) for v in (train_labels, holdout_labels, generated_labels))) + 1
+    p_y = check_labels(holdout_labels, len(holdout), "held-out")
+    judge = judge or train_judge(train, train_labels, n, epochs=epochs, seed=seed)
+    synthetic = train_judge(generated, generated_labels, n, epochs=epochs, seed=seed)
+    real, synth = judge.predict(holdout), synthetic.predict(holdout)
+    trtr, tstr = (balanced_accuracy([v], p_y, rounds, seed) for v in (real, synth))
+    return {"label_agreement": label_agreement(judge, generated, generated_labels, holdout, p_y), "trtr": trtr,
+            "tstr": tstr, "tstr_minus_trtr": _paired([real], [synth], p_y, rounds, seed), "chance": 1 / len(np.unique(p_y)),
+            "augmentation": augmentation_gain(train, train_labels, holdout, p_y, synthetic, sizes, repeats,
+                                              rounds=rounds, seed=seed)}
