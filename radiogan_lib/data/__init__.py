@@ -1,0 +1,45 @@
+"""Exams in, MIP dataset out.
+
+`read_suv` reads any exam as SUV, `coronal_mip` projects it, `prepare` does both for a cohort, `load` opens the result.
+Names are loaded when first used: `from radiogan_lib import data` costs nothing, and reading a NIfTI needs no pydicom.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "ExamError": "errors", "ExamNote": "errors",
+    "read_suv": "volumes", "read_mip": "volumes",
+    "nifti_mip": "nifti",
+    "coronal_mip": "mip", "sagittal_mip": "mip", "rotating_mips": "mip",
+    "prepare": "dataset", "load": "dataset", "MipDataset": "dataset", "fit_to_canvas": "dataset",
+    "encode": "intensity", "decode": "intensity",
+}
+_MODULES = ("anatomy", "canvas", "checks", "cohort", "dataset", "deidentify", "dicom", "dicom_geometry", "dicom_series", "dicom_values",
+            "dicom_write", "errors", "idc", "intensity", "lesions", "manifest", "mip", "nifti", "organs", "phantom", "quality", "suv",
+            "suv_times", "tracer", "volumes")
+__all__ = [*_HOME]
+
+if TYPE_CHECKING:  # what editors and type checkers see
+    from radiogan_lib.data.dataset import MipDataset, fit_to_canvas, load, prepare  # noqa: F401
+    from radiogan_lib.data.errors import ExamError, ExamNote  # noqa: F401
+    from radiogan_lib.data.intensity import decode, encode  # noqa: F401
+    from radiogan_lib.data.mip import coronal_mip, rotating_mips, sagittal_mip  # noqa: F401
+    from radiogan_lib.data.nifti import nifti_mip  # noqa: F401
+    from radiogan_lib.data.volumes import read_mip, read_suv  # noqa: F401
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = found
+        return found
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(sorted(_HOME))}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, *_MODULES})

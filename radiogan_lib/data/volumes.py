@@ -1,0 +1,148 @@
+"""One door for every exam: a DICOM folder, a NIfTI file, a public data set's study folder, or a phantom.
+
+Explained in notebooks/01_pet_to_mip.ipynb.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from radiogan_lib.data import nifti
+from radiogan_lib.data.errors import ExamError
+from radiogan_lib.data.mip import coronal_mip
+
+# File names of public data sets, without suffix: autoPET (SUV, CT, CTres, PET, SEG), its nnU-Net form (_0000 CT, _0001
+# SUV), HECKTOR (__PT, __CT). PET or PT alone may be Bq/ml: it comes after SUV, and its values are checked like any.
+_SUV = re.compile(r"(^|[_\W])suv(bw)?([_\W]|$)|suv(bw)?$", re.I)
+_PET = re.compile(r"(^|[_\W])(pt|pet)([_\W]|$)", re.I)
+_NOT_PET = re.compile(r"(^|[_\W])(ct|ctres|ct_?res|seg|segmentation|mask|labels?|gtvp?|mr|mri|t1|t2|ctv|roi)\d*([_\W]|$)|(^|_)dro_mask$",
+                      re.I)
+_NNUNET = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+
+
+def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -> nib.Nifti1Image:
+    """Read one exam as SUV.
+
+    Args:
+        path: a folder with a DICOM PET series (other series and files may be there), a .nii or .nii.gz (or .hdr + .img),
+            a study folder of autoPET, nnU-Net or HECKTOR, or `phantom:<class>/<seed>`.
+        phantom_spacing_mm: isotropic voxels of this size for a phantom; None or 0 is the paper's grid.
+
+    Returns:
+        3-D nibabel image: SUVbw in g/ml, float32, RAS+, mm; its header holds nothing of the source.
+        `image.extra` of a DICOM exam has the SUV factor with its derivation (`suv`) and `notes`.
+
+    Warns:
+        ExamNote: a choice made among series, a value put right.
+
+    Raises:
+        ExamError: the exam cannot be trusted; says why and what to do.
+    """
+    if isinstance(path, str) and path.startswith("phantom:"):
+        return _phantom(path, phantom_spacing_mm)
+    kind, found = locate(path)
+    if kind == "nifti":
+        return nifti.read(found)
+    from radiogan_lib.data import dicom  # pydicom only where DICOM is read
+
+    return dicom.read_exam(found)
+
+
+def read_mip(path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None) -> np.ndarray:
+    """`coronal_mip(read_suv(path))`, bit for bit, by the shortest road: a NIfTI file is projected while it is unpacked."""
+    if not (isinstance(path, str) and path.startswith("phantom:")):
+        kind, found = locate(path)
+        if kind == "nifti":
+            return nifti.nifti_mip(found, spacing_mm)
+    return coronal_mip(read_suv(path, phantom_spacing_mm), spacing_mm)
+
+
+def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
+    from radiogan_lib.data import phantom
+
+    m = re.fullmatch(r"phantom:([A-Za-z_]+)/(\d+)", path.strip())
+    if not m:
+        raise ExamError("a phantom is named phantom:<class>/<seed>, such as phantom:lung/30017", "Correct the path.")
+    if m[1] not in phantom.CLASSES:
+        raise ExamError(f"there is no phantom class {m[1]}; the classes are {', '.join(phantom.CLASSES)}", "Correct the path.")
+    return phantom.make(m[1], int(m[2]), spacing_mm or None)
+
+
+def locate(path: str | os.PathLike) -> tuple[str, Path]:
+    """Decide what a path is: ("nifti", the file) or ("dicom", the folder).
+
+    Raises:
+        ExamError: nothing there, an unknown kind of file, or several exams in one folder.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        file = _pick(path)
+        return ("nifti", file) if file else ("dicom", path)
+    if not path.exists():
+        raise ExamError("there is no such file or folder", "Correct the path in the cohort.")
+    if not nifti.is_nifti(path):
+        if path.suffix.lower() in (".dcm", ".ima", ""):
+            raise ExamError("this is one file; a DICOM exam is a folder of slices", "Give the folder that holds the slices.")
+        raise ExamError(f"files of type {path.suffix} are not read", "Give .nii, .nii.gz or a DICOM folder.")
+    stem = _stem(path)
+    m = _NNUNET.match(stem)
+    if m and m["channel"] == "0000" and any(path.with_name(f"{m['case']}_0001{s}").exists() for s in nifti.SUFFIXES):
+        raise ExamError("_0000 is the CT of an nnU-Net case whose _0001 is the SUV", "Give the _0001 file.")
+    if _NOT_PET.search(stem) and not _SUV.search(stem) and not _PET.search(stem):
+        raise ExamError("the file's name says CT, MR or segmentation", "Give the PET in SUV.")
+    return "nifti", path
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for suffix in nifti.SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return path.stem
+
+
+def _pick(folder: Path) -> Path | None:
+    """The SUV file of a study folder, or of the one study folder below; None where there is no NIfTI exam."""
+    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".") and nifti.is_nifti(f)
+                   and f.suffix.lower() != ".img")
+    by_stem = {_stem(f): f for f in files}
+    cases = [(m["case"], f) for s, f in by_stem.items() if (m := _NNUNET.match(s)) and m["channel"] == "0001"
+             and f"{m['case']}_0000" in by_stem]
+    for found in ([f for _, f in cases],
+                  [f for s, f in by_stem.items() if s.lower() in ("suv", "suvbw")],
+                  [f for s, f in by_stem.items() if _SUV.search(s) and not _NOT_PET.search(s)],
+                  [f for s, f in by_stem.items() if _PET.search(s) and not _NOT_PET.search(s)]):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ExamError(f"the folder holds {len(found)} NIfTI exams", "Give each exam its own row with the path of its SUV file.")
+    others = [f for s, f in by_stem.items() if not _NOT_PET.search(s)]
+    if len(others) == 1 and not any(f.suffix.lower() == ".dcm" for f in folder.iterdir()):
+        return others[0]
+    if files:
+        if _has_other_files(folder):
+            return None  # masks beside a DICOM series
+        raise ExamError(f"which of the folder's {len(files)} NIfTI files is the PET in SUV is not clear from their names",
+                        "Give the path of the file.")
+    return _pick_below(folder)
+
+
+def _pick_below(folder: Path) -> Path | None:
+    """A patient folder of autoPET holds one folder per study: fine if there is one, otherwise each study is an exam."""
+    found = []
+    for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        names = {_stem(f).lower() for f in child.iterdir() if f.is_file() and nifti.is_nifti(f)}
+        if names & {"suv", "suvbw"} or any(_SUV.search(n) or _PET.search(n) for n in names):
+            found.append(_pick(child))
+    if len(found) > 1:
+        raise ExamError(f"the folder holds {len(found)} studies", "Give each study its own row.")
+    return found[0] if found else None
+
+
+def _has_other_files(folder: Path) -> bool:
+    return any(f.is_dir() or not nifti.is_nifti(f) for f in folder.iterdir() if not f.name.startswith("."))
