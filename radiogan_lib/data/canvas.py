@@ -1,6 +1,6 @@
 """From a projection of any size to the fixed canvas that the GAN sees.
 
-The paper gives no image size; our reading is a canvas of 5·2^d × 3·2^d pixels over a field of view fixed in millimetres.
+The paper gives no image size; our reading is 5·2^d × 3·2^d pixels over a field of view fixed in millimetres.
 Explained in notebooks/01_data_preparation.ipynb.
 """
 

@@ -141,7 +141,7 @@ def read(source: str | Path | pd.DataFrame) -> Cohort:
 
 def _check_split(cohort: Cohort, name: str) -> None:
     exams = cohort.exams
-    if "split" not in exams or (exams["split"] == "").all():
+    if made := "split" not in exams or (exams["split"] == "").all():
         exams["split"] = split_by_patient(exams["patient_id"], exams["class"])
         counts = exams["split"].value_counts()
         cohort.notes.append(f"{name} has no split: patients were divided into {counts.get('train', 0)} training and "
@@ -158,8 +158,9 @@ def _check_split(cohort: Cohort, name: str) -> None:
                           f"{f' (and {more} more patients)' if more else ''}; put all exams of a patient in one split.")
     for split, role in (("train", "to learn from"), ("test", "to tell memorising from generalising")):
         if not (exams["split"] == split).any():
-            raise ConfigError(f"{name} has no {split} exam {role}; mark some patients {split}, "
-                              "or leave the split column empty to have patients divided for you.")
+            remedy = "a class needs two patients or more to have one held out" if made else \
+                f"mark some patients {split}, or leave the split column empty to have patients divided for you"
+            raise ConfigError(f"{name} has no {split} exam {role}; {remedy}.")
 
 
 def split_by_patient(patients, classes, test_share: float = 0.2, seed: int = SPLIT_SEED) -> list[str]:

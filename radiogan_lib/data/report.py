@@ -46,8 +46,9 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        text = (f"<p><b>{self.prepared}</b> exams prepared now, <b>{self.reused}</b> were ready, <b>{self.rejected}</b> "
-                f"rejected. Dataset: <code>{html.escape(paths.shown(self.directory))}</code></p>{self.counts.to_html()}")
+        text = (f"<p><b>{self.prepared}</b> exams prepared now, <b>{self.reused}</b> were ready, "
+                f"<b>{self.rejected}</b> rejected. Dataset: <code>{html.escape(paths.shown(self.directory))}</code></p>"
+                f"{self.counts.to_html()}")
         if self.rejected:
             text += f"<p>Rejected{' (first 10; all in rejects.csv)' if self.rejected > 10 else ''}:</p>" \
                     + self.rejects.head(10).to_html(index=False)
@@ -110,7 +111,8 @@ def remarks(exams: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
     if n := int((exams["note"] != "").sum()):
         out.append(f"{n} exams were read with a remark: column note of exams.csv.")
     if untested := list(counts.index[counts["test"] == 0]):
-        out.append(f"No held-out exam of class {', '.join(untested)}: its pictures cannot be compared with unseen ones.")
+        out.append(f"No exam of class {', '.join(untested)} is held out: its pictures cannot be compared with unseen "
+                   "ones.")
     return out
 
 
