@@ -14,11 +14,11 @@ _HOME = {
     "read_suv": "volumes", "read_mip": "volumes",
     "nifti_mip": "nifti",
     "coronal_mip": "mip", "sagittal_mip": "mip", "rotating_mips": "mip",
-    "prepare": "dataset", "load": "dataset", "MipDataset": "dataset", "fit_to_canvas": "dataset",
+    "prepare": "dataset", "load": "dataset", "load_if_there": "dataset", "MipDataset": "dataset", "fit_to_canvas": "dataset",
     "encode": "intensity", "decode": "intensity",
 }
 _MODULES = ("anatomy", "canvas", "checks", "cohort", "dataset", "deidentify", "dicom", "dicom_geometry", "dicom_series", "dicom_values",
-            "dicom_write", "errors", "idc", "intensity", "lesions", "manifest", "mip", "nifti", "organs", "phantom", "quality", "suv",
+            "dicom_write", "errors", "idc", "intensity", "lesions", "manifest", "mip", "nifti", "organs", "phantom", "preparation", "qc", "quality", "suv",
             "suv_times", "tracer", "volumes")
 __all__ = [*_HOME]
 
