@@ -13,10 +13,12 @@ import zlib
 
 import numpy as np
 
+from radiogan_lib.data.shapes import turn
+
 # s, half width, depth, height of the skin of the back above the table, fat under the skin: mm in the template
 OUTLINE = np.array([
-    [150, 60, 150, 40, 4], [185, 59, 135, 42, 4], [215, 57, 122, 43, 5], [245, 58, 118, 44, 5], [275, 70, 130, 32, 6],
-    [300, 104, 150, 17, 7], [325, 140, 172, 6, 9], [360, 155, 196, 0, 11], [420, 158, 217, 0, 12],
+    [150, 60, 150, 40, 4], [185, 59, 135, 42, 4], [212, 58, 122, 43, 5], [236, 61, 118, 42, 5], [258, 74, 130, 32, 6],
+    [282, 108, 150, 17, 7], [308, 140, 172, 6, 9], [346, 154, 196, 0, 11], [420, 158, 217, 0, 12],
     [480, 156, 230, 0, 13], [560, 150, 226, 5, 14], [620, 145, 214, 11, 15], [680, 146, 208, 14, 17],
     [740, 158, 212, 8, 18], [800, 170, 216, 0, 20], [850, 174, 210, 0, 20], [900, 176, 195, 0, 18]], float)
 # mm per kg/m2 of body mass index: half width and depth, men then women, at s
@@ -69,9 +71,9 @@ class Patient:
         self._half = OUTLINE[:, 1] * (1 + (self.muscle - 1) * frame) + shoulders + wide
         self._depth = OUTLINE[:, 2] * (1 + (self.muscle - 1) * frame) * (1 if man else 0.965) + deep
         self._back = OUTLINE[:, 3] * r.normal(1, 0.15) + r.normal(0, 6) * np.exp(-((s - 640) / 90) ** 2)
-        fat = OUTLINE[:, 4] * (1 if man else 1.35) + (0.62 if man else 0.8) * wide
+        fat = OUTLINE[:, 4] * (1 if man else 1.35) + (0.62 if man else 0.8) * wide * np.interp(s, [300, 420, 600], [.35, .5, 1])
         self._fat = np.clip(fat, 3, 0.4 * self._half)
-        self._shape = float(r.uniform(2.15, 2.75))  # superellipse exponent of the trunk
+        self.trunk_power = float(r.uniform(2.15, 2.75))  # superellipse exponent of the trunk
         self.bend = r.normal(0, [3.5, 5.0, 4.0])  # scoliosis and a body not quite straight on the table, mm
         self.kyphosis_mm = float(r.normal(0, 5) + 0.25 * max(self.age - 65, 0))
         self.organ = {k: float(np.exp(r.normal(0, sd))) for k, sd in dict(
@@ -83,6 +85,8 @@ class Patient:
         self.no_spleen, self.no_uterus = bool(r.random() < 0.02), bool(r.random() < 0.25 or self.age > 78)
         self.breast = float(np.clip(r.normal(0.75, 0.25) + 0.035 * extra, 0.3, 1.7)) if not man else 0.0
         self.mastectomy = int(r.choice([0, -1, 1], p=[.95, .025, .025])) if not man else 0
+        self.left_lobe_mm = float(r.uniform(58, 92))
+        self.liver_slope = float(r.normal(.55, .12))
         self.goitre = float(r.choice([0, 1, 2], p=[.90, .07, .03]))
 
     def _day(self, r: np.random.Generator) -> None:
@@ -109,6 +113,9 @@ class Patient:
                                 else np.exp(r.normal(np.log(9), .35)))
         self.myocardium_patchy = float(r.random())
         self.muscle_suv = float(np.clip(r.normal(0.68, 0.09), 0.45, 0.95) * (r.uniform(1.6, 2.6) if r.random() < .03 else 1))
+        self.skin_suv = float(r.uniform(.45, .75))
+        self.gland_suv = float(r.uniform(.4, .8) if self.age > 50 else r.uniform(.6, 1.4))
+        self.breath_mm = float(r.normal(0, 7))
         self.fat_suv = float(r.uniform(0.18, 0.32))
         self.kidney = float(np.clip(np.exp(r.normal(np.log(2.6), .22)), 1.5, 5))
         self.urine = float(np.clip(np.exp(r.normal(np.log(14), .6)), 3, 60))
@@ -172,7 +179,7 @@ class Patient:
         thick = 1 + 0.022 * (self.bmi - 23)
         out = []
         for side, a in zip((1, -1), self.arm):
-            shoulder = self.at([side * (150 if self.arms_up else 158), 95, 322 if self.arms_up else 334])
+            shoulder = self.at([side * (146 if self.arms_up else 160), 95, 284 if self.arms_up else 320])
             upper, fore = 300 * self.stature, 265 * self.stature
             if self.arms_up:
                 out_deg, back = np.clip(24 + 13 * a[0], -4, 60), 30 + 20 * a[1]
@@ -185,12 +192,33 @@ class Patient:
             wrist = elbow + fore * np.array([side * np.sin(u[1]), 0, -np.cos(u[1])]) + [0, 10 + 12 * a[4], 0]
             hand = wrist + (wrist - elbow) / fore * 110 * self.stature
             m = self.muscle * thick
-            root = self.at([side * 112, 92, 345])
+            root = self.at([side * 104, 90, 430 if self.arms_up else 345])
+            neck = self.at([side * 32, 54, 224])
+            out.append((np.array([neck, shoulder]), np.array([24, 42 * self.muscle]) * (1.2 if self.arms_up else 1)))
             out.append((np.array([root, shoulder, (shoulder + 1.2 * elbow) / 2.2, elbow, (elbow * 2 + wrist) / 3, wrist, hand]),
-                        np.array([58 * self.muscle, 54 * m, 45 * m, 38 * m, 40 * m, 27, 24])))
+                        np.array([(34 if self.arms_up else 58) * self.muscle, 54 * m, 45 * m, 38 * m, 40 * m, 27, 24])))
         for side in (1, -1):
             hip, knee = self.at([side * 88, 102, 850]), self.at([side * 95, 100, 850]) + [side * 12, -8, 430 * self.stature]
-            half, depth = self._half[-1], self._depth[-1]
-            out.append((np.array([hip, (hip + knee) / 2, knee]), np.array([0.5 * half, 0.42 * half, 0.3 * half])
-                        * np.array([1, 1, 1]) + 0 * depth))
+            out.append((np.array([hip, (hip + knee) / 2, knee]), np.array([0.5, 0.42, 0.3]) * self._half[-1]))
         return out
+
+    @property
+    def shoulders(self):
+        """Both shoulder joints (right, left) in body mm."""
+        return [self.limbs()[k][0][1] for k in (1, 3)]
+
+    @property
+    def thighs(self):
+        """Both thighs (right, left) as (hip, mid-thigh, knee) in body mm."""
+        return [self.limbs()[k][0] for k in (4, 5)]
+
+
+def head_map(p: Patient):
+    """Template → body for the head, which nods, tilts and turns on the neck."""
+    pivot = p.at((0, 60, 190))
+    rotation = turn(*p.head_tilt).T
+
+    def at(points):
+        q = p.at(points)
+        return q + ((q - pivot) @ rotation.T - (q - pivot))
+    return at

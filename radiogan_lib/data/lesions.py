@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from radiogan_lib.data.anatomy import Patient
-from radiogan_lib.data.organs import head_map, spine
+from radiogan_lib.data.anatomy import Patient, head_map
 from radiogan_lib.data.shapes import Canvas, turn
+from radiogan_lib.data.skeleton import spine
 
 
 @dataclass
@@ -181,7 +181,7 @@ class _Drawer:
         else:  # marrow or an organ first
             self.bones(3 + r.poisson(6), value)
         if r.random() < .25 and not self.p.no_spleen:
-            at = np.array([-100, 66, 545]) + self.p.shift["spleen"]
+            at = np.array([-98, 64, 534]) + self.p.shift["spleen"]
             z = self.p.size("spleen")
             if r.random() < .5:
                 self.add("spleen", at, 78 * z, max(.55 * value, 1.4 * self.p.spleen), (.55, .85, 1.2))
@@ -250,7 +250,7 @@ class _Drawer:
         if r.random() < .22:
             for _ in range(1 + r.poisson(.6)):
                 side = r.choice([-1, 1])
-                limb = p.limbs()[0 if side == 1 else 1][0][1]
+                limb = p.shoulders[0 if side == 1 else 1]
                 if r.random() < .5:
                     self.add("shoulder arthritis", (0, 0, 300), self.mm(20, .25), self.suv(2.3, .3, 1.5, 5), body=limb + r.normal(0, 12, 3))
                 else:
@@ -265,7 +265,7 @@ class _Drawer:
         if r.random() < .035:
             self.add("colon polyp", np.array([(96, 100, 680), (-104, 84, 690), (-40, 120, 775), (0, 184, 650)][int(r.integers(4))]), self.mm(13, .2), self.suv(6, .35, 3, 14))
         if r.random() < .09:
-            points = p.limbs()[int(r.integers(2))][0]
+            points = p.limbs()[1 + 2 * int(r.integers(2))][0]
             self.add("injection site", (0, 0, 300), self.mm(10, .3), self.suv(9, .7, 2, 60), body=points[3] + r.normal(0, 12, 3))
         if p.brown_fat:
             for side in (-1, 1):

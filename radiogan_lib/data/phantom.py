@@ -29,6 +29,7 @@ GRID = (168, 168, 429)  # x, y, z voxels (paper section 4.1: 429 x 168 x 168)
 VOXEL_MM = (4.06, 4.06, 2.0)
 TOP_MM = GRID[2] * VOXEL_MM[2] / 2  # z of the volume's upper face
 STEP = 1 / 256  # SUV between two grey values: exact in float32, and int16 reaches SUV 128
+AIR_SUV = 0.001  # scattered counts outside the body
 MANIFEST = paths.REPO / "data_manifest" / "synthetic.csv"
 MANIFEST_SPACING_MM = 4.0
 # Exams per class as (training, held-out): the paper's proportions, with more of the two rare classes.
@@ -81,34 +82,40 @@ def _codes(class_name: str, seed: int, spacing_mm: float | None) -> tuple[np.nda
     _lesions.paint(canvas, patient, found)
     v = _scan(canvas, patient)
     out = np.zeros(shape, np.int16)
-    out[box[0], box[1]] = v[:, :, ::-1]  # s runs down, z runs up
+    for i, plane in zip(range(box[0].start, box[0].stop), v):  # s runs down, z runs up
+        out[i, box[1]] = plane[:, ::-1]
     return out, voxel
 
 
 def _scan(canvas: shapes.Canvas, patient: anatomy.Patient) -> np.ndarray:
-    """What the scanner makes of the activity: noise, resolution, no negative values; int16 codes.
+    """What the scanner makes of the activity: noise, resolution, no negative values; float32 steps of 1/256 SUV.
 
     The noise has a variance proportional to the activity and, before smoothing, a constant density per mm3, so that its
     size in the liver is the patient's `noise` on any grid. Outer slices are seen by fewer detector rings and are
     noisier; so is the middle of a large body.
     """
-    v = np.maximum(canvas.v, 0, out=canvas.v)
     sigma_mm = patient.resolution_mm / 2.3548
     density = patient.noise**2 * patient.liver * (2 * np.sqrt(np.pi) * sigma_mm) ** 3
     s = canvas.s.astype(float)
-    ends = np.minimum(s - s[0], s[-1] - s)
-    ends = 1 + 0.8 * np.exp(-ends / 18)
-    x = canvas.x.astype(float) / patient.half_width_mm
-    middle = 0.75 + 0.45 * np.exp(-1.5 * x**2)
-    gain = np.sqrt(density / np.prod(canvas.step))
-    noise = patient.stream("noise").standard_normal(v.shape, np.float32)
-    noise *= np.sqrt(v + np.float32(0.012))
-    noise *= (gain * middle[:, None] * ends[None]).astype(np.float32)[:, None, :]
-    v = np.add(v, noise, out=noise)
-    v = shapes.smooth(v, [sigma_mm / d for d in canvas.step])
-    v *= np.float32(1 / STEP)
-    np.clip(v, 0, 32767, out=v)
-    return np.rint(v, out=v).astype(np.int16)
+    ends = 1 + 0.8 * np.exp(-np.minimum(s - s[0], s[-1] - s) / 18)
+    middle = 0.75 + 0.45 * np.exp(-1.5 * (canvas.x.astype(float) / patient.half_width_mm) ** 2)
+    gain = np.sqrt(density / np.prod(canvas.step)) * middle[:, None] * ends[None]
+    gain = gain.astype(np.float32)[:, None, :]
+    random = patient.stream("noise")
+
+    def count(part, planes):  # adds the noise of a few planes
+        np.maximum(part, 0, out=part)
+        noise = random.standard_normal(part.shape, np.float32)
+        noise *= gain[planes]
+        noise *= np.sqrt(part + np.float32(AIR_SUV))
+        part += noise
+
+    v = shapes.smooth(canvas.v, [sigma_mm / d for d in canvas.step], count)
+    for part in v:
+        part *= np.float32(1 / STEP)
+        np.clip(part, 0, 32767, out=part)
+        np.rint(part, out=part)
+    return v
 
 
 def make(class_name: str, seed: int, spacing_mm: float | None = None) -> nib.Nifti1Image:

@@ -1,0 +1,152 @@
+"""The body's bulk: skin, fat and muscle, the chest and belly cavities, lungs and liver, and their texture.
+
+Numbers are template millimetres (anatomy.py). Explained in notebooks/01_pet_to_mip.ipynb.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from radiogan_lib.data.anatomy import Patient, head_map
+from radiogan_lib.data.shapes import Canvas
+
+# chest and belly cavity as a share of the inside's half width, at template s
+CAVITY = np.array([[265, .05], [278, .38], [298, .62], [325, .76], [365, .84], [420, .87], [480, .88], [560, .88],
+                   [640, .84], [720, .80], [790, .66], [850, .55], [880, .3]])
+FIELD_MM = 14.0  # distance between the nodes of the soft-tissue texture
+
+
+class Body:
+    """The trunk as stacked superellipses: each voxel's depth below the skin and inside the cavity."""
+
+    def __init__(self, canvas: Canvas, patient: Patient):
+        self.c, self.p = canvas, patient
+        self.ts = patient.from_s(canvas.s.astype(float))
+        self.half, self.depth, self.back, self.fat, self.x0, table = patient.outline(self.ts)
+        self.y0 = table + self.back + self.depth / 2
+        self.power = patient.trunk_power
+
+    def column(self, half, half_y, y0, box) -> np.ndarray:
+        """1 on the axis, 0 on the surface, negative outside, for the voxels of a box."""
+        i, j, k = box
+        u = np.abs(self.c.x[i].astype(float)[:, None] - self.x0[k]) / half[k]
+        w = np.abs(self.c.y[j].astype(float)[:, None] - y0[k]) / half_y[k]
+        return (1 - u**self.power).astype(np.float32)[:, None, :] - (w**self.power).astype(np.float32)[None]
+
+    def box(self, low, high):
+        """The box of the trunk between two template levels; None if it is out of view."""
+        k = np.flatnonzero((self.ts > low) & (self.ts < high))
+        if not len(k):
+            return None
+        k = slice(k[0], k[-1] + 1)
+        x, y = self.half[k].max() + 8, self.depth[k].max() / 2 + 8
+        return self.c.box((self.x0[k].min() - x, self.y0[k].min() - y, 0), (self.x0[k].max() + x, self.y0[k].max() + y, 0))[:2] + (k,)
+
+    def wall(self) -> None:
+        """Skin, fat and muscle of the limbs, head and trunk, each layer inside the one before."""
+        c, p = self.c, self.p
+        skin, fat, muscle = p.skin_suv, p.fat_suv, p.muscle_suv
+        under = np.clip(0.005 * (p.bmi - 13), 0.01, 0.14)
+        limbs = p.limbs()
+        for points, radii in limbs:
+            c.tube(points, radii, 1.0, layers=((0, 1, skin), (2.2, 1, fat)))
+        at, h = head_map(p), p.head_scale
+        head = (((0, 82, 92), (78, 98, 94)), ((0, 108, 148), (67, 72, 74)), ((0, 118, 196), (55, 48, 34)))
+        for inset, value in ((0, skin), (2.2, fat), (7, muscle * .9)):
+            for centre, radii in head:
+                c.ellipsoid(at(centre), [h * r - inset for r in radii], value)
+        box = self.box(175, 905)
+        if box is None:
+            return
+        k = box[2]
+        f = self.column(self.half, self.depth / 2, self.y0, box)
+        mean = np.sqrt(self.half * self.depth / 2)[k]
+        f *= (mean / self.power / c.edge).astype(np.float32)  # depth below the skin in voxels, near enough
+        top = np.clip((self.ts[k] - 175) / 20, 0, 1) * np.clip((900 - self.ts[k]) / 12, 0, 1)
+        deep = self.fat[k] * (1 - 0.7 * self.fat[k] / mean)
+        for inset, value in ((np.zeros_like(deep), skin), (np.full_like(deep, 2.2), fat), (deep, muscle)):
+            w = f + (0.5 - inset / c.edge).astype(np.float32)
+            np.clip(w, 0, 1, out=w)
+            w *= top.astype(np.float32)
+            c.blend(box, w, value)
+        for points, radii in limbs:  # last, so that the trunk's fat does not cut the muscles of the shoulder and hip
+            c.tube(points, radii * (1 - under) - 3, muscle)
+        if p.breast:
+            for side in (1, -1):
+                if side != p.mastectomy:
+                    r = np.array([56, 34, 58]) * p.breast**.7
+                    nipple = p.at((side * 74, 214, 440 + 22 * p.breast))
+                    c.ellipsoid(nipple, r, skin)
+                    c.ellipsoid(nipple, r - 2.2, fat)
+                    c.ellipsoid(nipple + [0, 5, 2], r * .58, p.gland_suv, softness_mm=12)
+
+    def cavity(self, box, inset=0.0) -> np.ndarray:
+        """Signed depth (mm, roughly) inside the chest and belly cavity."""
+        half = np.maximum((self.half - self.fat) * np.interp(self.ts, *CAVITY.T) - inset, 4)
+        inner = self.depth - 1.6 * self.fat
+        half_y = np.maximum(inner * np.interp(self.ts, [268, 310, 420, 700, 860], [.25, .34, .39, .38, .28]) - inset, 4)
+        f = self.column(half, half_y, self.y0 + inner * 0.045, box)
+        f *= (np.sqrt(half * half_y) / self.power)[box[2]].astype(np.float32)
+        return f
+
+    def fill(self, box, depth: np.ndarray, value) -> None:
+        """Paint where the signed depth (mm; used up) is positive, with an edge of one voxel."""
+        self.c.blend(box, self.c.ramp(depth, 1.0, self.c.edge), value)
+
+    def chest(self) -> None:
+        """Mediastinal and visceral fat, then the two lungs above their domes."""
+        c, p = self.c, self.p
+        box = self.box(270, 870)
+        if box is not None:
+            k, region = box[2], c.v[box]
+            soft = np.interp(self.ts[k], [300, 480, 560, 760, 840], [.5 * p.blood, .5 * p.blood, .5, .45, .6])
+            w = c.ramp(self.cavity(box), 1.0, c.edge)
+            w *= soft.astype(np.float32) * np.float32(1.1) - region
+            region += w
+        box = self.box(272, 610)
+        if box is None:
+            return
+        k, inside = box[2], self.cavity(box, 4.0)
+        x, y, s = c.offsets(box, (0, 0, 0))
+        for side, dome in ((1, 470), (-1, 484)):
+            centre = p.at([side * 74, 128, dome]) + [0, 0, p.breath_mm]
+            rho = np.square((x - np.float32(centre[0])) / np.float32(78)) + np.square((y - np.float32(centre[1])) / np.float32(82))
+            floor = np.minimum(rho * np.float32(88), np.float32(100)) + np.float32(centre[2])
+            medial = np.interp(self.ts[k], [280, 330, 400, 450, 560], [16, 22, 26, 30, 30]) * p.size()
+            d = side * (x - self.x0[k].astype(np.float32)) - medial.astype(np.float32)
+            d = np.minimum(np.minimum(inside, d), floor - s)
+            self.fill(box, d, 0.27 * p.blood + 0.05)
+
+    def liver(self) -> None:
+        """A round right lobe under its dome, a flat left lobe across the midline, an oblique lower edge."""
+        c, p = self.c, self.p
+        size, shift = p.size("liver"), p.shift["liver"] + [0, 0, p.breath_mm]
+        right, left = p.at(np.array([66, 118, 574]) + shift), p.at(np.array([-4, 150, 556]) + shift)
+        radii = np.array([[88, 86, 100], [p.left_lobe_mm, 48, 46]]) * size
+        box = c.box(np.minimum(right - radii[0], left - radii[1]) - 5, np.maximum(right + radii[0], left + radii[1]) + 5)
+        if any(b.start >= b.stop for b in box):
+            return
+        d = None
+        for centre, r in ((right, radii[0]), (left, radii[1])):
+            q = np.sqrt(sum(np.square(a * np.float32(1 / b)) for a, b in zip(c.offsets(box, centre), r)))
+            lobe = (np.float32(1) - q) * np.float32(r.min())
+            d = lobe if d is None else np.maximum(d, lobe)
+        x, y, s = c.offsets(box, p.at(np.array([48, 125, 580]) + shift))
+        edge = np.float32(p.liver_slope) * x + np.float32(0.25) * y + np.float32(4 * size) - s
+        d = np.minimum(np.minimum(d, edge * np.float32(.85)), self.cavity(box, 3.0))
+        self.fill(box, d, p.liver)
+
+
+def texture(canvas: Canvas, patient: Patient) -> None:
+    """Multiply the soft tissue by a smooth random field: fat lobules and muscle bundles are never even."""
+    v = patient.stream("texture", person=True).standard_normal((60, 36, 90)) * 0.21 + 1
+    where = []
+    for a, low, n in zip(canvas.axes, (-420, -252, -90), v.shape):
+        t = (a.astype(float) - low) / FIELD_MM
+        i = np.clip(t.astype(int), 0, n - 2)
+        where.append((i, t - i))
+    (ix, wx), (iy, wy), (iz, wz) = where
+    v = v[:, :, iz] * (1 - wz) + v[:, :, iz + 1] * wz
+    v = (v[:, iy] * (1 - wy[:, None]) + v[:, iy + 1] * wy[:, None]).astype(np.float32)
+    for plane, i, w in zip(canvas.v, ix, wx):
+        plane *= v[i] * np.float32(1 - w) + v[i + 1] * np.float32(w)
