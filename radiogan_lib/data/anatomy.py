@@ -121,8 +121,8 @@ class Patient:
         self.urine = float(np.clip(np.exp(r.normal(np.log(14), .6)), 3, 60))
         self.bladder = float(np.clip(np.exp(r.normal(np.log(16), .75)), 2, 90))
         self.bladder_fill = float(np.clip(np.exp(r.normal(np.log(.75), .45)), .3, 2.2))
-        kind = r.choice(4, p=[.45, .30, .17, .08])  # bowel: quiet, mild, colon, metformin
-        self.bowel = float([r.uniform(.8, 1.4), r.uniform(1.3, 2.4), r.uniform(2.2, 4.5), r.uniform(5, 11)][kind])
+        kind = r.choice(4, p=[.45, .31, .18, .06])  # bowel: quiet, mild, colon, metformin
+        self.bowel = float([r.uniform(.8, 1.4), r.uniform(1.3, 2.4), r.uniform(2.2, 4.5), r.uniform(3.5, 8)][kind])
         self.bowel_kind = int(kind)
         self.stomach_suv = float(np.clip(np.exp(r.normal(np.log(1.9), .35)), .9, 5))
         self.brown_fat = float(r.uniform(3, 14)) if r.random() < (.09 if self.age < 45 else .03) else 0.0

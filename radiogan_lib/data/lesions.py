@@ -51,8 +51,16 @@ GULLET = np.array([(-2, 76, 285), (-6, 72, 380), (-2, 78, 445), (-16, 92, 498), 
 def draw(class_name: str, patient: Patient) -> list[Lesion]:
     """The exam's foci: benign ones from a stream that ignores the class, then the class's own."""
     out = _Drawer(patient, patient.stream("benign"), "benign").benign()
-    tumour = _Drawer(patient, patient.stream("lesions " + class_name), "tumour")
+    tumour = _Drawer(patient, patient.stream("lesions " + class_name, person=True), "tumour")
     getattr(tumour, class_name)()
+    if patient.seed != patient.person:  # the same disease on another day: it has shrunk, grown, faded or gone
+        r = patient.stream("course")
+        kept = [item for item in tumour.found if r.random() < .85] or tumour.found[:1]
+        response = r.normal(-.25, .4)
+        for item in kept:
+            item.suv = float(np.clip(item.suv * np.exp(response + r.normal(0, .15)), 1.6, 40))
+            item.radii = item.radii * float(np.clip(np.exp(.4 * response + r.normal(0, .08)), .5, 1.5))
+        tumour.found = kept
     return out + tumour.found
 
 

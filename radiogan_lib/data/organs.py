@@ -141,7 +141,7 @@ def bowel(c: Canvas, p: Patient) -> None:
     pts = curve(p.at(frame), n)
     radii = np.interp(np.arange(n), [0, 8, 20, 34, 48, 53], [22, 19, 16, 13, 14, 10]) * z * (1 + .2 * np.sin(np.arange(n) * 2.1))
     walk = np.convolve(day.normal(0, 1, n + 6), np.ones(6) / 6, "valid")[:n - 1] * 2.4
-    tonic = {0: .12, 1: .25, 2: .45, 3: .25}[p.bowel_kind]
+    tonic = {0: .12, 1: .25, 2: .45, 3: .55}[p.bowel_kind]
     level = p.bowel * np.exp(tonic * walk)
     if p.bowel_kind == 2:  # one or two parts of the colon are active, the rest quiet
         a = np.exp(-.5 * ((np.arange(n - 1) - day.uniform(0, 52)) / 6) ** 2) + (day.random() < .6) * np.exp(
