@@ -64,8 +64,9 @@ def published(exams: pd.DataFrame, cfg: Config, notes: list[str]) -> tuple[pd.Da
         table[f"{kind}_id"] = [deidentify.hashed(kind, v, secret) if hide else v
                                for v, hide in zip(exams[f"{kind}_id"], private)]
     table["class"], table["split"] = exams["class"], exams["split"]
-    table["path"] = exams["path"].where(~private, "")
-    optional = [c for c in exams.columns if c not in table and c != "row"]
+    if not private.all():
+        table["path"] = exams["path"].where(~private, "")
+    optional = [c for c in exams.columns if c not in table and c not in ("row", "path")]
     for column in optional:
         if column.lower() in OPEN_COLUMNS or not private.all():
             table[column] = exams[column].where(~private | (column.lower() in OPEN_COLUMNS), "")

@@ -10,6 +10,8 @@ import threading
 import warnings
 
 import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import io_orientation
 
 from radiogan_lib.data import cache
 from radiogan_lib.data.canvas import fit_to_canvas
@@ -42,6 +44,20 @@ def _listen() -> None:
 _shown = warnings.showwarning
 
 
+def _mip_and_spacing(path: str, phantom_spacing_mm: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """The 2 mm coronal MIP (rows, cols) and the exam's voxel size along x, y, z, mm; the volume itself is dropped."""
+    from radiogan_lib.data import mip, nifti, volumes  # here, so that only workers load the readers
+
+    if not path.startswith("phantom:"):
+        kind, file = volumes.locate(path)
+        if kind == "nifti":  # projected while it is unpacked: the volume never exists
+            affine = nifti.read_header(file).affine
+            order = np.argsort(io_orientation(affine)[:, 0])
+            return nifti.nifti_mip(file, cache.MIP_SPACING_MM), voxel_sizes(affine)[order]
+    image = volumes.read_suv(path, phantom_spacing_mm=phantom_spacing_mm)
+    return mip.coronal_mip(image, spacing_mm=cache.MIP_SPACING_MM), voxel_sizes(image.affine)
+
+
 def project(job: dict) -> dict:
     """Prepare one exam; runs in a worker and never raises for a bad exam.
 
@@ -51,21 +67,18 @@ def project(job: dict) -> dict:
     Returns:
         `mip` (h, w) float32 SUV clipped to [0, suv_max] and `facts` for quality control, or `reason` and `remedy`.
     """
-    from radiogan_lib import data
     if job["code"] not in ("", cache.code_version()):
         return {"reason": "the Dask worker that tried it has another version of this library", "transient": True,
                 "remedy": "install the same version on every worker, then run again"}
     _listen()
     _heard.notes = []
     try:
-        image = data.read_suv(job["path"], phantom_spacing_mm=job["phantom_spacing_mm"])
-        mip = data.coronal_mip(image, spacing_mm=cache.MIP_SPACING_MM)  # (rows, cols)
+        mip, spacing = _mip_and_spacing(job["path"], job["phantom_spacing_mm"])
         if not np.isfinite(mip).all():
             return {"reason": "the volume holds values that are no numbers", "remedy": "export the exam again"}
         if not mip.max() > 0:
             return {"reason": "the volume is empty: no SUV is above 0", "remedy": "export the exam again"}
-        spacing = [float(v) for v in image.header.get_zooms()[:3]]
-        facts = {f"spacing_{axis}_mm": round(v, 4) for axis, v in zip("xyz", spacing)}
+        facts = {f"spacing_{axis}_mm": round(float(v), 4) for axis, v in zip("xyz", spacing)}
         facts |= {"height_mm": mip.shape[0] * cache.MIP_SPACING_MM, "width_mm": mip.shape[1] * cache.MIP_SPACING_MM,
                   "suv_highest": float(mip.max()), "suv_median": float(np.median(mip)),
                   "share_clipped": float((mip > job["suv_max"]).mean()), "note": " ".join(_heard.notes)}
