@@ -168,7 +168,8 @@ def test_rejects_do_not_stop_the_others_and_are_not_tried_twice(cohort, tmp_path
     report = prepare(cohort, tmp_path / "out", settings(keep_ids=True), "sync")
     assert (report.prepared, report.rejected) == (4, 4) and report.counts.loc["a"].tolist() == [1, 1, 2]
     rejects = pd.read_csv(tmp_path / "out/rejects.csv")
-    assert list(rejects.columns) == ["exam", "file", "reason", "remedy"] and list(rejects.exam) == ["e0", "e1", "e2", "e3"]
+    assert list(rejects.columns) == ["exam", "file", "reason", "remedy"]
+    assert list(rejects.exam) == ["e0", "e1", "e2", "e3"]
     assert (rejects.reason.str.len() > 10).all() and (rejects.remedy.str.len() > 10).all()
     assert "4" in report._repr_html_() and "rejected" in str(report)
     counted.clear()
@@ -204,7 +205,8 @@ def test_nothing_left_is_one_clear_error(cohort, tmp_path, lost, match):
             (cohort.parent / f"exams/e{i}.nii.gz").unlink()
     with pytest.raises(DatasetError, match=match) as caught:
         prepare(cohort, tmp_path / "home/out", settings(), "sync")
-    assert "\n" not in str(caught.value) and "rejects.csv" in str(caught.value) and str(tmp_path) not in str(caught.value)
+    assert "rejects.csv" in str(caught.value)
+    assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
     assert (tmp_path / "home/out/rejects.csv").exists() and load_if_there(tmp_path / "home/out") is None
 
 
@@ -215,8 +217,8 @@ def test_two_runs_at_once_do_the_work_once(cohort, tmp_path):
         cfg = config.load("smoke", train_exams=[0], test_exams=[0])
         print(data.prepare(sys.argv[1], sys.argv[2], cfg, "sync").prepared)
     """)
-    runs = [subprocess.Popen([sys.executable, "-c", script, cohort, tmp_path / "out"], text=True, stdout=subprocess.PIPE,
-                             cwd=paths.REPO) for _ in range(2)]
+    runs = [subprocess.Popen([sys.executable, "-c", script, cohort, tmp_path / "out"], text=True,
+                             stdout=subprocess.PIPE, cwd=paths.REPO) for _ in range(2)]
     outputs = [run.communicate(timeout=120)[0].split() for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
     assert sorted(int(out[-1]) for out in outputs) == [0, 8]

@@ -60,8 +60,8 @@ def hashed(kind: str, identifier: str, secret: bytes) -> str:
 # What identifies a person or betrays a source in free text: URLs and paths, UIDs, dates and times, DICOM names.
 _PATTERNS = [re.compile(p) for p in (
     r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"]+",
-    r"(?:(?<=\s)|(?<=['\"(=])|^)(?:~|\.{1,2}|[A-Za-z]:)?[\\/][^\s'\",;)]+",
-    r"\b[\w.\-]+\.(?:dcm|nii|nii\.gz|img|ima|hdr|csv)\b",
+    r"(?:(?<=\s)|(?<=['\"(=])|^)(?:~|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s'\",;)]|\s(?=[^'\",;)]*[\\/]))+",
+    r"\b[\w.\-]+\.(?:dcm|nii\.gz|nii|img|ima|hdr|csv)\b",
     r"\b\d+(?:\.\d+){3,}\b",
     r"\b(?:19|20)\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])(?:\d{2,6}(?:\.\d+)?)?\b",
     r"\b[\w'\-]+\^[\w'\-^ ]+",
