@@ -1,0 +1,163 @@
+"""How long one exam takes to become a coronal MIP, beside SimpleITK, SciPy and nibabel.
+
+    python benchmarks/projection.py [--repeats 5] [--quick]
+
+Times on a shared machine wander; the methods therefore take turns within every round, and what counts is the ratio.
+Part 1 starts from a volume in memory (the paper's grid and autoPET's); part 2 from an autoPET-sized .nii.gz on disk.
+Needs SimpleITK (in the `test` extra). Explained in notebooks/01_pet_to_mip.ipynb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from isal import igzip
+from nibabel.processing import resample_to_output
+from scipy import ndimage
+
+from radiogan_lib import data
+from radiogan_lib.data import nifti
+
+GRIDS = {"paper": ((168, 168, 429), (4.06, 4.06, 2.0)), "autoPET": ((400, 400, 326), (2.0364201, 2.0364201, 3.0))}
+SPACING_MM = 2.0
+
+
+def body(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int = 0) -> nib.Nifti1Image:
+    """A smooth, noisy ellipse of SUV in air: compresses like a reconstructed exam (zeros outside, nothing repeats inside)."""
+    rng = np.random.default_rng(seed)
+    coarse = ndimage.gaussian_filter(rng.standard_normal([max(n // 4, 2) for n in shape], dtype=np.float32), 2)
+    suv = ndimage.zoom(coarse / coarse.std(), [n / c for n, c in zip(shape, coarse.shape, strict=True)], order=1)[
+        : shape[0], : shape[1], : shape[2]]
+    x, y = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape[:2]], indexing="ij")
+    inside = (x / 0.5) ** 2 + (y / 0.35) ** 2 < 1
+    suv = np.where(inside[..., None], np.abs(suv) + rng.gamma(4, 0.1, shape), 0)
+    affine = np.diag([*voxel_mm, 1.0])
+    affine[:3, 3] = [-v * n / 2 for v, n in zip(voxel_mm, shape, strict=True)]
+    return nib.Nifti1Image(np.asfortranarray(suv, dtype=np.float32), affine)
+
+
+def as_sitk(image: nib.Nifti1Image) -> sitk.Image:
+    """The same volume for SimpleITK (LPS)."""
+    converted = sitk.GetImageFromArray(np.ascontiguousarray(np.asarray(image.dataobj).T))
+    converted.SetSpacing([float(v) for v in nib.affines.voxel_sizes(image.affine)])
+    converted.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    converted.SetOrigin([float(v) for v in image.affine[:3, 3] * (-1, -1, 1)])
+    return converted
+
+
+def sitk_mip(image: sitk.Image) -> np.ndarray:
+    """The usual SimpleITK recipe: isotropic nearest-neighbour resampling, then the maximum."""
+    size = [int(round(n * s / SPACING_MM)) for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+    fine = sitk.Resample(image, size, sitk.Transform(), sitk.sitkNearestNeighbor, image.GetOrigin(), (SPACING_MM,) * 3,
+                         image.GetDirection(), 0.0)
+    return sitk.GetArrayViewFromImage(fine).max(axis=1)[::-1, ::-1]
+
+
+def one_thread(method: Callable[[], object]) -> object:
+    """Run SimpleITK without its threads."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        return method()
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def scipy_mip(image: nib.Nifti1Image) -> np.ndarray:
+    """SciPy's affine_transform, order 0, then the maximum."""
+    voxel = nib.affines.voxel_sizes(image.affine)
+    size = [int(round(n * s / SPACING_MM)) for n, s in zip(image.shape, voxel, strict=True)]
+    fine = ndimage.affine_transform(np.asarray(image.dataobj), SPACING_MM / voxel, output_shape=size, order=0)
+    return fine.max(axis=1).T[::-1, ::-1]
+
+
+def nibabel_mip(image: nib.Nifti1Image) -> np.ndarray:
+    """nibabel's resample_to_output, order 0, then the maximum."""
+    return resample_to_output(image, [SPACING_MM] * 3, order=0).get_fdata().max(axis=1).T[::-1, ::-1]
+
+
+def usual_route(path: Path) -> np.ndarray:
+    """From disk the way most scripts do it."""
+    image = nib.load(path)
+    return nibabel_mip(nib.Nifti1Image(image.get_fdata(), image.affine))
+
+
+def unpack(path: Path) -> None:
+    """The floor: unpack the file and do nothing with it."""
+    buffer = bytearray(4 << 20)
+    with igzip.open(path, "rb") as f:
+        while f.readinto(buffer):
+            pass
+
+
+def race(methods: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every method, in turns, after one round that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for turn in range(repeats + 1):
+        for name, method in methods.items():
+            start = time.perf_counter()
+            method()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def table(title: str, seconds: dict[str, list[float]], ours: str, remarks: dict[str, str]) -> None:
+    """Print medians, spread, and how many times longer than ours each takes (median and range over the rounds)."""
+    print(f"\n{title}\n{'method':<44}{'median':>12}{'fastest':>12}{'slowest':>12}{'times ours':>12}   range   remark")
+    base = np.array(seconds[ours])
+    for name, values in seconds.items():
+        times, ratio = np.array(values), np.array(values) / base
+        print(f"{name:<44}{np.median(times) * 1e3:>9.1f} ms{times.min() * 1e3:>9.1f} ms{times.max() * 1e3:>9.1f} ms"
+              f"{np.median(ratio):>11.1f}x   {ratio.min():.1f}-{ratio.max():.1f}   {remarks.get(name, '')}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default 5)")
+    parser.add_argument("--quick", action="store_true", help="small grids, to see that it runs")
+    args = parser.parse_args()
+    shrink = 4 if args.quick else 1
+    print(f"{os.cpu_count()} cores, SimpleITK uses {sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()} threads, ours up to 4; "
+          f"SimpleITK {sitk.Version.VersionString()}, nibabel {nib.__version__}, NumPy {np.__version__}")
+    for name, (shape, voxel) in GRIDS.items():
+        shape = tuple(n // shrink for n in shape)
+        image = body(shape, voxel)
+        other = as_sitk(image)
+        methods = {"radiogan_lib.data.coronal_mip": lambda image=image: data.coronal_mip(image),
+                   "SimpleITK Resample + max": lambda other=other: sitk_mip(other),
+                   "SimpleITK Resample + max, one thread": lambda other=other: one_thread(lambda: sitk_mip(other)),
+                   "SciPy affine_transform + max": lambda image=image: scipy_mip(image),
+                   "nibabel resample_to_output + max": lambda image=image: nibabel_mip(image)}
+        ours = methods["radiogan_lib.data.coronal_mip"]()
+        same = {m: "identical bits" if m != "radiogan_lib.data.coronal_mip" and np.array_equal(f(), ours) else "" for m, f in
+                methods.items()}
+        grid = " x ".join(map(str, shape[::-1]))
+        table(f"In memory, {name} grid: {grid} voxels, float32 to 2 mm", race(methods, args.repeats),
+              "radiogan_lib.data.coronal_mip", same)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "exam.nii.gz"
+        shape, voxel = GRIDS["autoPET"]
+        image = body(tuple(n // shrink for n in shape), voxel)
+        nib.save(image, path)
+        megabytes = path.stat().st_size / 1e6
+        methods = {"radiogan_lib.data.read_mip": lambda: nifti.nifti_mip(path),
+                   "  of which unpacking alone (python-isal)": lambda: unpack(path),
+                   "read_suv, then coronal_mip": lambda: data.coronal_mip(data.read_suv(path)),
+                   "nibabel get_fdata + resample_to_output + max": lambda: usual_route(path),
+                   "SimpleITK ReadImage + Resample + max": lambda: sitk_mip(sitk.ReadImage(str(path)))}
+        same = "identical bits" if np.array_equal(sitk_mip(as_sitk(image)), nifti.nifti_mip(path)) else "DIFFERENT BITS"
+        table(f"From disk: {' x '.join(map(str, image.shape[::-1]))} float32 in a .nii.gz of {megabytes:.0f} MB",
+              race(methods, max(2, args.repeats // 2)), "radiogan_lib.data.read_mip", {"radiogan_lib.data.read_mip": same + " as SimpleITK"})
+
+
+if __name__ == "__main__":
+    main()
