@@ -22,6 +22,7 @@ import radiogan_lib
 from radiogan_lib import config, paths
 from radiogan_lib.config import Config, RadioganError
 from radiogan_lib.gan import callbacks, checkpoints, health, sampling
+from radiogan_lib.gan import networks as _networks  # noqa: F401  registers our layers, so that a fresh process can load them
 from radiogan_lib.gan.radiogan import RadioGAN, compiled
 
 
