@@ -198,8 +198,10 @@ class Patient:
             out.append((np.array([root, shoulder, (shoulder + 1.2 * elbow) / 2.2, elbow, (elbow * 2 + wrist) / 3, wrist, hand]),
                         np.array([(34 if self.arms_up else 58) * self.muscle, 54 * m, 45 * m, 38 * m, 40 * m, 27, 24])))
         for side in (1, -1):
-            hip, knee = self.at([side * 88, 102, 850]), self.at([side * 95, 100, 850]) + [side * 12, -8, 430 * self.stature]
-            out.append((np.array([hip, (hip + knee) / 2, knee]), np.array([0.5, 0.42, 0.3]) * self._half[-1]))
+            half = self._half[-1]
+            hip = self.at([0, 102, 850]) + [side * 0.5 * half, 0, 0]
+            knee = hip + [side * 16, -10, 430 * self.stature]
+            out.append((np.array([hip, (hip + knee) / 2, knee]), np.array([0.5, 0.42, 0.3]) * half))
         return out
 
     @property

@@ -62,7 +62,7 @@ class Body:
         f = self.column(self.half, self.depth / 2, self.y0, box)
         mean = np.sqrt(self.half * self.depth / 2)[k]
         f *= (mean / self.power / c.edge).astype(np.float32)  # depth below the skin in voxels, near enough
-        top = np.clip((self.ts[k] - 175) / 20, 0, 1) * np.clip((900 - self.ts[k]) / 12, 0, 1)
+        top = np.clip((self.ts[k] - 175) / 20, 0, 1) * np.clip((905 - self.ts[k]) / 20, 0, 1)
         deep = self.fat[k] * (1 - 0.7 * self.fat[k] / mean)
         for inset, value in ((np.zeros_like(deep), skin), (np.full_like(deep, 2.2), fat), (deep, muscle)):
             w = f + (0.5 - inset / c.edge).astype(np.float32)
@@ -139,7 +139,7 @@ class Body:
 
 def texture(canvas: Canvas, patient: Patient) -> None:
     """Multiply the soft tissue by a smooth random field: fat lobules and muscle bundles are never even."""
-    v = patient.stream("texture", person=True).standard_normal((60, 36, 90)) * 0.21 + 1
+    v = patient.stream("texture", person=True).standard_normal((60, 36, 90)) * 0.25 + 1
     where = []
     for a, low, n in zip(canvas.axes, (-420, -252, -90), v.shape):
         t = (a.astype(float) - low) / FIELD_MM

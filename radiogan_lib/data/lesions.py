@@ -110,10 +110,10 @@ class _Drawer:
         sites = {"tonsil": (18 * side, 98, 192), "base of tongue": (6 * side, 108, 204), "larynx": (6 * side, 92, 248),
                  "hypopharynx": (12 * side, 82, 232), "nasopharynx": (5 * side, 80, 152), "oral tongue": (14 * side, 138, 190)}
         name = list(sites)[r.choice(6, p=[.34, .18, .2, .12, .07, .09])]
-        faint = r.uniform(.25, .5) if r.random() < .1 else 1.0
+        faint = r.uniform(.25, .5) if r.random() < .06 else 1.0
         if r.random() > .06:
-            d = self.mm(25, .35, 9, 60)
-            self.add(name, np.array(sites[name]) + r.normal(0, 3, 3), d, max(self.suv(10.5, .42) * faint, 2), (1, 1, r.uniform(.9, 1.4)),
+            d = self.mm(28, .33, 10, 62)
+            self.add(name, np.array(sites[name]) + r.normal(0, 3, 3), d, max(self.suv(12, .4) * faint, 2), (1, 1, r.uniform(.9, 1.4)),
                      .45 if d > 42 and r.random() < .5 else 0)
         self.several(("neck II", "neck II", "neck III", "neck III", "neck IV", "neck V", "neck I"), side, 1.9, 15, 7.5, faint)
         if r.random() < .3:
@@ -124,18 +124,18 @@ class _Drawer:
 
     def oesophagus(self):
         r = self.r
-        t = r.choice([.12, .38, .62, .9], p=[.08, .2, .34, .38]) + r.normal(0, .06)
-        length, width = self.mm(52, .4, 20, 130), self.mm(24, .25, 13, 48)
-        faint = r.uniform(.22, .45) if r.random() < .12 else 1.0
-        value = max(self.suv(10.5, .45) * faint, 2.2)
-        steps = max(2, int(length / (width * .4)))
+        t = r.choice([.12, .38, .62, .9], p=[.08, .24, .38, .30]) + r.normal(0, .06)
+        length, width = self.mm(68, .35, 25, 140), self.mm(29, .22, 16, 52)
+        faint = r.uniform(.25, .45) if r.random() < .06 else 1.0
+        value = max(self.suv(13, .38) * faint, 2.2)
+        steps = max(2, int(length / (width * .25)))
         where = lambda u: np.array([np.interp(u, np.linspace(0, 1, 5), GULLET[:, k]) for k in range(3)])  # noqa: E731
         span = length / 250
         for u in np.linspace(t - span / 2, t + span / 2, steps):
             u = min(max(u, 0.02), 1.06)
             point = where(min(u, 1)) + max(u - 1, 0) * np.array([-250, 40, 150])
             taper = 1 - .45 * abs(u - t) / span
-            self.add("oesophagus", point + r.normal(0, 1.2, 3), width * taper, value * np.exp(r.normal(0, .12)), (1, .9, 1.1))
+            self.add("oesophagus", point + r.normal(0, 1.2, 3), width * taper, value * np.exp(r.normal(0, .08)), (1, .9, 1.1))
         near = ("paraoesophageal", "subcarinal") if t < .7 else ("gastrohepatic", "coeliac", "paraoesophageal")
         self.several(near, 1, 1.1, 13, 5.5, faint)
         if r.random() < .2:
@@ -145,12 +145,12 @@ class _Drawer:
 
     def lung(self):
         r, side = self.r, self.r.choice([-1, 1], p=[.42, .58])
-        faint = r.uniform(.2, .45) if r.random() < .12 else 1.0
-        d = self.mm(32, .5, 9, 95)
-        point = self.in_lung(side, central=r.random() < .3)
-        self.add("lung", point, d, max(self.suv(9.5, .48) * faint, 1.8), (1, 1, 1), r.uniform(.4, .6) if d > 48 and r.random() < .5 else 0)
+        faint = r.uniform(.2, .45) if r.random() < .06 else 1.0
+        d = self.mm(43, .4, 14, 100)
+        point = self.in_lung(side, central=r.random() < .25)
+        self.add("lung", point, d, max(self.suv(12.5, .4) * faint, 1.8), (1, 1, 1), r.uniform(.4, .6) if d > 48 and r.random() < .5 else 0)
         if r.random() < .6:
-            self.several(("hilar", "hilar", "paratracheal", "subcarinal"), side, 1.7, 15, 6.5, faint)
+            self.several(("hilar", "hilar", "paratracheal", "subcarinal"), side, 1.7, 17, 7.5, faint)
         if r.random() < .25:
             self.several(("paratracheal", "aortopulmonary", "hilar", "supraclavicular"), -side, 1.4, 13, 5.5, faint)
         if r.random() < .14:
@@ -160,10 +160,10 @@ class _Drawer:
 
     def lymphoma(self):
         r = self.r
-        pattern = r.choice(5, p=[.28, .16, .30, .18, .08])
-        faint = r.uniform(.25, .5) if r.random() < .2 else 1.0  # indolent types and partial responses
-        value = self.suv(10.5, .5) * faint
-        one = lambda st, side, size: self.node(st, side, self.mm(size, .4, 7, 90), max(value * np.exp(r.normal(0, .22)), 1.8))  # noqa: E731
+        pattern = r.choice(5, p=[.29, .08, .43, .15, .05])
+        faint = r.uniform(.3, .55) if r.random() < .09 else 1.0  # indolent types and partial responses
+        value = self.suv(12.5, .42) * faint
+        one = lambda st, side, size: self.node(st, side, self.mm(size, .4, 7, 70), max(value * np.exp(r.normal(0, .22)), 1.8))  # noqa: E731
         chest = ("prevascular", "paratracheal", "aortopulmonary", "hilar", "internal mammary")
         neck, belly = ("neck II", "neck III", "neck IV", "neck V", "supraclavicular"), ("retroperitoneal", "mesenteric", "coeliac", "iliac")
         sides = lambda: r.choice([-1, 1])  # noqa: E731
@@ -173,19 +173,19 @@ class _Drawer:
                 one("prevascular" if r.random() < .5 else pick(chest), sides(), 28)
             side = sides()
             for _ in range(1 + r.poisson(3)):
-                one(pick(neck), side if r.random() < .75 else -side, 17)
+                one(pick(neck), side if r.random() < .75 else -side, 19)
         elif pattern == 1:  # one or two stations
             group = (neck, ("axillary",), ("inguinal", "iliac"), chest)[r.choice(4, p=[.3, .3, .25, .15])]
             side = sides()
             for _ in range(2 + r.poisson(3)):
-                one(pick(group), side, 18)
+                one(pick(group), side, 22)
         elif pattern == 2:  # many stations above and below the diaphragm
-            for group, mean in ((neck, 4), (("axillary",), 4), (chest, 2), (belly, 5), (("inguinal",), 3)):
+            for group, mean in ((neck, 4), (("axillary",), 4.5), (chest, 2), (belly, 5), (("inguinal",), 3.5)):
                 for _ in range(r.poisson(mean)):
-                    one(pick(group), sides(), 16)
+                    one(pick(group), sides(), 21)
         elif pattern == 3:  # abdominal bulk
             for _ in range(3 + r.poisson(4)):
-                one(pick(belly), sides(), 30)
+                one(pick(belly), sides(), 33)
         else:  # marrow or an organ first
             self.bones(3 + r.poisson(6), value)
         if r.random() < .25 and not self.p.no_spleen:

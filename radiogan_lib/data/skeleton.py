@@ -35,7 +35,7 @@ def skeleton(c: Canvas, p: Patient) -> None:
             drop = np.array([0, 3, 10, 20, 32, 44, 54]) * (.75 + .04 * k)
             pts = np.stack([x0 + side * w * squash * np.sin(a), table + back + depth / 2 - h * np.cos(a),
                             p.to_s(level + drop)], 1)
-            c.tube(pts, 4.6 * z, m * .58)
+            c.tube(pts, 4.6 * z, m * .48)
     for centre, radii in spine(p):
         tilt = turn(r.normal(0, 2.5))
         c.ellipsoid(p.at(centre), [k * z for k in radii], m * r.normal(1, .06), tilt)
