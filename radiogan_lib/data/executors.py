@@ -19,6 +19,7 @@ from typing import Callable, Iterator
 from radiogan_lib.config import ConfigError
 
 KINDS = ("processes", "threads", "sync")
+CONNECT_S = 20  # how long to look for a Dask scheduler
 IN_FLIGHT = 2  # items per worker: one being worked on, one waiting so that no worker idles
 
 
@@ -143,7 +144,7 @@ def _client(address: str):
         raise ConfigError(f"scheduler = {address!r} needs Dask; install it with "
                           "`pip install 'radiogan-reproduced[dask]'`.") from None
     try:
-        client = Client(address, timeout=20, set_as_default=False)
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as e:
         raise ConfigError(f"no Dask scheduler answers at {address} ({type(e).__name__}); start one with "
                           "`dask scheduler` and `dask worker`, or choose processes.") from None
@@ -152,31 +153,44 @@ def _client(address: str):
 
 
 def _on_dask(function, items, client) -> Iterator[tuple[int, object]]:
-    """Submit to a cluster. Dask itself moves the items of a lost worker to another one."""
-    from distributed import as_completed
-    from distributed.scheduler import KilledWorker
+    """Submit to a cluster. Dask moves the items of a lost worker to another one.
 
+    An item that it gives up on may only have waited beside the culprit, so each of those is tried again alone.
+    """
     try:
         client.wait_for_workers(1, timeout=60)
     except TimeoutError:
         raise ConfigError("the Dask scheduler has no workers; start some with `dask worker ADDRESS`.") from None
-    limit = IN_FLIGHT * max(sum(client.nthreads().values()), 1)
-    waiting, index_of = deque(range(len(items))), {}
+    limit, suspects = IN_FLIGHT * max(sum(client.nthreads().values()), 1), []
+    for index, result in _through_dask(function, items, client, deque(range(len(items))), limit):
+        if isinstance(result, Died):
+            suspects.append(index)
+        else:
+            yield index, result
+    for index in suspects:
+        yield from _through_dask(function, items, client, deque([index]), 1)
+
+
+def _through_dask(function, items, client, waiting: deque, limit: int) -> Iterator[tuple[int, object]]:
+    """Keep at most `limit` items on the cluster until `waiting` is empty."""
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    index_of: dict[str, int] = {}
 
     def submit():
-        index = waiting.popleft()
-        future = client.submit(function, items[index], pure=False)
-        index_of[future.key] = index
+        future = client.submit(function, items[waiting[0]], pure=False)
+        index_of[future.key] = waiting.popleft()
         return future
 
-    finished = as_completed([submit() for _ in range(min(limit, len(items)))])
+    finished = as_completed([submit() for _ in range(min(limit, len(waiting)))], loop=client.loop)
     try:
         for future in finished:
             try:
                 result = future.result()
             except KilledWorker:
                 result = Died("the Dask workers that tried it ended without a result")
-            except (ModuleNotFoundError, AttributeError) as e:
+            except ImportError as e:
                 raise ConfigError(f"the Dask workers cannot import this library ({e}); install the same version "
                                   "on every worker.") from None
             except futures.CancelledError:
