@@ -1,7 +1,7 @@
 """Exams in, MIP dataset out.
 
 `read_suv` reads any exam as SUV, `coronal_mip` projects it, `prepare` does both for a cohort, `load` opens the result.
-Names are loaded when first used: `from radiogan_lib import data` costs nothing, and reading a NIfTI needs no pydicom.
+Names are loaded when first used: `from radiogan_lib import data` costs nothing.
 """
 
 from __future__ import annotations
