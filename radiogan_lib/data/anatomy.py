@@ -9,6 +9,7 @@ Explained in notebooks/01_pet_to_mip.ipynb.
 
 from __future__ import annotations
 
+import functools
 import zlib
 
 import numpy as np
@@ -170,12 +171,13 @@ class Patient:
 
     def bounds(self):
         """Corners (x, y) in mm of the box that holds the whole body, arms included."""
-        reach = max([self.half_width_mm + 25] + [np.abs(p[:, 0]).max() + 70 for p, _ in self.limbs()])
+        reach = max([self.half_width_mm + 25] + [np.abs(p[:, 0]).max() + 70 for p, _ in self.limbs])
         y = self.off_centre[1] - 112
         return (-reach - abs(self.off_centre[0]), y - 30), (reach + abs(self.off_centre[0]), y + self._depth.max() + 75)
 
-    def limbs(self):
-        """Arms and legs as chains of (points (n, 3) in body mm, radii (n,) mm of the skin)."""
+    @functools.cached_property
+    def limbs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Right trapezius and arm, left ones, right and left leg: chains of (points (n, 3) mm, radii (n,) mm of skin)."""
         thick = 1 + 0.022 * (self.bmi - 23)
         out = []
         for side, a in zip((1, -1), self.arm):
@@ -207,12 +209,12 @@ class Patient:
     @property
     def shoulders(self):
         """Both shoulder joints (right, left) in body mm."""
-        return [self.limbs()[k][0][1] for k in (1, 3)]
+        return [self.limbs[k][0][1] for k in (1, 3)]
 
     @property
     def thighs(self):
         """Both thighs (right, left) as (hip, mid-thigh, knee) in body mm."""
-        return [self.limbs()[k][0] for k in (4, 5)]
+        return [self.limbs[k][0] for k in (4, 5)]
 
 
 def head_map(p: Patient):

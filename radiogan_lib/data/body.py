@@ -47,7 +47,7 @@ class Body:
         c, p = self.c, self.p
         skin, fat, muscle = p.skin_suv, p.fat_suv, p.muscle_suv
         under = np.clip(0.005 * (p.bmi - 13), 0.01, 0.14)
-        limbs = p.limbs()
+        limbs = p.limbs
         for points, radii in limbs:
             c.tube(points, radii, 1.0, layers=((0, 1, skin), (2.2, 1, fat)))
         at, h = head_map(p), p.head_scale
@@ -140,11 +140,13 @@ class Body:
 def texture(canvas: Canvas, patient: Patient) -> None:
     """Multiply the soft tissue by a smooth random field: fat lobules and muscle bundles are never even."""
     v = patient.stream("texture", person=True).standard_normal((60, 36, 90)) * 0.25 + 1
-    where = []
+    near, where = [], []
     for a, low, n in zip(canvas.axes, (-420, -252, -90), v.shape):
         t = (a.astype(float) - low) / FIELD_MM
         i = np.clip(t.astype(int), 0, n - 2)
-        where.append((i, t - i))
+        near.append(slice(i.min(), i.max() + 2))
+        where.append((i - i.min(), t - i))
+    v = v[tuple(near)]
     (ix, wx), (iy, wy), (iz, wz) = where
     v = v[:, :, iz] * (1 - wz) + v[:, :, iz + 1] * wz
     v = (v[:, iy] * (1 - wy[:, None]) + v[:, iy + 1] * wy[:, None]).astype(np.float32)

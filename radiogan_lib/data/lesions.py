@@ -273,7 +273,7 @@ class _Drawer:
         if r.random() < .035:
             self.add("colon polyp", np.array([(96, 100, 680), (-104, 84, 690), (-40, 120, 775), (0, 184, 650)][int(r.integers(4))]), self.mm(13, .2), self.suv(6, .35, 3, 14))
         if r.random() < .09:
-            points = p.limbs()[1 + 2 * int(r.integers(2))][0]
+            points = p.limbs[1 + 2 * int(r.integers(2))][0]
             self.add("injection site", (0, 0, 300), self.mm(10, .3), self.suv(9, .7, 2, 60), body=points[3] + r.normal(0, 12, 3))
         if p.brown_fat:
             for side in (-1, 1):

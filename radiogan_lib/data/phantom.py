@@ -102,12 +102,15 @@ def _scan(canvas: shapes.Canvas, patient: anatomy.Patient) -> np.ndarray:
     gain = np.sqrt(density / np.prod(canvas.step)) * middle[:, None] * ends[None]
     gain = gain.astype(np.float32)[:, None, :]
     random = patient.stream("noise")
+    spare = np.empty((2, shapes.PLANES, *canvas.v.shape[1:]), np.float32)
 
     def count(part, planes):  # adds the noise of a few planes
         np.maximum(part, 0, out=part)
-        noise = random.standard_normal(part.shape, np.float32)
+        noise, root = spare[:, :len(part)]
+        random.standard_normal(out=noise, dtype=np.float32)
         noise *= gain[planes]
-        noise *= np.sqrt(part + np.float32(AIR_SUV))
+        np.add(part, np.float32(AIR_SUV), out=root)
+        noise *= np.sqrt(root, out=root)
         part += noise
 
     v = shapes.smooth(canvas.v, [sigma_mm / d for d in canvas.step], count)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+PLANES = 4  # of the first axis at a time: what the scanner works on stays in the processor's cache
+
 
 class Canvas:
     """A box of voxels in body coordinates.
@@ -41,7 +43,9 @@ class Canvas:
     def blend(self, box, weight: np.ndarray, value) -> None:
         """Move the voxels of `box` towards `value` by `weight` (0 to 1)."""
         region = self.v[box]
-        region += weight * (np.float32(value) - region)
+        change = np.float32(value) - region
+        change *= weight
+        region += change
 
     def ellipsoid(self, centre, radii, value: float, turn: np.ndarray | None = None, softness_mm: float = 0.0) -> None:
         """Fill an ellipsoid.
@@ -162,10 +166,10 @@ def smooth(v: np.ndarray, sigmas, prepare=None, cut: float = 2.6) -> np.ndarray:
     for sigma in sigmas:
         kernel = np.exp(-0.5 * (np.arange(max(1, int(cut * sigma + 0.5)) + 1) / sigma) ** 2)
         kernels.append((kernel / (kernel[0] + 2 * kernel[1:].sum())).astype(np.float32))
-    n, block = len(v), 4
-    a, b = np.empty((2, block, *v.shape[1:]), np.float32)
-    for i in range(0, n, block):
-        part = v[i:i + block]
+    n = len(v)
+    a, b = np.empty((2, PLANES, *v.shape[1:]), np.float32)
+    for i in range(0, n, PLANES):
+        part = v[i:i + PLANES]
         if prepare is not None:
             prepare(part, slice(i, i + len(part)))
         _smooth_axis(part, a[:len(part)], kernels[1], 1, b[:len(part)])
