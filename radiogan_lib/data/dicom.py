@@ -15,13 +15,14 @@ import numpy as np
 
 from radiogan_lib.data import dicom_geometry, dicom_series
 from radiogan_lib.data.dicom_series import Series
-from radiogan_lib.data.dicom_values import number, tag, text
+from radiogan_lib.data.dicom_values import number, tag, text, unvalidated
 from radiogan_lib.data.dicom_write import write_phantom_series
 from radiogan_lib.data.errors import ExamError, ExamNote
 
 __all__ = ["Series", "read_series", "volume", "with_one_slope", "read_exam", "as_image", "write_phantom_series"]
 
 
+@unvalidated()
 def read_series(folder: Path | str) -> Series:
     """Find the PET series to read in a folder (its own files and those of folders below).
 
@@ -50,6 +51,7 @@ def _stored(ds) -> np.ndarray:
     return pixels
 
 
+@unvalidated()
 def volume(series: Series, slopes: np.ndarray | None = None) -> np.ndarray:
     """SUVbw of a series on a uniform grid.
 

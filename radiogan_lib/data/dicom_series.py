@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from radiogan_lib.data import dicom_geometry, suv
 from radiogan_lib.data.dicom_values import number, tag, text, value, words
@@ -24,6 +24,9 @@ MAX_FILES = 20_000  # a folder with more holds many exams; a cohort has one row 
 LONGER = 1.2  # a refused series this much longer than the best readable one is worth an error, not a silent stand-in
 NOT_DICOM = {".nii", ".gz", ".zip", ".json", ".txt", ".csv", ".png", ".jpg", ".jpeg", ".pdf", ".xml", ".html", ".md", ".bvec",
              ".bval", ".nrrd", ".mha", ".npy", ".xlsx", ".ipynb"}
+MODALITIES = {"CT", "MR", "NM", "OT", "SC", "SR", "SEG", "REG", "RTSTRUCT", "RTDOSE", "RTPLAN", "PR", "KO", "DOC", "US", "CR", "DX",
+              "XA", "MG", "RWV", "PT"}  # the words that a message may repeat
+_UNCOMPRESSED = {(True, True): ImplicitVRLittleEndian, (False, True): ExplicitVRLittleEndian, (False, False): ExplicitVRBigEndian}
 # Parsing only what is used takes two thirds of the time off, and nothing that identifies a patient is read at all.
 _KEYWORDS = """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality ImageType SeriesType SeriesDescription
 SeriesNumber Units SUVType DecayCorrection CorrectedImage PatientWeight PatientSize PatientSex StudyDate SeriesDate SeriesTime
@@ -74,16 +77,16 @@ def read_headers(folder: Path) -> list[Dataset]:
 
 
 def _read(file: str) -> Dataset | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom comments on odd values; what matters is checked by name below
-        for force in (False, True):
-            try:
-                ds = pydicom.dcmread(file, defer_size=100_000, specific_tags=_TAGS, force=force)
-                return ds if value(ds, "SOPClassUID") and value(ds, "SeriesInstanceUID") else None
-            except InvalidDicomError:
-                continue  # old exports lack the preamble: try again without it
-            except Exception:  # noqa: BLE001 - a damaged or foreign file is no slice; a lost slice shows up as a gap
-                return None
+    for force in (False, True):
+        try:
+            ds = pydicom.dcmread(file, defer_size=100_000, specific_tags=_TAGS, force=force)
+            if "TransferSyntaxUID" not in ds.file_meta:  # without a preamble it can only be uncompressed
+                ds.file_meta.TransferSyntaxUID = _UNCOMPRESSED[ds.original_encoding]
+            return ds if value(ds, "SOPClassUID") and value(ds, "SeriesInstanceUID") else None
+        except InvalidDicomError:
+            continue  # old exports lack the preamble: try again without it
+        except Exception:  # noqa: BLE001 - a damaged or foreign file is no slice; a lost slice shows up as a gap
+            return None
     return None
 
 
@@ -97,7 +100,7 @@ def choose(headers: list[Dataset]) -> Series:
     for ds in headers:
         if text(ds, "Modality") == "PT" or text(ds, "SOPClassUID") in {PET, *OTHER_PET}:
             groups[text(ds, "SeriesInstanceUID")].append(ds)
-    others = Counter(m if (m := text(ds, "Modality")).isalpha() and len(m) < 9 else "other" for ds in headers
+    others = Counter(m if (m := text(ds, "Modality")) in MODALITIES else "other" for ds in headers
                      if not any(ds is g for g in groups.get(text(ds, "SeriesInstanceUID"), ())))
     if not groups:
         found = ", ".join(f"{n} {name}" for name, n in sorted(others.items()))
@@ -203,9 +206,7 @@ def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
             kept.append(unique[i])
             last = along[i]
             continue
-        frames = [(str(value(ds, k)) for k in ("AcquisitionDate", "AcquisitionTime", "FrameReferenceTime", "TriggerTime",
-                                               "TemporalPositionIndex")) for ds in (kept[-1], unique[i])]
-        if tuple(frames[0]) != tuple(frames[1]):
+        if _moment_of(kept[-1]) != _moment_of(unique[i]):
             here = int((np.abs(along - along[i]) <= dicom_geometry.SAME_PLACE_MM).sum())
             raise ExamError(f"{here} time frames lie at the same position ({tag('ImagePositionPatient')}): a dynamic or gated "
                             "series", "Give the static or whole-body series.")
@@ -215,6 +216,12 @@ def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
     if copies:
         notes.append(f"{copies} duplicate file{'s were' if copies > 1 else ' was'} passed over")
     return kept
+
+
+def _moment_of(ds: Dataset) -> tuple:
+    """What tells two time frames or gates of one place apart."""
+    return tuple(str(value(ds, k)) for k in ("AcquisitionDate", "AcquisitionTime", "FrameReferenceTime", "TriggerTime",
+                                             "TemporalPositionIndex"))
 
 
 def _same_pixels(a: Dataset, b: Dataset) -> bool:

@@ -6,10 +6,13 @@ Explained in notebooks/01_pet_to_mip.ipynb.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+import threading
 from datetime import datetime, timedelta
 
+import pydicom.config
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -23,6 +26,30 @@ PRIVATE = {
     "philips_activity": (0x7053, 0x09, "philips"),
     "ge_scan_time": (0x0009, 0x0D, "gems_petd"),
 }
+
+
+_quiet = {"depth": 0, "before": None}
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def unvalidated():
+    """Let pydicom read odd values without a warning: its warnings quote them, and they may name somebody.
+
+    Counts how many threads are inside, because pydicom's setting is global.
+    """
+    with _lock:
+        if _quiet["depth"] == 0:
+            _quiet["before"] = pydicom.config.settings.reading_validation_mode
+            pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+        _quiet["depth"] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _quiet["depth"] -= 1
+            if _quiet["depth"] == 0:
+                pydicom.config.settings.reading_validation_mode = _quiet["before"]
 
 
 def tag(keyword: str) -> str:

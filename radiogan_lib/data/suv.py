@@ -17,7 +17,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from radiogan_lib.data import suv_times
-from radiogan_lib.data.dicom_values import positive, private_number, tag, text, utc_offset, value, words
+from radiogan_lib.data.dicom_values import positive, private_number, tag, text, unvalidated, utc_offset, value, words
 from radiogan_lib.data.errors import ExamError
 from radiogan_lib.data.tracer import check_fdg
 
@@ -55,6 +55,7 @@ class SuvFactor:
         return float(np.median(self.per_slice))
 
 
+@unvalidated()
 def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
     """SUVbw per rescaled pixel value (value = pixel · Rescale Slope of that slice + Rescale Intercept).
 
