@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from radiogan_lib import paths
-from radiogan_lib.data import anatomy, phantom, shapes
+from radiogan_lib.data import anatomy, phantom, shapes, synthetic
 
 SPACING = 6.0  # coarse: these tests are about rules, not looks
 
@@ -21,7 +21,8 @@ def suv(class_name, seed, spacing_mm=SPACING):
 def test_same_seed_same_voxels_even_in_a_fresh_process():
     here = phantom.checksum("lymphoma", 40007, SPACING)
     code = f"from radiogan_lib.data import phantom; print(phantom.checksum('lymphoma', 40007, {SPACING}))"
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.REPO).stdout
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                           cwd=paths.REPO).stdout
     assert there.strip() == here
     assert phantom.checksum("lymphoma", 40008, SPACING) != here
 
@@ -38,7 +39,8 @@ def test_paper_grid_and_isotropic_grid_share_one_box():
         top = image.affine[2, 3] + (image.shape[2] - .5) * image.header.get_zooms()[2]
         assert top == pytest.approx(429.0)
     # the same patient on both grids: equal activity per slab of 20 mm from the top
-    slabs = [np.asarray(i.dataobj)[:, :, ::-1].sum((0, 1), dtype=float) * np.prod(i.header.get_zooms()) for i in (paper, iso)]
+    slabs = [np.asarray(i.dataobj)[:, :, ::-1].sum((0, 1),
+                                                   dtype=float) * np.prod(i.header.get_zooms()) for i in (paper, iso)]
     a, b = [np.add.reduceat(s, np.arange(0, len(s) - n + 1, n)) for s, n in zip(slabs, (10, 5))]
     n = min(len(a), len(b)) - 1
     assert np.corrcoef(a[:n], b[:n])[0, 1] > 0.995
@@ -61,7 +63,8 @@ def test_class_shows_only_in_its_lesions(class_name):
     tumours = [t for t in phantom.lesions(class_name, seed) if t["kind"] == "tumour"]
     assert tumours and changed.any()
     points = nib.affines.apply_affine(ill.affine, np.argwhere(changed))
-    gap = np.min([np.linalg.norm(points - t["centre_mm"], axis=1) - 1.6 * t["diameter_mm"] / 2 for t in tumours], axis=0)
+    gap = np.min([np.linalg.norm(points - t["centre_mm"], axis=1) - 1.6 * t["diameter_mm"] / 2 for t in tumours],
+                 axis=0)
     assert gap.max() < 25, "voxels far from any tumour differ"
     benign = [[t for t in phantom.lesions(c, seed) if t["kind"] == "benign"] for c in ("normal", class_name)]
     assert benign[0] == benign[1]
@@ -102,7 +105,8 @@ class _Blank(anatomy.Patient):
 
 def _scan(activity, step, **settings):
     patient = _Blank(3)
-    patient.__dict__.update(noise=0.0, resolution_mm=6.0, **settings) if not settings else patient.__dict__.update(settings)
+    patient.__dict__.update(noise=0.0, resolution_mm=6.0,
+                            **settings) if not settings else patient.__dict__.update(settings)
     axes = [(np.arange(n) - n / 2) * d for n, d in zip(activity.shape, step)]
     canvas = shapes.Canvas(*axes)
     canvas.v[...] = activity
@@ -125,7 +129,8 @@ def test_noise_is_poisson_like_and_the_same_on_any_grid():
     cov = {}
     for step in ((4.0, 4.0, 4.0), (4.06, 4.06, 2.0)):
         for activity in (0.5, 2.0, 8.0):
-            v = _scan(np.full((60, 40, 90), activity, np.float32), step, noise=0.12, resolution_mm=6.5, liver=2.0, half_width=1)
+            v = _scan(np.full((60, 40, 90), activity, np.float32), step, noise=0.12, resolution_mm=6.5, liver=2.0,
+                      half_width=1)
             middle = v[25:35, 8:-8, 35:55]
             assert middle.mean() == pytest.approx(activity, rel=0.05)
             cov[step[2], activity] = middle.std() / middle.mean()
@@ -155,7 +160,8 @@ def test_written_nifti_is_lossless(tmp_path):
         made = phantom.make("head_neck", 10004, SPACING)
         assert np.array_equal(back.get_fdata(dtype=np.float32), made.get_fdata(dtype=np.float32))
         assert np.array_equal(back.affine, made.affine) and back.header.get_xyzt_units()[0] == "mm"
-    assert phantom.write(tmp_path / "again.nii.gz", "head_neck", 10004, SPACING).read_bytes() == (tmp_path / "exam.nii.gz").read_bytes()
+    assert phantom.write(tmp_path / "again.nii.gz", "head_neck", 10004,
+                         SPACING).read_bytes() == (tmp_path / "exam.nii.gz").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.nii.gz", "exam.nii", "exam.nii.gz"]
 
 
@@ -167,7 +173,8 @@ def test_bad_names_are_refused_in_a_sentence(path):
 
 
 def test_bad_sizes_and_seeds_are_refused():
-    for arguments in (("lung", 3, 0.2), ("lung", 3, 50), ("lung", -1, 4), ("lung", 1.5, 4), ("lung", True, 4), ("Lung", 1, 4)):
+    for arguments in (("lung", 3, 0.2), ("lung", 3, 50), ("lung", -1, 4), ("lung", 1.5, 4), ("lung", True, 4), ("Lung",
+                                                                                                                1, 4)):
         with pytest.raises(phantom.PhantomError):
             phantom.make(*arguments)
     assert phantom.parse("phantom:lung/30017") == ("lung", 30017)
@@ -176,18 +183,18 @@ def test_bad_sizes_and_seeds_are_refused():
 
 @pytest.fixture(scope="module")
 def manifest():
-    with open(phantom.MANIFEST, encoding="utf-8", newline="") as f:
+    with open(synthetic.MANIFEST, encoding="utf-8", newline="") as f:
         return list(csv.DictReader(f))
 
 
 def test_manifest_is_what_the_command_writes(manifest):
-    made = [{k: str(v) for k, v in row.items()} for row in phantom.manifest_rows()]
+    made = [{k: str(v) for k, v in row.items()} for row in synthetic.manifest_rows()]
     assert [{k: row[k] for k in made[0]} for row in manifest] == made
 
 
 def test_manifest_counts_classes_and_splits(manifest):
     assert list(dict.fromkeys(row["class"] for row in manifest)) == list(phantom.CLASSES)
-    for name, (train, test) in phantom.COUNTS.items():
+    for name, (train, test) in synthetic.COUNTS.items():
         splits = [row["split"] for row in manifest if row["class"] == name]
         assert (splits.count("train"), splits.count("test")) == (train, test)
         assert 0.05 < np.mean([s == "test" for s in splits[:60]]) < 0.5  # any first part is mixed
@@ -201,8 +208,10 @@ def test_manifest_counts_classes_and_splits(manifest):
 
 
 def test_nuisances_do_not_tell_the_class(manifest):
-    people = {name: [anatomy.Patient(int(r["seed"])) for r in manifest if r["class"] == name] for name in phantom.CLASSES}
-    for read in (lambda p: p.arms_up, lambda p: p.bmi, lambda p: p.fov_start_mm, lambda p: p.sex == "F", lambda p: p.myocardium > 4,
+    people = {name: [anatomy.Patient(int(r["seed"])) for r in manifest
+                     if r["class"] == name] for name in phantom.CLASSES}
+    for read in (lambda p: p.arms_up, lambda p: p.bmi, lambda p: p.fov_start_mm, lambda p: p.sex == "F",
+                 lambda p: p.myocardium > 4,
                  lambda p: p.liver, lambda p: p.bowel, lambda p: p.noise, lambda p: p.bladder_fill, lambda p: p.height_mm):
         values = {name: np.array([float(read(p)) for p in group]) for name, group in people.items()}
         pooled = np.concatenate(list(values.values()))

@@ -14,6 +14,7 @@ import zlib
 
 import numpy as np
 
+from radiogan_lib.data import physiology
 from radiogan_lib.data.shapes import turn
 
 # s, half width, depth, height of the skin of the back above the table, fat under the skin: mm in the template
@@ -40,7 +41,7 @@ class Patient:
     def __init__(self, seed: int):
         self.seed, self.person = int(seed), patient_seed(int(seed))
         self._habitus(self.stream("habitus", person=True))
-        self._day(self.stream("day"))
+        physiology.draw(self, self.stream("day"))
 
     def stream(self, name: str, person: bool = False) -> np.random.Generator:
         """An independent random stream by name, so that one part of the phantom never shifts another's draws."""
@@ -72,16 +73,18 @@ class Patient:
         self._half = OUTLINE[:, 1] * (1 + (self.muscle - 1) * frame) + shoulders + wide
         self._depth = OUTLINE[:, 2] * (1 + (self.muscle - 1) * frame) * (1 if man else 0.965) + deep
         self._back = OUTLINE[:, 3] * r.normal(1, 0.15) + r.normal(0, 6) * np.exp(-((s - 640) / 90) ** 2)
-        fat = OUTLINE[:, 4] * (1 if man else 1.35) + (0.62 if man else 0.8) * wide * np.interp(s, [300, 420, 600], [.35, .5, 1])
+        low_down = np.interp(s, [300, 420, 600], [.35, .5, 1])
+        fat = OUTLINE[:, 4] * (1 if man else 1.35) + (0.62 if man else 0.8) * wide * low_down
         self._fat = np.clip(fat, 3, 0.4 * self._half)
         self.trunk_power = float(r.uniform(2.15, 2.75))  # superellipse exponent of the trunk
         self.bend = r.normal(0, [3.5, 5.0, 4.0])  # scoliosis and a body not quite straight on the table, mm
         self.kyphosis_mm = float(r.normal(0, 5) + 0.25 * max(self.age - 65, 0))
         self.organ = {k: float(np.exp(r.normal(0, sd))) for k, sd in dict(
-            liver=.09, spleen=.16, kidney=.08, heart=.09, stomach=.12, bowel=.10, brain=.03, bone=.05, lung=.05).items()}
+            liver=.09, spleen=.16, kidney=.08, heart=.09, stomach=.12, bowel=.10, brain=.03, bone=.05,
+            lung=.05).items()}
         self.shift = {k: r.normal(0, sd, 3) for k, sd in dict(
-            liver=(4, 4, 9), spleen=(4, 6, 10), kidney_r=(4, 4, 11), kidney_l=(4, 4, 11), heart=(6, 5, 9), stomach=(8, 6, 10),
-            colon=(6, 6, 12)).items()}
+            liver=(4, 4, 9), spleen=(4, 6, 10), kidney_r=(4, 4, 11), kidney_l=(4, 4, 11), heart=(6, 5, 9),
+            stomach=(8, 6, 10), colon=(6, 6, 12)).items()}
         self.no_kidney = int(r.choice([0, -1, 1], p=[.98, .01, .01]))
         self.no_spleen, self.no_uterus = bool(r.random() < 0.02), bool(r.random() < 0.25 or self.age > 78)
         self.breast = float(np.clip(r.normal(0.75, 0.25) + 0.035 * extra, 0.3, 1.7)) if not man else 0.0
@@ -89,44 +92,6 @@ class Patient:
         self.left_lobe_mm = float(r.uniform(58, 92))
         self.liver_slope = float(r.normal(.55, .12))
         self.goitre = float(r.choice([0, 1, 2], p=[.90, .07, .03]))
-
-    def _day(self, r: np.random.Generator) -> None:
-        up = 0.62
-        self.arms_up = bool(r.random() < up)
-        self.arm = r.normal(0, 1, (2, 5))  # how each arm lies
-        start = r.choice(3, p=[.36, .44, .20])  # vertex; orbits; skull base to mouth
-        self.fov_start_mm = float([r.uniform(-45, 8), r.uniform(30, 85), r.uniform(85, 150)][start]
-                                  * (self.head_scale if start else 1))
-        self.off_centre = r.normal(0, [7, 6])  # the body on the table, mm
-        self.head_tilt = r.normal(0, [4.5, 5, 9])  # degrees: to the side, nodding, turning
-        self.resolution_mm = float(r.uniform(5.0, 7.0))  # FWHM
-        self.noise = float(np.clip(r.normal(0.115, 0.02) + 0.0025 * (self.bmi - 25), 0.075, 0.19))  # liver COV
-        self.blood = float(np.clip(r.normal(1.55, 0.22), 1.0, 2.4))
-        self.liver = float(np.clip(self.blood * r.normal(1.45, 0.13), 1.5, 4.0))
-        self.spleen = float(self.liver * np.clip(r.normal(0.84, 0.08), 0.6, 1.1))
-        self.marrow = float(np.clip(r.normal(1.35, 0.25), 0.8, 2.2) * (1.25 if self.age < 40 else 1))
-        if r.random() < 0.05:  # after chemotherapy or growth factor: bright marrow (and spleen) in any class
-            self.marrow *= r.uniform(1.7, 2.8)
-            self.spleen *= r.uniform(1.1, 1.7)
-        self.brain = float(np.clip(np.exp(r.normal(np.log(8.5), 0.25)), 4, 16))
-        heart = r.random()  # fasting hearts range from nothing to the hottest organ
-        self.myocardium = float(self.blood * r.uniform(.9, 1.5) if heart < .38 else r.uniform(2.2, 5) if heart < .62
-                                else np.exp(r.normal(np.log(9), .35)))
-        self.myocardium_patchy = float(r.random())
-        self.muscle_suv = float(np.clip(r.normal(0.68, 0.09), 0.45, 0.95) * (r.uniform(1.6, 2.6) if r.random() < .03 else 1))
-        self.skin_suv = float(r.uniform(.45, .75))
-        self.gland_suv = float(r.uniform(.4, .8) if self.age > 50 else r.uniform(.6, 1.4))
-        self.breath_mm = float(r.normal(0, 7))
-        self.fat_suv = float(r.uniform(0.18, 0.32))
-        self.kidney = float(np.clip(np.exp(r.normal(np.log(2.6), .22)), 1.5, 5))
-        self.urine = float(np.clip(np.exp(r.normal(np.log(14), .6)), 3, 60))
-        self.bladder = float(np.clip(np.exp(r.normal(np.log(16), .75)), 2, 90))
-        self.bladder_fill = float(np.clip(np.exp(r.normal(np.log(.75), .45)), .3, 2.2))
-        kind = r.choice(4, p=[.45, .31, .18, .06])  # bowel: quiet, mild, colon, metformin
-        self.bowel = float([r.uniform(.8, 1.4), r.uniform(1.3, 2.4), r.uniform(2.2, 4.5), r.uniform(3.5, 8)][kind])
-        self.bowel_kind = int(kind)
-        self.stomach_suv = float(np.clip(np.exp(r.normal(np.log(1.9), .35)), .9, 5))
-        self.brown_fat = float(r.uniform(3, 14)) if r.random() < (.09 if self.age < 45 else .03) else 0.0
 
     # --- the body's shape -------------------------------------------------------------------------------------
 
@@ -177,10 +142,10 @@ class Patient:
 
     @functools.cached_property
     def limbs(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Right trapezius and arm, left ones, right and left leg: chains of (points (n, 3) mm, radii (n,) mm of skin)."""
+        """Right trapezius and arm, left ones, right and left leg: chains of (points, radii), mm."""
         thick = 1 + 0.022 * (self.bmi - 23)
         out = []
-        for side, a in zip((1, -1), self.arm):
+        for side, a in zip((1, -1), self.arm, strict=True):
             shoulder = self.at([side * (146 if self.arms_up else 160), 95, 284 if self.arms_up else 320])
             upper, fore = 300 * self.stature, 265 * self.stature
             if self.arms_up:
@@ -197,7 +162,8 @@ class Patient:
             root = self.at([side * 104, 90, 430 if self.arms_up else 345])
             neck = self.at([side * 32, 54, 224])
             out.append((np.array([neck, shoulder]), np.array([24, 42 * self.muscle]) * (1.2 if self.arms_up else 1)))
-            out.append((np.array([root, shoulder, (shoulder + 1.2 * elbow) / 2.2, elbow, (elbow * 2 + wrist) / 3, wrist, hand]),
+            out.append((np.array([root, shoulder, (shoulder + 1.2 * elbow) / 2.2, elbow, (elbow * 2 + wrist) / 3,
+                                  wrist, hand]),
                         np.array([(34 if self.arms_up else 58) * self.muscle, 54 * m, 45 * m, 38 * m, 40 * m, 27, 24])))
         for side in (1, -1):
             half = self._half[-1]

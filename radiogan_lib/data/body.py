@@ -40,7 +40,8 @@ class Body:
             return None
         k = slice(k[0], k[-1] + 1)
         x, y = self.half[k].max() + 8, self.depth[k].max() / 2 + 8
-        return self.c.box((self.x0[k].min() - x, self.y0[k].min() - y, 0), (self.x0[k].max() + x, self.y0[k].max() + y, 0))[:2] + (k,)
+        return self.c.box((self.x0[k].min() - x, self.y0[k].min() - y, 0), (self.x0[k].max() + x, self.y0[k].max() + y,
+                                                                            0))[:2] + (k,)
 
     def wall(self) -> None:
         """Skin, fat and muscle of the limbs, head and trunk, each layer inside the one before."""
@@ -110,7 +111,8 @@ class Body:
         x, y, s = c.offsets(box, (0, 0, 0))
         for side, dome in ((1, 470), (-1, 484)):
             centre = p.at([side * 74, 128, dome]) + [0, 0, p.breath_mm]
-            rho = np.square((x - np.float32(centre[0])) / np.float32(78)) + np.square((y - np.float32(centre[1])) / np.float32(82))
+            rho = np.square((x - np.float32(centre[0])) / np.float32(78))
+            rho = rho + np.square((y - np.float32(centre[1])) / np.float32(82))
             floor = np.minimum(rho * np.float32(88), np.float32(100)) + np.float32(centre[2])
             medial = np.interp(self.ts[k], [280, 330, 400, 450, 560], [16, 22, 26, 30, 30]) * p.size()
             d = side * (x - self.x0[k].astype(np.float32)) - medial.astype(np.float32)
@@ -123,7 +125,8 @@ class Body:
         size, shift = p.size("liver"), p.shift["liver"] + [0, 0, p.breath_mm]
         right, left = p.at(np.array([66, 118, 574]) + shift), p.at(np.array([-4, 150, 556]) + shift)
         radii = np.array([[88, 86, 100], [p.left_lobe_mm, 48, 46]]) * size
-        box = c.box(np.minimum(right - radii[0], left - radii[1]) - 5, np.maximum(right + radii[0], left + radii[1]) + 5)
+        box = c.box(np.minimum(right - radii[0], left - radii[1]) - 5, np.maximum(right + radii[0],
+                                                                                  left + radii[1]) + 5)
         if any(b.start >= b.stop for b in box):
             return
         d = None

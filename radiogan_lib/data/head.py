@@ -40,7 +40,8 @@ def head_and_neck(c: Canvas, p: Patient) -> None:
         c.ellipsoid(at((side * 56, 72, 165)), np.array([11, 16, 24]) * h, 1.5 * mouth, tilt)
         c.ellipsoid(at((side * 30, 102, 216)), np.array([9, 14, 11]) * h, 1.9 * mouth, tilt)
         c.tube(at([(side * 48, 105, 150), (side * 46, 108, 195)]), 9 * h, p.muscle_suv * 1.15)
-        c.tube(at([(side * 50, 62, 180), (side * 38, 85, 250)]).tolist() + [p.at((side * 16, 148, 312))], 8, p.muscle_suv * 1.15)
+        c.tube(at([(side * 50, 62, 180), (side * 38, 85, 250)]).tolist() + [p.at((side * 16, 148, 312))], 8,
+               p.muscle_suv * 1.15)
     c.ellipsoid(at((0, 118, 208)), np.array([14, 16, 7]) * h, 1.7 * mouth, tilt)
     larynx = r.uniform(1.1, 2.6) if r.random() < .8 else r.uniform(2.5, 4.5)
     for side in (1, -1):
@@ -48,7 +49,8 @@ def head_and_neck(c: Canvas, p: Patient) -> None:
     c.tube(p.at([(0, 92, 232), (0, 92, 275), (2, 98, 330), (3, 100, 384)]), 8, .35)
     for side in (1, -1):
         c.tube(p.at([(3, 100, 384), (side * 30, 100, 412)]), 6, .4)
-        c.ellipsoid(p.at((side * 17, 90, 282)), np.array([8, 8, 19]) * (1 + .15 * p.goitre), 1.3 if p.goitre < 2 else 4.5, turn(side * 10))
+        c.ellipsoid(p.at((side * 17, 90, 282)), np.array([8, 8, 19]) * (1 + .15 * p.goitre), 1.3 if p.goitre < 2
+                    else 4.5, turn(side * 10))
     reflux = r.random()
     gullet = p.blood * (1.0 if reflux < .7 else r.uniform(1.1, 1.6))
     c.tube(p.at([(-2, 76, 285), (-6, 72, 380), (-2, 78, 445), (-16, 92, 498), (-30, 92, 515)]), 6, gullet)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from radiogan_lib.data import benign
 from radiogan_lib.data.anatomy import Patient, head_map
 from radiogan_lib.data.shapes import Canvas, turn
 from radiogan_lib.data.skeleton import spine
@@ -37,10 +38,12 @@ class Lesion:
 
 # template (x, y, s) mm and spread; `mirror`: the site exists on both sides
 NODES = {
-    "neck II": ((40, 82, 208), 7), "neck III": ((36, 84, 240), 8), "neck IV": ((36, 92, 275), 8), "neck V": ((52, 60, 255), 9),
+    "neck II": ((40, 82, 208), 7), "neck III": ((36, 84, 240), 8), "neck IV": ((36, 92, 275), 8), "neck V": ((52, 60,
+                                                                                                              255), 9),
     "neck I": ((22, 122, 222), 7), "supraclavicular": ((50, 105, 302), 10), "axillary": ((132, 98, 365), 14),
     "paratracheal": ((20, 100, 355), 8), "subcarinal": ((4, 92, 410), 7), "hilar": ((40, 100, 408), 8),
-    "aortopulmonary": ((-26, 122, 385), 7), "prevascular": ((10, 162, 370), 14), "internal mammary": ((24, 180, 400), 8),
+    "aortopulmonary": ((-26, 122, 385), 7), "prevascular": ((10, 162, 370), 14), "internal mammary": ((24, 180, 400),
+                                                                                                      8),
     "coeliac": ((2, 112, 575), 9), "gastrohepatic": ((-16, 122, 555), 10), "retroperitoneal": ((18, 100, 650), 16),
     "mesenteric": ((-8, 142, 670), 24), "iliac": ((52, 100, 768), 12), "inguinal": ((80, 158, 850), 12),
     "paraoesophageal": ((-10, 84, 430), 12)}
@@ -50,8 +53,9 @@ GULLET = np.array([(-2, 76, 285), (-6, 72, 380), (-2, 78, 445), (-16, 92, 498), 
 
 def draw(class_name: str, patient: Patient) -> list[Lesion]:
     """The exam's foci: benign ones from a stream that ignores the class, then the class's own."""
-    out = _Drawer(patient, patient.stream("benign"), "benign").benign()
-    tumour = _Drawer(patient, patient.stream("lesions " + class_name, person=True), "tumour")
+    everyday = Drawer(patient, patient.stream("benign"), "benign")
+    benign.draw(everyday)
+    tumour = Drawer(patient, patient.stream("lesions " + class_name, person=True), "tumour")
     getattr(tumour, class_name)()
     if patient.seed != patient.person:  # the same disease on another day: it has shrunk, grown, faded or gone
         r = patient.stream("course")
@@ -61,7 +65,7 @@ def draw(class_name: str, patient: Patient) -> list[Lesion]:
             item.suv = float(np.clip(item.suv * np.exp(response + r.normal(0, .15)), 1.6, 40))
             item.radii = item.radii * float(np.clip(np.exp(.4 * response + r.normal(0, .08)), .5, 1.5))
         tumour.found = kept
-    return out + tumour.found
+    return everyday.found + tumour.found
 
 
 def paint(canvas: Canvas, patient: Patient, found: list[Lesion]) -> None:
@@ -72,7 +76,9 @@ def paint(canvas: Canvas, patient: Patient, found: list[Lesion]) -> None:
             canvas.ellipsoid(item.centre, item.radii * item.core, min(1.2, item.suv), item.turn, softness_mm=3.0)
 
 
-class _Drawer:
+class Drawer:
+    """Draws foci for one patient from one random stream; `found` collects them."""
+
     def __init__(self, patient: Patient, r: np.random.Generator, kind: str):
         self.p, self.r, self.kind, self.found = patient, r, kind, []
         self.head = head_map(patient)
@@ -92,7 +98,8 @@ class _Drawer:
 
     def node(self, station, side, diameter, suv):
         (x, y, s), spread = NODES[station]
-        point = np.array([x * (1 if station in MIDLINE else side), y, s]) + self.r.normal(0, spread * .6, 3) * [1, .7, 1]
+        point = np.array([x * (1 if station in MIDLINE else side), y, s]) + self.r.normal(0, spread * .6, 3) * [1, .7,
+                                                                                                                1]
         self.add(f"{station} node", point, diameter, suv, (1, 1, self.r.uniform(1, 1.5)))
 
     def several(self, stations, side, mean, size, suv, faint=1.0):
@@ -108,14 +115,17 @@ class _Drawer:
     def head_neck(self):
         r, side = self.r, self.r.choice([-1, 1])
         sites = {"tonsil": (18 * side, 98, 192), "base of tongue": (6 * side, 108, 204), "larynx": (6 * side, 92, 248),
-                 "hypopharynx": (12 * side, 82, 232), "nasopharynx": (5 * side, 80, 152), "oral tongue": (14 * side, 138, 190)}
+                 "hypopharynx": (12 * side, 82, 232), "nasopharynx": (5 * side, 80, 152), "oral tongue": (14 * side,
+                                                                                                          138, 190)}
         name = list(sites)[r.choice(6, p=[.34, .18, .2, .12, .07, .09])]
         faint = r.uniform(.25, .5) if r.random() < .06 else 1.0
         if r.random() > .06:
             d = self.mm(28, .33, 10, 62)
-            self.add(name, np.array(sites[name]) + r.normal(0, 3, 3), d, max(self.suv(12, .4) * faint, 2), (1, 1, r.uniform(.9, 1.4)),
+            self.add(name, np.array(sites[name]) + r.normal(0, 3, 3), d, max(self.suv(12, .4) * faint, 2),
+                     (1, 1, r.uniform(.9, 1.4)),
                      .45 if d > 42 and r.random() < .5 else 0)
-        self.several(("neck II", "neck II", "neck III", "neck III", "neck IV", "neck V", "neck I"), side, 1.9, 15, 7.5, faint)
+        self.several(("neck II", "neck II", "neck III", "neck III", "neck IV", "neck V", "neck I"), side, 1.9, 15, 7.5,
+                     faint)
         if r.random() < .3:
             self.several(("neck II", "neck III"), -side, 1.3, 12, 6, faint)
         if r.random() < .07:
@@ -135,7 +145,8 @@ class _Drawer:
             u = min(max(u, 0.02), 1.06)
             point = where(min(u, 1)) + max(u - 1, 0) * np.array([-250, 40, 150])
             taper = 1 - .45 * abs(u - t) / span
-            self.add("oesophagus", point + r.normal(0, 1.2, 3), width * taper, value * np.exp(r.normal(0, .08)), (1, .9, 1.1))
+            self.add("oesophagus", point + r.normal(0, 1.2, 3), width * taper, value * np.exp(r.normal(0, .08)),
+                     (1, .9, 1.1))
         near = ("paraoesophageal", "subcarinal") if t < .7 else ("gastrohepatic", "coeliac", "paraoesophageal")
         self.several(near, 1, 1.1, 13, 5.5, faint)
         if r.random() < .2:
@@ -148,7 +159,8 @@ class _Drawer:
         faint = r.uniform(.2, .45) if r.random() < .06 else 1.0
         d = self.mm(43, .4, 14, 100)
         point = self.in_lung(side, central=r.random() < .25)
-        self.add("lung", point, d, max(self.suv(12.5, .4) * faint, 1.8), (1, 1, 1), r.uniform(.4, .6) if d > 48 and r.random() < .5 else 0)
+        self.add("lung", point, d, max(self.suv(12.5, .4) * faint, 1.8), (1, 1, 1), r.uniform(.4, .6)
+                 if d > 48 and r.random() < .5 else 0)
         if r.random() < .6:
             self.several(("hilar", "hilar", "paratracheal", "subcarinal"), side, 1.7, 17, 7.5, faint)
         if r.random() < .25:
@@ -163,9 +175,13 @@ class _Drawer:
         pattern = r.choice(5, p=[.29, .08, .43, .15, .05])
         faint = r.uniform(.3, .55) if r.random() < .09 else 1.0  # indolent types and partial responses
         value = self.suv(12.5, .42) * faint
-        one = lambda st, side, size: self.node(st, side, self.mm(size, .4, 7, 70), max(value * np.exp(r.normal(0, .22)), 1.8))  # noqa: E731
+
+        def one(station, side, size):
+            self.node(station, side, self.mm(size, .4, 7, 70), max(value * np.exp(r.normal(0, .22)), 1.8))
+
         chest = ("prevascular", "paratracheal", "aortopulmonary", "hilar", "internal mammary")
-        neck, belly = ("neck II", "neck III", "neck IV", "neck V", "supraclavicular"), ("retroperitoneal", "mesenteric", "coeliac", "iliac")
+        neck = ("neck II", "neck III", "neck IV", "neck V", "supraclavicular")
+        belly = ("retroperitoneal", "mesenteric", "coeliac", "iliac")
         sides = lambda: r.choice([-1, 1])  # noqa: E731
         pick = lambda group: group[int(r.integers(len(group)))]  # noqa: E731
         if pattern == 0:  # neck and mediastinum, often bulky
@@ -219,8 +235,10 @@ class _Drawer:
             if self.r.random() < .6:
                 point = np.array(column[int(self.r.integers(5, len(column)))][0]) + self.r.normal(0, 4, 3)
             else:
-                places = ((60, 62, 735), (92, 105, 728), (80, 95, 800), (60, 70, 860), (0, 205, 420), (100, 60, 420), (92, 104, 820))
-                point = np.array(places[int(self.r.integers(7))]) * [self.r.choice([-1, 1]), 1, 1] + self.r.normal(0, 6, 3)
+                places = ((60, 62, 735), (92, 105, 728), (80, 95, 800), (60, 70, 860), (0, 205, 420), (100, 60, 420),
+                          (92, 104, 820))
+                point = np.array(places[int(self.r.integers(7))]) * [self.r.choice([-1, 1]), 1, 1] + self.r.normal(0,
+                                                                                                                   6, 3)
             self.add("bone", point, self.mm(17, .35), max(suv * np.exp(self.r.normal(0, .3)), 2))
 
     def metastases(self, organs):
@@ -230,54 +248,10 @@ class _Drawer:
                 continue
             if organ == "liver":
                 for _ in range(1 + r.poisson(2)):
-                    self.add("liver metastasis", np.array([r.uniform(20, 105), r.uniform(90, 165), r.uniform(520, 590)]), self.mm(20, .4),
+                    self.add("liver metastasis", np.array([r.uniform(20, 105), r.uniform(90, 165), r.uniform(520, 590)]),
+                             self.mm(20, .4),
                              self.suv(8, .35, 4))
             elif organ == "bone":
                 self.bones(1 + r.poisson(2), self.suv(7, .4))
             else:
                 self.add("adrenal", np.array([r.choice([-1, 1]) * 40, 80, 572]), self.mm(22, .3), self.suv(7, .4))
-
-    def benign(self):
-        """Inflammation, reflux, arthritis, injection site, brown fat: as often in every class."""
-        r, p = self.r, self.p
-        if r.random() < .13:
-            side = r.choice([-1, 1])
-            for _ in range(1 + r.poisson(.8)):
-                self.node(("neck II", "neck II", "neck III", "neck I")[int(r.integers(4))], side if r.random() < .7 else -side, self.mm(9, .2, 6, 14), self.suv(2.6, .25, 1.8, 4.5))
-        if r.random() < .09:  # granulomatous hila are symmetric
-            value = self.suv(3, .25, 1.8, 5.5)
-            for side in (-1, 1):
-                self.node("hilar", side, self.mm(12, .2, 8, 18), value)
-            self.node("subcarinal", 1, self.mm(12, .2), value)
-        if r.random() < .07:
-            self.node("axillary", r.choice([-1, 1]), self.mm(9, .2), self.suv(2.3, .3, 1.5, 5))
-        if r.random() < .08:
-            self.node("inguinal", r.choice([-1, 1]), self.mm(10, .2), self.suv(2.2, .25, 1.5, 4))
-        if r.random() < .06:
-            self.add("lung inflammation", self.in_lung(r.choice([-1, 1])), self.mm(16, .3), self.suv(2.3, .3, 1.2, 4.5))
-        if r.random() < .22:
-            for _ in range(1 + r.poisson(.6)):
-                side = r.choice([-1, 1])
-                limb = p.shoulders[0 if side == 1 else 1]
-                if r.random() < .5:
-                    self.add("shoulder arthritis", (0, 0, 300), self.mm(20, .25), self.suv(2.3, .3, 1.5, 5), body=limb + r.normal(0, 12, 3))
-                else:
-                    self.add("hip or facet arthritis", np.array([side * 98, 108, 812]) if r.random() < .5 else np.array([side * 16, 50, r.uniform(640, 735)]),
-                             self.mm(11, .25), self.suv(2.6, .3, 1.6, 5))
-        if r.random() < .05:
-            self.add("rib fracture", np.array([r.choice([-1, 1]) * 128, r.uniform(80, 140), r.uniform(400, 540)]), self.mm(10, .2), self.suv(3, .3, 1.8, 6))
-        if r.random() < .06:
-            self.add("tonsillitis", np.array([r.choice([-1, 1]) * 17, 98, 190]), self.mm(15, .2), self.suv(4.5, .3, 2.5, 8))
-        if r.random() < .035:
-            self.add("thyroid nodule", np.array([r.choice([-1, 1]) * 17, 92, 284]), self.mm(13, .25), self.suv(4.5, .45, 2, 14))
-        if r.random() < .035:
-            self.add("colon polyp", np.array([(96, 100, 680), (-104, 84, 690), (-40, 120, 775), (0, 184, 650)][int(r.integers(4))]), self.mm(13, .2), self.suv(6, .35, 3, 14))
-        if r.random() < .09:
-            points = p.limbs[1 + 2 * int(r.integers(2))][0]
-            self.add("injection site", (0, 0, 300), self.mm(10, .3), self.suv(9, .7, 2, 60), body=points[3] + r.normal(0, 12, 3))
-        if p.brown_fat:
-            for side in (-1, 1):
-                for point in ((40, 88, 272), (58, 92, 292), (80, 92, 306), (100, 90, 322), (20, 60, 300), (18, 52, 350), (16, 52, 396)):
-                    if r.random() < .75:
-                        self.add("brown fat", np.array([side * point[0], *point[1:]]) + r.normal(0, 4, 3), self.mm(13, .25), p.brown_fat * np.exp(r.normal(0, .3)), (1.2, .8, 1))
-        return self.found

@@ -79,9 +79,11 @@ def heart(c: Canvas, p: Patient) -> None:
 def abdomen(c: Canvas, p: Patient) -> None:
     """Spleen, stomach, pancreas, kidneys with pelvis and ureters, bowel."""
     r, day = p.stream("abdomen", person=True), p.stream("abdomen day")
-    c.tube(p.at([(8, 150, 622), (-10, 118, 604), (-40, 96, 588), (-72, 82, 566)]), np.array([11, 9, 9, 8]), .62 * p.liver)
+    c.tube(p.at([(8, 150, 622), (-10, 118, 604), (-40, 96, 588), (-72, 82, 566)]), np.array([11, 9, 9, 8]),
+           .62 * p.liver)
     z, o = p.size("stomach"), p.shift["stomach"]
-    pts = curve(p.at(np.array([(-30, 88, 515), (-66, 98, 512), (-78, 120, 548), (-58, 150, 590), (-22, 162, 618), (16, 140, 604)]) + o), 10)
+    pts = curve(p.at(np.array([(-30, 88, 515), (-66, 98, 512), (-78, 120, 548), (-58, 150, 590), (-22, 162, 618),
+                                (16, 140, 604)]) + o), 10)
     radii = np.interp(np.arange(10), [0, 2, 5, 9], [20, 34, 24, 13]) * z
     full = day.uniform(.35, .95)
     c.tube(pts, radii * (.55 + .45 * full), p.stomach_suv * np.exp(day.normal(0, .12, 9)))
@@ -90,7 +92,8 @@ def abdomen(c: Canvas, p: Patient) -> None:
         z = p.size("spleen")
         tilt = turn(18 + r.normal(0, 8), -18, 25)
         c.ellipsoid(p.at(np.array([-98, 64, 534]) + p.shift["spleen"]), np.array([22, 34, 44]) * z, p.spleen, tilt)
-        c.ellipsoid(p.at(np.array([-75, 80, 530]) + p.shift["spleen"]), np.array([14, 22, 26]) * z, p.fat_suv + .3, tilt)
+        c.ellipsoid(p.at(np.array([-75, 80, 530]) + p.shift["spleen"]), np.array([14, 22, 26]) * z, p.fat_suv + .3,
+                    tilt)
     for side, k in ((1, "kidney_r"), (-1, "kidney_l")):
         if side == p.no_kidney:
             continue
@@ -118,7 +121,8 @@ def kidney(c: Canvas, p: Patient, side: int, centre) -> None:
         c.ellipsoid(hilum, np.array([5.5, 5, 9]) * spread, urine, turn(side * 25))
     if r.random() < .25:
         return
-    path = curve(np.concatenate([hilum[None] + [[-side * 3, 2, 12]], p.at([(side * 38, 88, centre[2] + 40), (side * 36, 98, 690),
+    path = curve(np.concatenate([hilum[None] + [[-side * 3, 2, 12]], p.at([(side * 38, 88, centre[2] + 40), (side * 36,
+                                                                                                             98, 690),
                  (side * 44, 88, 735), (side * 50, 78, 780), (side * 34, 92, 812), (side * 14, 118, 815)])]), 30)
     path += np.cumsum(r.normal(0, .8, path.shape), 0) * [1, .5, 0]
     level = np.convolve(r.normal(0, 1, 33), [.6, .8, .6, .3], "valid")
@@ -132,14 +136,17 @@ def bowel(c: Canvas, p: Patient) -> None:
     r, day, z = p.stream("bowel", person=True), p.stream("bowel day"), p.size("bowel")
     o = p.shift["colon"]
     sag = 40 + r.normal(0, 28)
-    frame = np.array([(64, 135, 762), (82, 114, 722), (94, 92, 672), (90, 112, 622), (52, 172, 640 + .5 * sag), (0, 184, 628 + sag),
+    frame = np.array([(64, 135, 762), (82, 114, 722), (94, 92, 672), (90, 112, 622), (52, 172, 640 + .5 * sag),
+                      (0, 184, 628 + sag),
                       (-56, 168, 600 + .4 * sag), (-95, 86, 572), (-100, 78, 630), (-97, 84, 700), (-86, 110, 760),
-                      (-40 + r.normal(0, 14), 120, 775 + r.normal(0, 12)), (-4 + r.normal(0, 20), 100, 752 + r.normal(0, 14)),
+                      (-40 + r.normal(0, 14), 120, 775 + r.normal(0, 12)), (-4 + r.normal(0, 20), 100,
+                                                                            752 + r.normal(0, 14)),
                       (-8, 60, 790), (0, 46, 825), (0, 52, 862)]) + r.normal(0, 5, (16, 3))
     frame[:12] += o * [1, 1, .5]
     n = 54
     pts = curve(p.at(frame), n)
-    radii = np.interp(np.arange(n), [0, 8, 20, 34, 48, 53], [22, 19, 16, 13, 14, 10]) * z * (1 + .2 * np.sin(np.arange(n) * 2.1))
+    radii = np.interp(np.arange(n), [0, 8, 20, 34, 48, 53], [22, 19, 16, 13, 14,
+                                                             10]) * z * (1 + .2 * np.sin(np.arange(n) * 2.1))
     walk = np.convolve(day.normal(0, 1, n + 6), np.ones(6) / 6, "valid")[:n - 1] * 2.4
     tonic = {0: .12, 1: .25, 2: .45, 3: .55}[p.bowel_kind]
     level = p.bowel * np.exp(tonic * walk)
@@ -163,13 +170,15 @@ def pelvis(c: Canvas, p: Patient) -> None:
     r, f = p.stream("pelvis"), p.bladder_fill
     z = p.size()
     if p.sex == "F" and not p.no_uterus:
-        c.ellipsoid(p.at((r.normal(0, 9), 112, 792)), np.array([24, 22, 26]) * z * (1 if p.age < 52 else .75), p.blood * r.uniform(.8, 1.5),
+        c.ellipsoid(p.at((r.normal(0, 9), 112, 792)), np.array([24, 22, 26]) * z * (1 if p.age < 52 else .75),
+                    p.blood * r.uniform(.8, 1.5),
                     turn(r.normal(0, 12), 30))
         if p.age < 48 and r.random() < .3:
             c.ellipsoid(p.at((r.choice([-38, 38]), 100, 782)), (9, 9, 9), r.uniform(2.5, 6))
     bottom = 838 if p.sex == "F" else 832
     high = 24 * f**.5
-    c.ellipsoid(p.at((r.normal(0, 5), 128, bottom - high / z)), np.array([36 * f**.33, 29 * f**.33, high]) * z * [1, 1, 1], p.bladder,
+    c.ellipsoid(p.at((r.normal(0, 5), 128, bottom - high / z)), np.array([36 * f**.33, 29 * f**.33, high]) * z,
+                p.bladder,
                 turn(r.normal(0, 6), -14))
     if p.sex == "M":
         c.ellipsoid(p.at((0, 112, 848)), np.array([22, 16, 15]) * z, 1.6)

@@ -10,10 +10,9 @@ Explained in notebooks/01_pet_to_mip.ipynb.
 from __future__ import annotations
 
 import argparse
-import csv
+import gzip
 import hashlib
 import io
-import multiprocessing
 import re
 from pathlib import Path
 
@@ -30,11 +29,7 @@ VOXEL_MM = (4.06, 4.06, 2.0)
 TOP_MM = GRID[2] * VOXEL_MM[2] / 2  # z of the volume's upper face
 STEP = 1 / 256  # SUV between two grey values: exact in float32, and int16 reaches SUV 128
 AIR_SUV = 0.001  # scattered counts outside the body
-MANIFEST = paths.REPO / "data_manifest" / "synthetic.csv"
 MANIFEST_SPACING_MM = 4.0
-# Exams per class as (training, held-out): the paper's proportions, with more of the two rare classes.
-COUNTS = {"normal": (675, 100), "head_neck": (422, 100), "oesophagus": (200, 100), "lung": (200, 100),
-          "lymphoma": (225, 100)}
 
 
 class PhantomError(RadioganError, ValueError):
@@ -171,8 +166,7 @@ def write(path: Path, class_name: str, seed: int, spacing_mm: float | None = Non
     image.header.set_slope_inter(STEP, 0.0)
     image.header["descrip"] = f"synthetic FDG PET, {class_name}, seed {seed}, SUVbw".encode()
     with paths.atomic(Path(path)) as temporary:
-        # nibabel chooses the compression by name, and would rescale int16 data given a float slope: write raw
-        import gzip
+        # by hand, since nibabel would rescale the integers and stamp the gzip with the time
         raw = io.BytesIO()
         header = image.header.copy()
         header["scl_slope"], header["scl_inter"], header["vox_offset"] = STEP, 0.0, 352
@@ -190,47 +184,6 @@ def checksum(class_name: str, seed: int, spacing_mm: float = MANIFEST_SPACING_MM
     return hashlib.sha256(codes.astype("<i2").tobytes()).hexdigest()
 
 
-def manifest_rows() -> list[dict]:
-    """The embedded cohort without checksums: interleaved classes, splits by patient.
-
-    Any prefix holds the classes in nearly the cohort's proportions, with training and held-out exams mixed evenly.
-    """
-    rows = []
-    for index, (name, (train, test)) in enumerate(COUNTS.items()):
-        total, given, seen = train + test, 0, 0
-        split_of: dict[int, str] = {}
-        for k in range(total):
-            seed = 10000 * index + k
-            patient = anatomy.patient_seed(seed)
-            exams = sum(anatomy.patient_seed(seed + j) == patient for j in (0, 1) if k + j < total)
-            if patient not in split_of:
-                due = round((seen + exams) * test / total) - given
-                split_of[patient] = "test" if due >= exams else "train"
-                given += exams if split_of[patient] == "test" else 0
-                seen += exams
-            rows.append((k / total, index, {
-                "exam_id": f"phantom-{seed:05d}", "patient_id": f"phantom-p{patient:05d}", "class": name,
-                "path": f"phantom:{name}/{seed}", "split": split_of[patient], "seed": seed,
-                "sex": anatomy.Patient(seed).sex}))
-    rows.sort(key=lambda r: r[:2])
-    return [r[2] for r in rows]
-
-
-def write_manifest(path: Path = MANIFEST, workers: int | None = None, checksums: bool = True) -> Path:
-    """Write the embedded cohort's csv; with checksums it makes every exam once."""
-    rows = manifest_rows()
-    if checksums:
-        jobs = [(r["class"], r["seed"]) for r in rows]
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            for row, value in zip(rows, pool.starmap(checksum, jobs, chunksize=16)):
-                row["sha256"] = value
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return paths.write_text(Path(path), text.getvalue())
-
-
 def main(argv: list[str] | None = None) -> None:
     """`python -m radiogan_lib.data.phantom --manifest` or `… CLASS SEED FILE.nii.gz`."""
     parser = argparse.ArgumentParser(prog="python -m radiogan_lib.data.phantom", description=__doc__.split("\n")[0])
@@ -241,6 +194,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=None, help="processes; default one per core")
     args = parser.parse_args(argv)
     if args.manifest:
+        from radiogan_lib.data.synthetic import write_manifest
+
         print("wrote", paths.shown(write_manifest(workers=args.workers, checksums=not args.no_checksums)))
     elif len(args.exam) == 3:
         name, seed, path = args.exam

@@ -76,7 +76,8 @@ class Canvas:
         inside += np.float32(0.5)
         return np.clip(inside, 0, 1, out=inside)
 
-    def tube(self, points, radii, values, flat: float = 1.0, softness_mm: float = 0.0, layers=((0.0, 1.0, 1.0),)) -> None:
+    def tube(self, points, radii, values, flat: float = 1.0, softness_mm: float = 0.0, layers=((0.0, 1.0,
+                                                                                                1.0),)) -> None:
         """Fill a chain of tapered capsules.
 
         Args:
@@ -103,7 +104,8 @@ class Canvas:
                 d[1] = d[1] * np.float32(1 / flat)
             ab = (b - a) / squash
             length2 = max(float(ab @ ab), 1e-6)
-            u = d[0] * np.float32(ab[0] / length2) + d[1] * np.float32(ab[1] / length2) + d[2] * np.float32(ab[2] / length2)
+            along = [e * np.float32(k / length2) for e, k in zip(d, ab, strict=True)]
+            u = along[0] + along[1] + along[2]
             t = np.clip(u, 0, 1)
             u *= np.float32(-2)  # squared distance = |e|^2 + t (t - 2u) |ab|^2
             u += t
@@ -114,7 +116,8 @@ class Canvas:
             t *= np.float32(rb - ra)
             t += np.float32(ra)
             for inset, share, factor in layers:
-                self.blend(box, self.ramp(t * np.float32(share) - np.float32(inset) - distance, 1.0, edge), value * factor)
+                self.blend(box, self.ramp(t * np.float32(share) - np.float32(inset) - distance, 1.0, edge),
+                           value * factor)
 
 
 def turn(lateral_deg: float = 0.0, sagittal_deg: float = 0.0, axial_deg: float = 0.0) -> np.ndarray:
@@ -178,7 +181,7 @@ def smooth(v: np.ndarray, sigmas, prepare=None, cut: float = 2.6) -> np.ndarray:
     for i in range(n):
         np.multiply(v[i], kernel[0], out=out[i])
         for k in range(1, len(kernel)):
-            pair = v[i - k] + v[i + k] if i >= k and i + k < n else v[i - k] if i >= k else v[i + k] if i + k < n else None
-            if pair is not None:
-                out[i] += np.multiply(pair, kernel[k], out=a[0])
+            near = [v[j] for j in (i - k, i + k) if 0 <= j < n]
+            if near:
+                out[i] += np.multiply(near[0] + near[1] if len(near) > 1 else near[0], kernel[k], out=a[0])
     return out
