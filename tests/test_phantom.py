@@ -77,7 +77,8 @@ def test_lesions_are_where_the_truth_says():
         v, inverse = np.asarray(image.dataobj), np.linalg.inv(image.affine)
         for item in phantom.lesions("lung", seed):
             index = np.rint(nib.affines.apply_affine(inverse, item["centre_mm"])).astype(int)
-            if item["site"] == "lung" and item["diameter_mm"] > 18 and (index > 2).all() and (index < np.array(v.shape) - 3).all():
+            in_view = (index > 2).all() and (index < np.array(v.shape) - 3).all()
+            if item["site"] == "lung" and item["diameter_mm"] > 18 and in_view:
                 near = v[tuple(slice(k - 3, k + 4) for k in index)]
                 total += 1
                 hits += near.max() > 0.6 * item["suv"]
@@ -99,16 +100,11 @@ def test_some_lesions_are_faint_and_normals_have_benign_foci():
     assert 0.4 < np.mean(np.array(benign) > 0) < 0.95
 
 
-class _Blank(anatomy.Patient):
-    """A patient whose canvas a test fills itself."""
-
-
 def _scan(activity, step, **settings):
-    patient = _Blank(3)
-    patient.__dict__.update(noise=0.0, resolution_mm=6.0,
-                            **settings) if not settings else patient.__dict__.update(settings)
-    axes = [(np.arange(n) - n / 2) * d for n, d in zip(activity.shape, step)]
-    canvas = shapes.Canvas(*axes)
+    """What the scanner of a given noise and resolution makes of a block of activity; SUV."""
+    patient = anatomy.Patient(3)
+    patient.__dict__.update(settings)
+    canvas = shapes.Canvas(*[(np.arange(n) - n / 2) * d for n, d in zip(activity.shape, step, strict=True)])
     canvas.v[...] = activity
     return phantom._scan(canvas, patient) / 256
 
@@ -129,8 +125,7 @@ def test_noise_is_poisson_like_and_the_same_on_any_grid():
     cov = {}
     for step in ((4.0, 4.0, 4.0), (4.06, 4.06, 2.0)):
         for activity in (0.5, 2.0, 8.0):
-            v = _scan(np.full((60, 40, 90), activity, np.float32), step, noise=0.12, resolution_mm=6.5, liver=2.0,
-                      half_width=1)
+            v = _scan(np.full((60, 40, 90), activity, np.float32), step, noise=0.12, resolution_mm=6.5, liver=2.0)
             middle = v[25:35, 8:-8, 35:55]
             assert middle.mean() == pytest.approx(activity, rel=0.05)
             cov[step[2], activity] = middle.std() / middle.mean()
@@ -173,8 +168,8 @@ def test_bad_names_are_refused_in_a_sentence(path):
 
 
 def test_bad_sizes_and_seeds_are_refused():
-    for arguments in (("lung", 3, 0.2), ("lung", 3, 50), ("lung", -1, 4), ("lung", 1.5, 4), ("lung", True, 4), ("Lung",
-                                                                                                                1, 4)):
+    for arguments in (("lung", 3, 0.2), ("lung", 3, 50), ("lung", -1, 4), ("lung", 1.5, 4),
+                      ("lung", True, 4), ("Lung", 1, 4)):
         with pytest.raises(phantom.PhantomError):
             phantom.make(*arguments)
     assert phantom.parse("phantom:lung/30017") == ("lung", 30017)
@@ -212,7 +207,8 @@ def test_nuisances_do_not_tell_the_class(manifest):
                      if r["class"] == name] for name in phantom.CLASSES}
     for read in (lambda p: p.arms_up, lambda p: p.bmi, lambda p: p.fov_start_mm, lambda p: p.sex == "F",
                  lambda p: p.myocardium > 4,
-                 lambda p: p.liver, lambda p: p.bowel, lambda p: p.noise, lambda p: p.bladder_fill, lambda p: p.height_mm):
+                 lambda p: p.liver, lambda p: p.bowel, lambda p: p.noise, lambda p: p.bladder_fill,
+                 lambda p: p.height_mm):
         values = {name: np.array([float(read(p)) for p in group]) for name, group in people.items()}
         pooled = np.concatenate(list(values.values()))
         for name, v in values.items():

@@ -40,8 +40,9 @@ class Body:
             return None
         k = slice(k[0], k[-1] + 1)
         x, y = self.half[k].max() + 8, self.depth[k].max() / 2 + 8
-        return self.c.box((self.x0[k].min() - x, self.y0[k].min() - y, 0), (self.x0[k].max() + x, self.y0[k].max() + y,
-                                                                            0))[:2] + (k,)
+        low = self.x0[k].min() - x, self.y0[k].min() - y, 0
+        high = self.x0[k].max() + x, self.y0[k].max() + y, 0
+        return self.c.box(low, high)[:2] + (k,)
 
     def wall(self) -> None:
         """Skin, fat and muscle of the limbs, head and trunk, each layer inside the one before."""
@@ -125,8 +126,8 @@ class Body:
         size, shift = p.size("liver"), p.shift["liver"] + [0, 0, p.breath_mm]
         right, left = p.at(np.array([66, 118, 574]) + shift), p.at(np.array([-4, 150, 556]) + shift)
         radii = np.array([[88, 86, 100], [p.left_lobe_mm, 48, 46]]) * size
-        box = c.box(np.minimum(right - radii[0], left - radii[1]) - 5, np.maximum(right + radii[0],
-                                                                                  left + radii[1]) + 5)
+        low, high = np.minimum(right - radii[0], left - radii[1]), np.maximum(right + radii[0], left + radii[1])
+        box = c.box(low - 5, high + 5)
         if any(b.start >= b.stop for b in box):
             return
         d = None

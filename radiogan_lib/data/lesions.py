@@ -36,14 +36,14 @@ class Lesion:
                 "diameter_mm": float(2 * np.prod(self.radii) ** (1 / 3)), "suv": float(self.suv)}
 
 
-# template (x, y, s) mm and spread; `mirror`: the site exists on both sides
+# template (x, y, s) and spread, mm, on the patient's right; stations outside MIDLINE exist on both sides
 NODES = {
-    "neck II": ((40, 82, 208), 7), "neck III": ((36, 84, 240), 8), "neck IV": ((36, 92, 275), 8), "neck V": ((52, 60,
-                                                                                                              255), 9),
+    "neck II": ((40, 82, 208), 7), "neck III": ((36, 84, 240), 8), "neck IV": ((36, 92, 275), 8),
+    "neck V": ((52, 60, 255), 9),
     "neck I": ((22, 122, 222), 7), "supraclavicular": ((50, 105, 302), 10), "axillary": ((132, 98, 365), 14),
     "paratracheal": ((20, 100, 355), 8), "subcarinal": ((4, 92, 410), 7), "hilar": ((40, 100, 408), 8),
-    "aortopulmonary": ((-26, 122, 385), 7), "prevascular": ((10, 162, 370), 14), "internal mammary": ((24, 180, 400),
-                                                                                                      8),
+    "aortopulmonary": ((-26, 122, 385), 7), "prevascular": ((10, 162, 370), 14),
+    "internal mammary": ((24, 180, 400), 8),
     "coeliac": ((2, 112, 575), 9), "gastrohepatic": ((-16, 122, 555), 10), "retroperitoneal": ((18, 100, 650), 16),
     "mesenteric": ((-8, 142, 670), 24), "iliac": ((52, 100, 768), 12), "inguinal": ((80, 158, 850), 12),
     "paraoesophageal": ((-10, 84, 430), 12)}
@@ -98,8 +98,8 @@ class Drawer:
 
     def node(self, station, side, diameter, suv):
         (x, y, s), spread = NODES[station]
-        point = np.array([x * (1 if station in MIDLINE else side), y, s]) + self.r.normal(0, spread * .6, 3) * [1, .7,
-                                                                                                                1]
+        x = x if station in MIDLINE else x * side
+        point = np.array([x, y, s]) + self.r.normal(0, spread * .6, 3) * [1, .7, 1]
         self.add(f"{station} node", point, diameter, suv, (1, 1, self.r.uniform(1, 1.5)))
 
     def several(self, stations, side, mean, size, suv, faint=1.0):
@@ -115,8 +115,8 @@ class Drawer:
     def head_neck(self):
         r, side = self.r, self.r.choice([-1, 1])
         sites = {"tonsil": (18 * side, 98, 192), "base of tongue": (6 * side, 108, 204), "larynx": (6 * side, 92, 248),
-                 "hypopharynx": (12 * side, 82, 232), "nasopharynx": (5 * side, 80, 152), "oral tongue": (14 * side,
-                                                                                                          138, 190)}
+                 "hypopharynx": (12 * side, 82, 232), "nasopharynx": (5 * side, 80, 152),
+                 "oral tongue": (14 * side, 138, 190)}
         name = list(sites)[r.choice(6, p=[.34, .18, .2, .12, .07, .09])]
         faint = r.uniform(.25, .5) if r.random() < .06 else 1.0
         if r.random() > .06:
@@ -237,8 +237,8 @@ class Drawer:
             else:
                 places = ((60, 62, 735), (92, 105, 728), (80, 95, 800), (60, 70, 860), (0, 205, 420), (100, 60, 420),
                           (92, 104, 820))
-                point = np.array(places[int(self.r.integers(7))]) * [self.r.choice([-1, 1]), 1, 1] + self.r.normal(0,
-                                                                                                                   6, 3)
+                point = np.array(places[int(self.r.integers(7))]) * [self.r.choice([-1, 1]), 1, 1]
+                point = point + self.r.normal(0, 6, 3)
             self.add("bone", point, self.mm(17, .35), max(suv * np.exp(self.r.normal(0, .3)), 2))
 
     def metastases(self, organs):
@@ -248,8 +248,8 @@ class Drawer:
                 continue
             if organ == "liver":
                 for _ in range(1 + r.poisson(2)):
-                    self.add("liver metastasis", np.array([r.uniform(20, 105), r.uniform(90, 165), r.uniform(520, 590)]),
-                             self.mm(20, .4),
+                    point = np.array([r.uniform(20, 105), r.uniform(90, 165), r.uniform(520, 590)])
+                    self.add("liver metastasis", point, self.mm(20, .4),
                              self.suv(8, .35, 4))
             elif organ == "bone":
                 self.bones(1 + r.poisson(2), self.suv(7, .4))

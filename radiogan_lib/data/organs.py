@@ -121,9 +121,9 @@ def kidney(c: Canvas, p: Patient, side: int, centre) -> None:
         c.ellipsoid(hilum, np.array([5.5, 5, 9]) * spread, urine, turn(side * 25))
     if r.random() < .25:
         return
-    path = curve(np.concatenate([hilum[None] + [[-side * 3, 2, 12]], p.at([(side * 38, 88, centre[2] + 40), (side * 36,
-                                                                                                             98, 690),
-                 (side * 44, 88, 735), (side * 50, 78, 780), (side * 34, 92, 812), (side * 14, 118, 815)])]), 30)
+    course = p.at([(side * 38, 88, centre[2] + 40), (side * 36, 98, 690), (side * 44, 88, 735), (side * 50, 78, 780),
+                   (side * 34, 92, 812), (side * 14, 118, 815)])
+    path = curve(np.concatenate([hilum[None] + [[-side * 3, 2, 12]], course]), 30)
     path += np.cumsum(r.normal(0, .8, path.shape), 0) * [1, .5, 0]
     level = np.convolve(r.normal(0, 1, 33), [.6, .8, .6, .3], "valid")
     for k in range(29):
@@ -139,8 +139,8 @@ def bowel(c: Canvas, p: Patient) -> None:
     frame = np.array([(64, 135, 762), (82, 114, 722), (94, 92, 672), (90, 112, 622), (52, 172, 640 + .5 * sag),
                       (0, 184, 628 + sag),
                       (-56, 168, 600 + .4 * sag), (-95, 86, 572), (-100, 78, 630), (-97, 84, 700), (-86, 110, 760),
-                      (-40 + r.normal(0, 14), 120, 775 + r.normal(0, 12)), (-4 + r.normal(0, 20), 100,
-                                                                            752 + r.normal(0, 14)),
+                      (-40 + r.normal(0, 14), 120, 775 + r.normal(0, 12)),
+                      (-4 + r.normal(0, 20), 100, 752 + r.normal(0, 14)),
                       (-8, 60, 790), (0, 46, 825), (0, 52, 862)]) + r.normal(0, 5, (16, 3))
     frame[:12] += o * [1, 1, .5]
     n = 54

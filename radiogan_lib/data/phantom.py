@@ -21,7 +21,8 @@ import numpy as np
 
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
-from radiogan_lib.data import anatomy, lesions as _lesions, organs, shapes
+from radiogan_lib.data import anatomy, organs, shapes
+from radiogan_lib.data import lesions as _lesions
 
 CLASSES = ("normal", "head_neck", "oesophagus", "lung", "lymphoma")  # the paper's order
 GRID = (168, 168, 429)  # x, y, z voxels (paper section 4.1: 429 x 168 x 168)

@@ -76,8 +76,8 @@ class Canvas:
         inside += np.float32(0.5)
         return np.clip(inside, 0, 1, out=inside)
 
-    def tube(self, points, radii, values, flat: float = 1.0, softness_mm: float = 0.0, layers=((0.0, 1.0,
-                                                                                                1.0),)) -> None:
+    def tube(self, points, radii, values, flat: float = 1.0, softness_mm: float = 0.0,
+             layers=((0.0, 1.0, 1.0),)) -> None:
         """Fill a chain of tapered capsules.
 
         Args:

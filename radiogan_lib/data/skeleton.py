@@ -15,8 +15,8 @@ def spine(p: Patient):
     """Vertebral bodies from C2 to L5: list of (template centre, radii) in mm."""
     out = [((0, 52 + 2 * (k > 3), 168 + 18.5 * k), (10 + .6 * k, 8, 7)) for k in range(6)]
     for k in range(12):
-        out.append(((0, 50 + 5 * np.sin(np.pi * k / 11) + .6 * k, 290 + 23.2 * k), (12.5 + .7 * k, 10.5 + .6 * k,
-                                                                                    9.6 + .15 * k)))
+        out.append(((0, 50 + 5 * np.sin(np.pi * k / 11) + .6 * k, 290 + 23.2 * k),
+                    (12.5 + .7 * k, 10.5 + .6 * k, 9.6 + .15 * k)))
     for k in range(5):
         out.append(((0, 66 + (8, 12, 13, 9, 3)[k], 576 + 34.5 * k), (21.5 + k, 16, 12.6)))
     return out
