@@ -266,6 +266,11 @@ def test_back_computation_only_where_slices_agree(tmp_path, image):
         ds.SeriesTime = "131500"
     assert factor(write(image, tmp_path / "a", edit=edit)).value == pytest.approx(decayed(50), rel=1e-6)
 
+    def ge(ds, k):  # GE counts to the start of the frame
+        edit(ds, k)
+        ds.Manufacturer, ds.FrameReferenceTime = "GE MEDICAL SYSTEMS", f"{240000 * (k + 1)}"
+    assert factor(write(image, tmp_path / "ge", edit=ge)).value == pytest.approx(decayed(46), rel=1e-6)
+
     def shifted(ds, k):
         edit(ds, k)
         if k == 2:
@@ -460,6 +465,7 @@ def test_a_folder_with_only_what_cannot_be_used(tmp_path, image):
     refused(write(image, tmp_path / "ct", Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2"), "no PET images (4 CT)")
     refused(write(image, tmp_path / "mip", ImageType=["DERIVED", "SECONDARY", "MIP"]), "projections")
     refused(write(image, tmp_path / "repro", SeriesType=["STATIC", "REPROJECTION"]), "projections")
+    refused(write(image, tmp_path / "underscore", SeriesDescription="WB_MIP_1"), "projections")
     refused(write(image, tmp_path / "named", SeriesDescription="PET MIP rotating"), "projections")
     refused(write(image, tmp_path / "sc", SOPClassUID="1.2.840.10008.5.1.4.1.1.7"), "screen capture")
     refused(write(image, tmp_path / "enhanced", SOPClassUID="1.2.840.10008.5.1.4.1.1.130"), "Enhanced PET")
@@ -511,6 +517,22 @@ def test_time_frames_and_gates_at_one_place(tmp_path, image):
         refused(folder, "2 time frames lie at the same position")
 
 
+def test_large_slices_stay_on_disk_until_used(tmp_path):
+    """More than 100 kB a slice: a study's CT is never loaded, the PET's pixels only when they are needed."""
+    large = nib.Nifti1Image(np.random.default_rng(1).random((240, 230, 2), np.float32), np.diag([2.0, 2, 3, 1]))
+    found = data.read_suv(write(large, tmp_path))
+    np.testing.assert_allclose(np.asarray(found.dataobj), np.asarray(large.dataobj), atol=1e-4)
+
+
+def test_a_capture_filed_under_the_same_series(tmp_path, image):
+    folder = write(image, tmp_path)
+    ds = pydicom.dcmread(folder / "slice-0000.dcm")
+    ds.SOPInstanceUID, ds.SOPClassUID = generate_uid(), "1.2.840.10008.5.1.4.1.1.7"
+    ds.save_as(folder / "capture.dcm")
+    with pytest.warns(data.ExamNote, match="screen capture"):
+        assert data.read_suv(folder).shape == SHAPE
+
+
 def test_two_different_images_at_one_place(tmp_path, image):
     folder = write(image, tmp_path)
     ds = pydicom.dcmread(folder / "slice-0001.dcm")
@@ -525,6 +547,8 @@ def test_missing_slices_are_named(tmp_path, image):
     refused(middle, "2 between -65.00 and -50.00 mm")
     end = write(tall, tmp_path / "end", edit=lambda ds, k: "drop" if k == 11 else None)
     refused(end, "(0054,0081) is 12, but 11 slices are here")
+    short = write(image, tmp_path / "short", NumberOfSlices=None, edit=lambda ds, k: "drop" if k == 1 else None)
+    refused(short, "1 between")
     one = write(image, tmp_path / "one", edit=lambda ds, k: "drop" if k else None)
     refused(one, "one slice")
     damaged = write(tall, tmp_path / "damaged")

@@ -131,7 +131,7 @@ def test_rotating_views_start_in_front_and_mirror_at_half_a_turn():
     volume[15, 12, 9] = 5  # right, front, up
     volume[4, 8, 2] = 3
     image = nib.Nifti1Image(volume, np.diag([4.0, 4, 4, 1]))
-    views = mip.rotating_mips(image, 8)
+    views = data.rotating_mips(image, 8)
     assert views.shape[0] == 8 and views.dtype == np.float32
     assert views.max(axis=(1, 2)).tolist() == [5.0] * 8  # a maximum does not fade as it turns
     rows, columns = np.nonzero(views[0] == 5)
@@ -144,7 +144,7 @@ def test_rotating_views_start_in_front_and_mirror_at_half_a_turn():
 
 def test_rotating_views_hit_every_lesion_the_coronal_view_shows():
     image = data.phantom.make("lung", 5, 6.0)
-    views = mip.rotating_mips(image, 4)
+    views = data.rotating_mips(image, 4)
     front = mip.coronal_mip(image)
     assert views[0].max() == pytest.approx(front.max())
     margin = (views.shape[2] - front.shape[1]) // 2
@@ -157,7 +157,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="above zero"):
         mip.coronal_mip(image, 0)
     with pytest.raises(ValueError, match="at least one"):
-        mip.rotating_mips(image, 0)
+        data.rotating_mips(image, 0)
     with pytest.raises(data.ExamError, match="4 dimensions"):
         mip.coronal_mip(nib.Nifti1Image(np.ones((4, 4, 4, 3), np.float32), np.eye(4)))
     single = nib.Nifti1Image(np.ones((4, 5, 6, 1), np.float32), np.diag([2.0, 2, 2, 1]))

@@ -13,12 +13,12 @@ _HOME = {
     "ExamError": "errors", "ExamNote": "errors",
     "read_suv": "volumes", "read_mip": "volumes",
     "nifti_mip": "nifti",
-    "coronal_mip": "mip", "sagittal_mip": "mip", "rotating_mips": "mip",
+    "coronal_mip": "mip", "sagittal_mip": "mip", "rotating_mips": "rotating",
     "prepare": "dataset", "load": "dataset", "load_if_there": "dataset", "MipDataset": "dataset", "fit_to_canvas": "dataset",
     "encode": "intensity", "decode": "intensity",
 }
-_MODULES = ("anatomy", "canvas", "checks", "cohort", "dataset", "deidentify", "dicom", "dicom_geometry", "dicom_series", "dicom_values",
-            "dicom_write", "errors", "idc", "intensity", "lesions", "manifest", "mip", "nifti", "organs", "phantom", "preparation", "qc", "quality", "suv",
+_MODULES = ("anatomy", "canvas", "checks", "cohort", "dataset", "deidentify", "dicom", "dicom_files", "dicom_geometry", "dicom_series", "dicom_values",
+            "dicom_write", "errors", "idc", "intensity", "lesions", "manifest", "mip", "nifti", "nifti_header", "organs", "phantom", "preparation", "qc", "quality", "rotating", "suv", "suv_kinds",
             "suv_times", "tracer", "volumes")
 __all__ = [*_HOME]
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from radiogan_lib.data.dataset import MipDataset, fit_to_canvas, load, prepare  # noqa: F401
     from radiogan_lib.data.errors import ExamError, ExamNote  # noqa: F401
     from radiogan_lib.data.intensity import decode, encode  # noqa: F401
-    from radiogan_lib.data.mip import coronal_mip, rotating_mips, sagittal_mip  # noqa: F401
+    from radiogan_lib.data.mip import coronal_mip, sagittal_mip  # noqa: F401
     from radiogan_lib.data.nifti import nifti_mip  # noqa: F401
+    from radiogan_lib.data.rotating import rotating_mips  # noqa: F401
     from radiogan_lib.data.volumes import read_mip, read_suv  # noqa: F401
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from radiogan_lib.data import dicom_geometry, dicom_series
+from radiogan_lib.data import dicom_files, dicom_geometry, dicom_series
+from radiogan_lib.data.checks import MAX_SUV
 from radiogan_lib.data.dicom_series import Series
 from radiogan_lib.data.dicom_values import number, tag, text, unvalidated
 from radiogan_lib.data.dicom_write import write_phantom_series
@@ -35,7 +36,7 @@ def read_series(folder: Path | str) -> Series:
     Raises:
         ExamError: nothing in the folder can be trusted to be a whole FDG PET exam; says why, with the tag.
     """
-    return dicom_series.choose(dicom_series.read_headers(Path(folder)))
+    return dicom_series.choose(dicom_files.read_headers(Path(folder)))
 
 
 def _stored(ds) -> np.ndarray:
@@ -123,6 +124,8 @@ def read_exam(folder: Path | str) -> nib.Nifti1Image:
         raise ExamError("the images hold values that are not finite numbers")
     if not values.max() > 0:
         raise ExamError("the images are empty: no value is above zero")
+    if values.max() > MAX_SUV:
+        series.notes.append(f"SUV reaches {values.max():.0f}: check weight and dose in the header")
     image = as_image(values, series.geometry.affine)
     image.extra.update(suv=series.factor, notes=list(series.notes), modality=text(series.headers[0], "Modality"))
     for note in series.notes:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from radiogan_lib.data import dicom_geometry, suv
 from radiogan_lib.data.dicom_values import number, tag, text, value, words
@@ -20,23 +15,9 @@ from radiogan_lib.data.errors import ExamError
 
 PET = "1.2.840.10008.5.1.4.1.1.128"
 OTHER_PET = {"1.2.840.10008.5.1.4.1.1.130": "Enhanced PET", "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET"}
-MAX_FILES = 20_000  # a folder with more holds many exams; a cohort has one row per exam
 LONGER = 1.2  # a refused series this much longer than the best readable one is worth an error, not a silent stand-in
-NOT_DICOM = {".nii", ".gz", ".zip", ".json", ".txt", ".csv", ".png", ".jpg", ".jpeg", ".pdf", ".xml", ".html", ".md", ".bvec",
-             ".bval", ".nrrd", ".mha", ".npy", ".xlsx", ".ipynb"}
 MODALITIES = {"CT", "MR", "NM", "OT", "SC", "SR", "SEG", "REG", "RTSTRUCT", "RTDOSE", "RTPLAN", "PR", "KO", "DOC", "US", "CR", "DX",
               "XA", "MG", "RWV", "PT"}  # the words that a message may repeat
-_UNCOMPRESSED = {(True, True): ImplicitVRLittleEndian, (False, True): ExplicitVRLittleEndian, (False, False): ExplicitVRBigEndian}
-# Parsing only what is used takes two thirds of the time off, and nothing that identifies a patient is read at all.
-_KEYWORDS = """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality ImageType SeriesType SeriesDescription
-SeriesNumber Units SUVType DecayCorrection CorrectedImage PatientWeight PatientSize PatientSex StudyDate SeriesDate SeriesTime
-AcquisitionDate AcquisitionTime AcquisitionDateTime TimezoneOffsetFromUTC FrameReferenceTime ActualFrameDuration TriggerTime
-TemporalPositionIndex NumberOfSlices RadiopharmaceuticalInformationSequence ImagePositionPatient ImageOrientationPatient
-PixelSpacing Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated BitsStored
-HighBit PixelRepresentation PixelPaddingValue RescaleSlope RescaleIntercept LossyImageCompression PixelData FloatPixelData
-DoubleFloatPixelData""".split()
-_TAGS = [Tag(k) for k in _KEYWORDS] + [Tag(g, e) for g, low in ((0x7053, (0x00, 0x09)), (0x0009, (0x0D,)))
-                                       for b in range(0x10, 0x20) for e in [b, *(b << 8 | x for x in low)]]
 
 
 @dataclass(eq=False)
@@ -56,52 +37,18 @@ class Series:
     notes: list[str] = field(default_factory=list)
 
 
-def read_headers(folder: Path) -> list[Dataset]:
-    """Every DICOM image below a folder; other files are passed over. Large pixel data stay on disk until used.
-
-    Raises:
-        ExamError: no such folder, too many files, or nothing DICOM in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ExamError("there is no such folder" if not folder.exists() else "this is a file, not a folder of slices",
-                        "Give the folder that holds the slices of one exam.")
-    files = [os.path.join(root, name) for root, dirs, names in os.walk(folder) for name in names
-             if not name.startswith(".") and name.upper() != "DICOMDIR" and os.path.splitext(name)[1].lower() not in NOT_DICOM]
-    if len(files) > MAX_FILES:
-        raise ExamError(f"the folder holds {len(files)} files, more than one exam has", "Give the folder of one exam.")
-    headers = [ds for ds in map(_read, sorted(files)) if ds is not None]
-    if not headers:
-        raise ExamError("the folder holds no DICOM image", "Give the folder that holds the slices of one exam.")
-    return headers
-
-
-def _read(file: str) -> Dataset | None:
-    for force in (False, True):
-        try:
-            ds = pydicom.dcmread(file, defer_size=100_000, specific_tags=_TAGS, force=force)
-            if "TransferSyntaxUID" not in ds.file_meta:  # without a preamble it can only be uncompressed
-                ds.file_meta.TransferSyntaxUID = _UNCOMPRESSED[ds.original_encoding]
-            return ds if value(ds, "SOPClassUID") and value(ds, "SeriesInstanceUID") else None
-        except InvalidDicomError:
-            continue  # old exports lack the preamble: try again without it
-        except Exception:  # noqa: BLE001 - a damaged or foreign file is no slice; a lost slice shows up as a gap
-            return None
-    return None
-
-
 def choose(headers: list[Dataset]) -> Series:
     """The attenuation-corrected PET series that covers most of the body.
 
     Raises:
         ExamError: no PET, several studies, or no series that can be trusted: then with the reason for the longest.
     """
-    groups: dict[str, list[Dataset]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Dataset]] = defaultdict(list)
     for ds in headers:
         if text(ds, "Modality") == "PT" or text(ds, "SOPClassUID") in {PET, *OTHER_PET}:
-            groups[text(ds, "SeriesInstanceUID")].append(ds)
+            groups[_key(ds)].append(ds)
     others = Counter(m if (m := text(ds, "Modality")) in MODALITIES else "other" for ds in headers
-                     if not any(ds is g for g in groups.get(text(ds, "SeriesInstanceUID"), ())))
+                     if not any(ds is g for g in groups.get(_key(ds), ())))
     if not groups:
         found = ", ".join(f"{n} {name}" for name, n in sorted(others.items()))
         raise ExamError(f"the folder holds no PET images ({found})", "Give the folder that holds the PET series.")
@@ -130,6 +77,11 @@ def choose(headers: list[Dataset]) -> Series:
     if others:
         best.notes.append("not PET, passed over: " + ", ".join(f"{n} {name}" for name, n in sorted(others.items())))
     return best
+
+
+def _key(ds: Dataset) -> tuple[str, str]:
+    """A capture that some workstations file under the series it shows is a group of its own."""
+    return text(ds, "SeriesInstanceUID"), text(ds, "SOPClassUID")
 
 
 def _length(members: list[Dataset]) -> float:
@@ -178,12 +130,12 @@ def _fit_class(ds: Dataset) -> None:
     if uid in OTHER_PET:
         raise ExamError(f"(0008,0016) the images are {OTHER_PET[uid]} (one multi-frame file), which is not read",
                         "Export the series as classic PET, one file per slice.")
-    if uid != PET:
+    if uid and uid != PET:
         raise _projection("(0008,0016) the SOP class is not PET image storage: a screen capture or a derived object")
     types = words(ds, "ImageType")
-    if "REPROJECTION" in words(ds, "SeriesType") or {"MIP", "PROJECTION", "REPROJECTION"} & set(types):
+    if "REPROJECTION" in words(ds, "SeriesType") or {"MIP", "PROJECTION", "REPROJECTION", "SCREEN"} & set(types):
         raise _projection(f"{tag('SeriesType')} or {tag('ImageType')} says that these are projections (MIP), not slices")
-    if "MIP" in words(ds, "SeriesDescription"):
+    if re.search(r"(?<![A-Z])MIP(?![A-Z])", text(ds, "SeriesDescription")):
         raise _projection(f"{tag('SeriesDescription')} says that these are projections (MIP), not slices")
     if (number(ds, "NumberOfFrames") or 1) > 1:
         raise _projection(f"{tag('NumberOfFrames')} is above one in a classic PET image: a capture, not a slice")

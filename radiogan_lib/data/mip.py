@@ -33,48 +33,12 @@ def coronal_mip(image: nib.Nifti1Image, spacing_mm: float = 2.0) -> np.ndarray:
     Returns:
         (rows, columns) float32 in the image's unit (SUV): head up, patient's right on the viewer's left.
     """
-    return _upright(_project(image, 1, spacing_mm))
+    return upright(_project(image, 1, spacing_mm))
 
 
 def sagittal_mip(image: nib.Nifti1Image, spacing_mm: float = 2.0) -> np.ndarray:
     """Project from right to left: (rows, columns) float32, head up, face to the viewer's left."""
-    return _upright(_project(image, 0, spacing_mm))
-
-
-def rotating_mips(image: nib.Nifti1Image, n_angles: int = 24, spacing_mm: float = 2.0) -> np.ndarray:
-    """Views from all around the patient, for a cine loop: frame 0 from the front, then turning about the long axis.
-
-    Every frame samples the volume by nearest neighbour on a square of `spacing_mm` that turns about its centre; the
-    slices share one table of voxels per angle, so a frame costs one gather and no interpolation.
-
-    Returns:
-        (n_angles, rows, columns) float32; head up. Frame 0 has the patient's right on the viewer's left, the frame at half a
-        turn is its mirror image.
-    """
-    if n_angles < 1:
-        raise ValueError(f"n_angles = {n_angles}; at least one view is needed.")
-    image = image if is_axis_aligned(image.affine) else _straightened(image, spacing_mm)
-    array, slope, inter, ornt = _stored(image)
-    canonical = orientations.apply_orientation(array, ornt)
-    voxel = nib.affines.voxel_sizes(image.affine)[np.argsort(ornt[:, 0])]
-    nx, ny, nz = canonical.shape
-    rows = plane_indices(nz, voxel[2], spacing_mm)
-    columns = np.zeros((nx * ny + 1, rows.size), canonical.dtype)  # the last one is what lies outside: 0
-    columns[:-1] = canonical[:, :, np.where(rows < 0, 0, rows)].reshape(nx * ny, rows.size)
-    columns[:, rows < 0] = 0
-    half = round(max(nx * voxel[0], ny * voxel[1]) / spacing_mm / 2)
-    u = (np.arange(-half, half + 1) * spacing_mm)[:, None]  # across the view
-    v = (np.arange(-half, half + 1) * spacing_mm)[None, :]  # along the line of sight
-    frames = np.empty((n_angles, rows.size, u.size), np.float32)
-    for k, angle in enumerate(2 * np.pi * np.arange(n_angles) / n_angles):
-        x = np.floor((np.cos(angle) * u - np.sin(angle) * v) / voxel[0] + nx / 2).astype(int)
-        y = np.floor((np.sin(angle) * u + np.cos(angle) * v) / voxel[1] + ny / 2).astype(int)
-        table = np.where((x >= 0) & (x < nx) & (y >= 0) & (y < ny), x * ny + y, nx * ny)
-        best = columns[table[:, 0]]
-        for j in np.flatnonzero((table != nx * ny).any(axis=0)):
-            np.maximum(best, columns[table[:, j]], out=best)
-        frames[k] = _upright(_scaled(best, slope, inter))
-    return frames
+    return upright(_project(image, 0, spacing_mm))
 
 
 def is_axis_aligned(affine: np.ndarray) -> bool:
@@ -113,12 +77,12 @@ def _project(image, depth: int, spacing_mm: float) -> np.ndarray:
     """(first, second) remaining canonical axes, the maximum along canonical axis `depth`."""
     if not spacing_mm > 0:
         raise ValueError(f"spacing_mm = {spacing_mm}; it must be above zero.")
-    image = image if is_axis_aligned(image.affine) else _straightened(image, spacing_mm)
-    array, slope, inter, ornt = _stored(image)
+    image = image if is_axis_aligned(image.affine) else straightened(image, spacing_mm)
+    array, slope, inter, ornt = stored(image)
     picks = picked_planes(array.shape, image.affine, spacing_mm)
     axis = int(np.flatnonzero(ornt[:, 0] == depth)[0])
     flat = maximum_along(array, axis, stored_planes(picks[depth], array.shape[axis], ornt[axis, 1] < 0))
-    return finish(_scaled(flat, slope, inter), ornt, axis, picks, depth)
+    return finish(scaled(flat, slope, inter), ornt, axis, picks, depth)
 
 
 def finish(flat: np.ndarray, ornt: np.ndarray, axis: int, picks: list[np.ndarray], depth: int) -> np.ndarray:
@@ -185,7 +149,7 @@ def _maximum(array: np.ndarray, axis: int) -> np.ndarray:
     return result if kept[0] < kept[1] else result.T
 
 
-def _stored(image) -> tuple[np.ndarray, float, float, np.ndarray]:
+def stored(image) -> tuple[np.ndarray, float, float, np.ndarray]:
     """The voxels as stored with their slope and intercept, and the orientation of the stored axes."""
     proxy = image.dataobj
     if hasattr(proxy, "get_unscaled") and proxy.slope > 0:  # a negative slope would turn the maximum into a minimum
@@ -199,16 +163,16 @@ def _stored(image) -> tuple[np.ndarray, float, float, np.ndarray]:
     return array, slope, inter, orientations.io_orientation(image.affine)
 
 
-def _scaled(flat: np.ndarray, slope: float, inter: float) -> np.ndarray:
+def scaled(flat: np.ndarray, slope: float, inter: float) -> np.ndarray:
     """Stored values → float32, by the arithmetic of nibabel's get_fdata (float64, then rounded once)."""
     return flat.astype(np.float32) if (slope, inter) == (1.0, 0.0) else (flat * slope + inter).astype(np.float32)
 
 
-def _upright(mip: np.ndarray) -> np.ndarray:
+def upright(mip: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(mip.T[::-1, ::-1])
 
 
-def _straightened(image, spacing_mm: float):
+def straightened(image, spacing_mm: float):
     """An oblique volume on an axis-aligned grid of the result's spacing, by nibabel's nearest-neighbour resampler."""
     if image.ndim > 3:
         image = nib.squeeze_image(image)

@@ -16,17 +16,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydicom.dataset import Dataset
 
-from radiogan_lib.data import suv_times
+from radiogan_lib.data import suv_kinds as kinds, suv_times
 from radiogan_lib.data.dicom_values import positive, private_number, tag, text, unvalidated, utc_offset, value, words
 from radiogan_lib.data.errors import ExamError
 from radiogan_lib.data.tracer import check_fdg
 
 MBQ_BELOW = 1e5  # an injected "dose" below this is in MBq: 0.1 MBq is no FDG injection, 100 000 MBq kills
-GRAMS_ABOVE = 1000.0  # a "weight" above this is in grams
-CM_ABOVE = 3.0  # a "size" above this is in centimetres
 REFUSED_UNITS = {"PROPCNTS", "PROPCPS", "CPS", "1CM", "NONE", "PCNT", "MGMINML", "UMOLML", "MLMING", "MLG", "UMOLMINML",
                  "CM2", "BQ", "STDDEV"}
-SUV_TYPES = {"BW", "LBM", "LBMJAMES128", "LBMJANMA", "IBW", "BSA"}
 SERIES_WIDE = ("Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight", "PatientSize", "PatientSex",
                "SeriesDate", "SeriesTime")
 INJECTION_WIDE = ("RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",
@@ -72,19 +69,21 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
     if "ATTN" not in words(first, "CorrectedImage"):
         raise ExamError(f"{tag('CorrectedImage')} does not list ATTN: the images are not corrected for attenuation",
                         "Give the attenuation-corrected series.")
+    if text(first, "DecayCorrection") == "START" and "DECY" not in words(first, "CorrectedImage"):
+        raise ExamError(f"{tag('DecayCorrection')} is START, but {tag('CorrectedImage')} does not list DECY")
     notes += check_fdg(first)
     units, suv_type = text(first, "Units"), text(first, "SUVType")
-    if suv_type and suv_type not in SUV_TYPES:
+    if suv_type and suv_type not in kinds.SUV_TYPES:
         raise ExamError(f"{tag('SUVType')} holds a value that DICOM does not define")
     scale, steps = np.ones(len(headers)), ()
     if units == "GML":
         if suv_type == "BSA":
             raise ExamError(f"{tag('Units')} GML and {tag('SUVType')} BSA contradict each other")
-        scale, steps = _from_normalised(headers, suv_type or "BW", notes)
+        scale, steps = kinds.to_body_weight(headers, suv_type or "BW", notes)
     elif units == "CM2ML":
         if suv_type not in ("", "BSA"):
             raise ExamError(f"{tag('Units')} CM2ML and {tag('SUVType')} {suv_type} contradict each other")
-        scale, steps = _from_normalised(headers, "BSA", notes)
+        scale, steps = kinds.to_body_weight(headers, "BSA", notes)
     elif units == "CNTS":
         return _counts(headers, suv_type, notes)
     elif units == "BQML":
@@ -109,15 +108,6 @@ def _injections(ds: Dataset) -> list[Dataset]:
     return list(ds.get("RadiopharmaceuticalInformationSequence") or [])
 
 
-def weight_kg(ds: Dataset, notes: list[str]) -> float:
-    """Patient's weight in kg; above 1000 it is in grams."""
-    found = positive(ds, "PatientWeight", "SUVbw is undefined")
-    if found > GRAMS_ABOVE:
-        notes.append(f"{tag('PatientWeight')} was in grams")
-        found /= 1000
-    return found
-
-
 def injected_bq(item: Dataset, notes: list[str]) -> float:
     """Injected activity in Bq; below 1e5 it is in MBq."""
     found = positive(item, "RadionuclideTotalDose", "SUVbw is undefined")
@@ -125,52 +115,6 @@ def injected_bq(item: Dataset, notes: list[str]) -> float:
         notes.append(f"{tag('RadionuclideTotalDose')} was in MBq")
         found *= 1e6
     return found
-
-
-def body_measure(suv_type: str, weight_kg: float, height_m: float | None = None, sex: str = "") -> float:
-    """What this kind of SUV divides by: grams of (lean, ideal) body, or cm² of body surface.
-
-    Args:
-        suv_type: DICOM SUV Type (0054,1006). LBM is Morgan 1994, LBMJAMES128 James 1976, LBMJANMA Janmahasatian
-            2005, IBW Sugawara 1999, BSA DuBois 1916.
-        weight_kg: kg.
-        height_m: m; not needed for BW.
-        sex: M, F, or O for the mean of the two; not needed for BW and BSA.
-    """
-    w, h = weight_kg, height_m
-    if suv_type == "BW":
-        return 1000 * w
-    if suv_type == "BSA":
-        return 1e4 * 0.007184 * w**0.425 * (100 * h) ** 0.725
-    if sex == "O":
-        return (body_measure(suv_type, w, h, "M") + body_measure(suv_type, w, h, "F")) / 2
-    man = sex == "M"
-    return 1000 * {
-        "LBM": (1.10 * w - 0.0120 * (w / h) ** 2) if man else (1.07 * w - 0.0148 * (w / h) ** 2),
-        "LBMJAMES128": (1.10 * w - 0.0128 * (w / h) ** 2) if man else (1.07 * w - 0.0148 * (w / h) ** 2),
-        "LBMJANMA": 9270 * w / ((6680 if man else 8780) + (216 if man else 244) * w / h**2),
-        "IBW": (48.0 + 1.06 * (100 * h - 152)) if man else (45.5 + 0.91 * (100 * h - 152)),
-    }[suv_type]
-
-
-def _from_normalised(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Another kind of SUV → SUVbw: times weight, divided by what that kind uses in its place."""
-    if suv_type == "BW":
-        return np.ones(len(headers)), ("The values are SUVbw already (GML).",)
-    first = headers[0]
-    kg = weight_kg(first, notes)
-    height = positive(first, "PatientSize", f"SUV of type {suv_type} cannot be turned into SUVbw")
-    if height > CM_ABOVE:
-        notes.append(f"{tag('PatientSize')} was in centimetres")
-        height /= 100
-    sex = text(first, "PatientSex")
-    if suv_type != "BSA" and sex not in ("M", "F", "O"):
-        raise ExamError(f"{tag('PatientSex')} is not M, F or O; SUV of type {suv_type} cannot be turned into SUVbw")
-    measure = body_measure(suv_type, kg, height, sex)
-    if not measure > 0:
-        raise ExamError(f"{tag('PatientWeight')} and {tag('PatientSize')} give no positive body measure for {suv_type}")
-    ratio = 1000 * kg / measure
-    return np.full(len(headers), ratio), (f"The values are SUV of type {suv_type}; times {ratio:.4g} they are SUVbw.",)
 
 
 def _counts(headers, suv_type: str, notes: list[str]) -> SuvFactor:
@@ -196,7 +140,7 @@ def _activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) -> Suv
     if len(items) != 1:
         raise ExamError(f"{tag('RadiopharmaceuticalInformationSequence')} has {len(items)} items; one injection is needed")
     item, decay = items[0], text(first, "DecayCorrection")
-    grams, dose = 1000 * weight_kg(first, notes), injected_bq(item, notes)
+    grams, dose = 1000 * kinds.weight_kg(first, notes), injected_bq(item, notes)
     steps = [f"Body weight {grams / 1000:g} kg, injected {dose / 1e6:.6g} MBq."]
     if decay == "ADMIN":
         steps.append("Corrected for decay to the injection (ADMIN): the dose is not decayed.")
@@ -205,10 +149,7 @@ def _activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) -> Suv
         raise ExamError(f"{tag('DecayCorrection')} is {'missing' if not decay else 'not START, ADMIN or NONE'}")
     half_life = positive(item, "RadionuclideHalfLife", "the decay of the dose is unknown")
     zone = utc_offset(value(first, "TimezoneOffsetFromUTC"))
-    corrected = "DECY" in words(first, "CorrectedImage")
     if decay == "START":
-        if not corrected:
-            raise ExamError(f"{tag('DecayCorrection')} is START, but {tag('CorrectedImage')} does not list DECY")
         reference, why = suv_times.reference_time(headers, half_life)
         injected, how = suv_times.injection_time(item, reference, zone)
         seconds = (reference - injected).total_seconds()
@@ -217,7 +158,7 @@ def _activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) -> Suv
                   f"{seconds / 60:.2f} min of decay with a half-life of {half_life:g} s leave {decayed / 1e6:.6g} MBq.",
                   f"{grams:g} g / {decayed:.9g} Bq = {grams / decayed:.10g}."]
         return SuvFactor(to_bq_ml * grams / decayed, f"{name} START", tuple(steps), tuple(notes))
-    if corrected:
+    if "DECY" in words(first, "CorrectedImage"):
         notes.append(f"{tag('CorrectedImage')} lists DECY, but {tag('DecayCorrection')} NONE was followed")
     starts = [suv_times.acquired(ds) for ds in headers]
     if None in starts:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from radiogan_lib.data.dicom_values import clock, day, moment, number, private, tag, utc_offset, value
+from radiogan_lib.data.dicom_values import clock, day, moment, number, private, tag, text, utc_offset, value
 from radiogan_lib.data.errors import ExamError
 
 DAY = timedelta(days=1)
@@ -88,13 +88,18 @@ def reference_time(headers: Sequence[Dataset], half_life_s: float) -> tuple[date
 
 
 def _back_computed(headers, starts, half_life_s: float) -> datetime | None:
-    """t_acq + T_ave − Frame Reference Time, if every slice has the tags and all agree."""
+    """t_acq + T_ave − Frame Reference Time, if every slice has the tags and all agree.
+
+    GE counts Frame Reference Time to the start of a frame, not to its mean count rate: there T_ave is not added (IBSI).
+    """
+    to_start = text(headers[0], "Manufacturer").startswith("GE")
     found = []
     for ds, start in zip(headers, starts, strict=True):
         reference_ms, duration_ms = number(ds, "FrameReferenceTime"), number(ds, "ActualFrameDuration")
         if not (reference_ms and duration_ms and reference_ms > 0 and duration_ms > 0):
             return None
-        offset_s = average_activity_time(duration_ms / 1000, half_life_s) - reference_ms / 1000
+        average_s = 0.0 if to_start else average_activity_time(duration_ms / 1000, half_life_s)
+        offset_s = average_s - reference_ms / 1000
         found.append(start + timedelta(seconds=offset_s))
     return min(found) if (max(found) - min(found)).total_seconds() <= AGREE_S else None
 

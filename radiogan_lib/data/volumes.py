@@ -15,6 +15,7 @@ import numpy as np
 from radiogan_lib.data import nifti
 from radiogan_lib.data.errors import ExamError
 from radiogan_lib.data.mip import coronal_mip
+from radiogan_lib.data.nifti_header import SUFFIXES, is_nifti
 
 # File names of public data sets, without suffix: autoPET (SUV, CT, CTres, PET, SEG), its nnU-Net form (_0000 CT, _0001
 # SUV), HECKTOR (__PT, __CT). PET or PT alone may be Bq/ml: it comes after SUV, and its values are checked like any.
@@ -85,13 +86,13 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
         return ("nifti", file) if file else ("dicom", path)
     if not path.exists():
         raise ExamError("there is no such file or folder", "Correct the path in the cohort.")
-    if not nifti.is_nifti(path):
+    if not is_nifti(path):
         if path.suffix.lower() in (".dcm", ".ima", ""):
             raise ExamError("this is one file; a DICOM exam is a folder of slices", "Give the folder that holds the slices.")
         raise ExamError(f"files of type {path.suffix} are not read", "Give .nii, .nii.gz or a DICOM folder.")
     stem = _stem(path)
     m = _NNUNET.match(stem)
-    if m and m["channel"] == "0000" and any(path.with_name(f"{m['case']}_0001{s}").exists() for s in nifti.SUFFIXES):
+    if m and m["channel"] == "0000" and any(path.with_name(f"{m['case']}_0001{s}").exists() for s in SUFFIXES):
         raise ExamError("_0000 is the CT of an nnU-Net case whose _0001 is the SUV", "Give the _0001 file.")
     if _NOT_PET.search(stem) and not _SUV.search(stem) and not _PET.search(stem):
         raise ExamError("the file's name says CT, MR or segmentation", "Give the PET in SUV.")
@@ -100,7 +101,7 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
 
 def _stem(path: Path) -> str:
     name = path.name
-    for suffix in nifti.SUFFIXES:
+    for suffix in SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return path.stem
@@ -108,7 +109,7 @@ def _stem(path: Path) -> str:
 
 def _pick(folder: Path) -> Path | None:
     """The SUV file of a study folder, or of the one study folder below; None where there is no NIfTI exam."""
-    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".") and nifti.is_nifti(f)
+    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".") and is_nifti(f)
                    and f.suffix.lower() != ".img")
     by_stem = {_stem(f): f for f in files}
     cases = [(m["case"], f) for s, f in by_stem.items() if (m := _NNUNET.match(s)) and m["channel"] == "0001"
@@ -136,7 +137,7 @@ def _pick_below(folder: Path) -> Path | None:
     """A patient folder of autoPET holds one folder per study: fine if there is one, otherwise each study is an exam."""
     found = []
     for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        names = {_stem(f).lower() for f in child.iterdir() if f.is_file() and nifti.is_nifti(f)}
+        names = {_stem(f).lower() for f in child.iterdir() if f.is_file() and is_nifti(f)}
         if names & {"suv", "suvbw"} or any(_SUV.search(n) or _PET.search(n) for n in names):
             found.append(_pick(child))
     if len(found) > 1:
@@ -145,4 +146,4 @@ def _pick_below(folder: Path) -> Path | None:
 
 
 def _has_other_files(folder: Path) -> bool:
-    return any(f.is_dir() or not nifti.is_nifti(f) for f in folder.iterdir() if not f.name.startswith("."))
+    return any(f.is_dir() or not is_nifti(f) for f in folder.iterdir() if not f.name.startswith("."))
