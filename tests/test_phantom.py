@@ -94,8 +94,10 @@ def test_normal_has_no_tumour_and_the_others_do():
 
 
 def test_some_lesions_are_faint_and_normals_have_benign_foci():
-    peaks = [max(t["suv"] for t in phantom.lesions("lung", s) if t["kind"] == "tumour") for s in range(30000, 30150)]
-    assert 0.03 < np.mean(np.array(peaks) < 4) < 0.3 and np.median(peaks) > 6
+    exams = [[t["suv"] for t in phantom.lesions("lung", seed) if t["kind"] == "tumour"] for seed in range(30000, 30300)]
+    peaks, every = np.array([max(exam) for exam in exams]), np.concatenate(exams)
+    assert 0.01 < np.mean(peaks < 5) < 0.2 and 8 < np.median(peaks) < 20  # whole exams that are easy to miss
+    assert 0.05 < np.mean(every < 4) < 0.3  # and faint lesions beside bright ones
     benign = [len(phantom.lesions("normal", s)) for s in range(150)]
     assert 0.4 < np.mean(np.array(benign) > 0) < 0.95
 
