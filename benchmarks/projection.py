@@ -31,11 +31,12 @@ SPACING_MM = 2.0
 
 
 def body(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int = 0) -> nib.Nifti1Image:
-    """A smooth, noisy ellipse of SUV in air: compresses like a reconstructed exam (zeros outside, nothing repeats inside)."""
+    """A smooth, noisy ellipse of SUV in air: compresses like an exam (zeros outside, nothing repeats inside)."""
     rng = np.random.default_rng(seed)
     coarse = ndimage.gaussian_filter(rng.standard_normal([max(n // 4, 2) for n in shape], dtype=np.float32), 2)
     suv = ndimage.zoom(coarse / coarse.std(), [n / c for n, c in zip(shape, coarse.shape, strict=True)], order=1)[
-        : shape[0], : shape[1], : shape[2]]
+        : shape[0], : shape[1], : shape[2]
+    ]
     x, y = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape[:2]], indexing="ij")
     inside = (x / 0.5) ** 2 + (y / 0.35) ** 2 < 1
     suv = np.where(inside[..., None], np.abs(suv) + rng.gamma(4, 0.1, shape), 0)
@@ -56,8 +57,16 @@ def as_sitk(image: nib.Nifti1Image) -> sitk.Image:
 def sitk_mip(image: sitk.Image) -> np.ndarray:
     """The usual SimpleITK recipe: isotropic nearest-neighbour resampling, then the maximum."""
     size = [int(round(n * s / SPACING_MM)) for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)]
-    fine = sitk.Resample(image, size, sitk.Transform(), sitk.sitkNearestNeighbor, image.GetOrigin(), (SPACING_MM,) * 3,
-                         image.GetDirection(), 0.0)
+    fine = sitk.Resample(
+        image,
+        size,
+        sitk.Transform(),
+        sitk.sitkNearestNeighbor,
+        image.GetOrigin(),
+        (SPACING_MM,) * 3,
+        image.GetDirection(),
+        0.0,
+    )
     return sitk.GetArrayViewFromImage(fine).max(axis=1)[::-1, ::-1]
 
 
@@ -116,8 +125,10 @@ def table(title: str, seconds: dict[str, list[float]], ours: str, remarks: dict[
     base = np.array(seconds[ours])
     for name, values in seconds.items():
         times, ratio = np.array(values), np.array(values) / base
-        print(f"{name:<44}{np.median(times) * 1e3:>9.1f} ms{times.min() * 1e3:>9.1f} ms{times.max() * 1e3:>9.1f} ms"
-              f"{np.median(ratio):>11.1f}x   {ratio.min():.1f}-{ratio.max():.1f}   {remarks.get(name, '')}")
+        print(
+            f"{name:<44}{np.median(times) * 1e3:>9.1f} ms{times.min() * 1e3:>9.1f} ms{times.max() * 1e3:>9.1f} ms"
+            f"{np.median(ratio):>11.1f}x   {ratio.min():.1f}-{ratio.max():.1f}   {remarks.get(name, '')}"
+        )
 
 
 def main() -> None:
@@ -126,37 +137,54 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small grids, to see that it runs")
     args = parser.parse_args()
     shrink = 4 if args.quick else 1
-    print(f"{os.cpu_count()} cores, SimpleITK uses {sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()} threads, ours up to 4; "
-          f"SimpleITK {sitk.Version.VersionString()}, nibabel {nib.__version__}, NumPy {np.__version__}")
+    print(
+        f"{os.cpu_count()} cores; SimpleITK uses {sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()} threads, "
+        "ours at most 4; "
+        f"SimpleITK {sitk.Version.VersionString()}, nibabel {nib.__version__}, NumPy {np.__version__}"
+    )
     for name, (shape, voxel) in GRIDS.items():
         shape = tuple(n // shrink for n in shape)
         image = body(shape, voxel)
         other = as_sitk(image)
-        methods = {"radiogan_lib.data.coronal_mip": lambda image=image: data.coronal_mip(image),
-                   "SimpleITK Resample + max": lambda other=other: sitk_mip(other),
-                   "SimpleITK Resample + max, one thread": lambda other=other: one_thread(lambda: sitk_mip(other)),
-                   "SciPy affine_transform + max": lambda image=image: scipy_mip(image),
-                   "nibabel resample_to_output + max": lambda image=image: nibabel_mip(image)}
+        methods = {
+            "radiogan_lib.data.coronal_mip": lambda image=image: data.coronal_mip(image),
+            "SimpleITK Resample + max": lambda other=other: sitk_mip(other),
+            "SimpleITK Resample + max, one thread": lambda other=other: one_thread(lambda: sitk_mip(other)),
+            "SciPy affine_transform + max": lambda image=image: scipy_mip(image),
+            "nibabel resample_to_output + max": lambda image=image: nibabel_mip(image),
+        }
         ours = methods["radiogan_lib.data.coronal_mip"]()
-        same = {m: "identical bits" if m != "radiogan_lib.data.coronal_mip" and np.array_equal(f(), ours) else "" for m, f in
-                methods.items()}
+        same = {
+            m: "identical bits" if m != "radiogan_lib.data.coronal_mip" and np.array_equal(f(), ours) else ""
+            for m, f in methods.items()
+        }
         grid = " x ".join(map(str, shape[::-1]))
-        table(f"In memory, {name} grid: {grid} voxels, float32 to 2 mm", race(methods, args.repeats),
-              "radiogan_lib.data.coronal_mip", same)
+        table(
+            f"In memory, {name} grid: {grid} voxels, float32 to 2 mm",
+            race(methods, args.repeats),
+            "radiogan_lib.data.coronal_mip",
+            same,
+        )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "exam.nii.gz"
         shape, voxel = GRIDS["autoPET"]
         image = body(tuple(n // shrink for n in shape), voxel)
         nib.save(image, path)
         megabytes = path.stat().st_size / 1e6
-        methods = {"radiogan_lib.data.read_mip": lambda: nifti.nifti_mip(path),
-                   "  of which unpacking alone (python-isal)": lambda: unpack(path),
-                   "read_suv, then coronal_mip": lambda: data.coronal_mip(data.read_suv(path)),
-                   "nibabel get_fdata + resample_to_output + max": lambda: usual_route(path),
-                   "SimpleITK ReadImage + Resample + max": lambda: sitk_mip(sitk.ReadImage(str(path)))}
+        methods = {
+            "radiogan_lib.data.read_mip": lambda: nifti.nifti_mip(path),
+            "  of which unpacking alone (python-isal)": lambda: unpack(path),
+            "read_suv, then coronal_mip": lambda: data.coronal_mip(data.read_suv(path)),
+            "nibabel get_fdata + resample_to_output + max": lambda: usual_route(path),
+            "SimpleITK ReadImage + Resample + max": lambda: sitk_mip(sitk.ReadImage(str(path))),
+        }
         same = "identical bits" if np.array_equal(sitk_mip(as_sitk(image)), nifti.nifti_mip(path)) else "DIFFERENT BITS"
-        table(f"From disk: {' x '.join(map(str, image.shape[::-1]))} float32 in a .nii.gz of {megabytes:.0f} MB",
-              race(methods, max(2, args.repeats // 2)), "radiogan_lib.data.read_mip", {"radiogan_lib.data.read_mip": same + " as SimpleITK"})
+        table(
+            f"From disk: {' x '.join(map(str, image.shape[::-1]))} float32 in a .nii.gz of {megabytes:.0f} MB",
+            race(methods, max(2, args.repeats // 2)),
+            "radiogan_lib.data.read_mip",
+            {"radiogan_lib.data.read_mip": same + " as SimpleITK"},
+        )
 
 
 if __name__ == "__main__":

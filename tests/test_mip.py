@@ -22,8 +22,18 @@ def by_sitk(image, out=2.0):
     volume.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
     volume.SetOrigin([float(v) for v in canonical.affine[:3, 3] * (-1, -1, 1)])
     size = [int(round(n * s / out)) for n, s in zip(canonical.shape, spacing, strict=True)]
-    fine = sitk.GetArrayFromImage(sitk.Resample(volume, size, sitk.Transform(), sitk.sitkNearestNeighbor, volume.GetOrigin(),
-                                                (out,) * 3, volume.GetDirection(), 0.0))
+    fine = sitk.GetArrayFromImage(
+        sitk.Resample(
+            volume,
+            size,
+            sitk.Transform(),
+            sitk.sitkNearestNeighbor,
+            volume.GetOrigin(),
+            (out,) * 3,
+            volume.GetDirection(),
+            0.0,
+        )
+    )
     return fine.max(axis=1)[::-1, ::-1], fine.max(axis=2)[::-1, ::-1]
 
 
@@ -40,9 +50,16 @@ sizes = st.one_of(st.sampled_from([*TIES, 1.0, 2.0, 4.06, 2.0364201, 3.0, 3.27])
 
 
 @settings(max_examples=150, deadline=None)
-@given(shape=st.tuples(*[st.integers(2, 25)] * 3), spacing=st.tuples(sizes, sizes, sizes), perm=st.permutations([0, 1, 2]),
-       signs=st.tuples(*[st.sampled_from([-1, 1])] * 3), origin=st.tuples(*[st.sampled_from([0.0, -297.65625, 411.3, 83.1])] * 3),
-       order=st.sampled_from("CF"), negative=st.booleans(), out=st.sampled_from([2.0, 2.0, 1.0, 3.5]))
+@given(
+    shape=st.tuples(*[st.integers(2, 25)] * 3),
+    spacing=st.tuples(sizes, sizes, sizes),
+    perm=st.permutations([0, 1, 2]),
+    signs=st.tuples(*[st.sampled_from([-1, 1])] * 3),
+    origin=st.tuples(*[st.sampled_from([0.0, -297.65625, 411.3, 83.1])] * 3),
+    order=st.sampled_from("CF"),
+    negative=st.booleans(),
+    out=st.sampled_from([2.0, 2.0, 1.0, 3.5]),
+)
 def test_equal_to_simpleitk_to_the_last_bit(shape, spacing, perm, signs, origin, order, negative, out):
     image = grid(np.random.default_rng(0), shape, spacing, perm, signs, origin, order)
     if negative:  # outside the volume SimpleITK draws 0, which then is the maximum
@@ -148,7 +165,7 @@ def test_rotating_views_hit_every_lesion_the_coronal_view_shows():
     front = mip.coronal_mip(image)
     assert views[0].max() == pytest.approx(front.max())
     margin = (views.shape[2] - front.shape[1]) // 2
-    inner = views[0][:, margin:margin + front.shape[1]]
+    inner = views[0][:, margin : margin + front.shape[1]]
     assert np.corrcoef(inner.ravel(), front.ravel())[0, 1] > 0.95
 
 

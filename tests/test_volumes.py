@@ -1,4 +1,4 @@
-"""NIfTI exams and the one door: whatever order, type and folder an exam comes in, the same SUV; or a refusal that says why."""
+"""NIfTI exams and the one door: in whatever order, type and folder, the same SUV; or a refusal that says why."""
 
 import gzip
 import os
@@ -105,7 +105,8 @@ def test_scl_slope_is_honoured(tmp_path, suv):
         raw[112:120] = struct.pack("<2f", slope, inter)
         (tmp_path / "a.nii").write_bytes(raw)
         image = data.read_suv(tmp_path / "a.nii")
-        np.testing.assert_allclose(np.asarray(image.dataobj), np.asarray(canonical(suv if slope else np.round(suv)).dataobj), atol=2e-3)
+        np.testing.assert_allclose(np.asarray(image.dataobj),
+                                   np.asarray(canonical(suv if slope else np.round(suv)).dataobj), atol=2e-3)
         np.testing.assert_array_equal(data.read_mip(tmp_path / "a.nii"), data.coronal_mip(image))
 
 
@@ -114,7 +115,8 @@ def test_units_in_the_header(tmp_path, suv):
         image = nib.Nifti1Image(suv, np.diag([scale, scale, scale, 1]) @ AFFINE)
         image.header.set_xyzt_units(unit)
         nib.save(image, tmp_path / "a.nii")
-        np.testing.assert_allclose(nib.affines.voxel_sizes(data.read_suv(tmp_path / "a.nii").affine), [4, 4, 3], rtol=1e-5)
+        np.testing.assert_allclose(nib.affines.voxel_sizes(data.read_suv(tmp_path / "a.nii").affine), [4, 4, 3],
+                                   rtol=1e-5)
 
 
 def test_sform_before_qform_and_neither_is_refused(tmp_path, suv):
@@ -168,13 +170,15 @@ def test_values_that_are_not_suv(tmp_path, suv, change, why):
     refused(save(tmp_path / "a.nii.gz", change(suv).astype(np.float32)), why)
 
 
-@pytest.mark.parametrize("change", [lambda v: v, lambda v: v * 15, lambda v: v - 0.001, lambda v: np.where(v == 9, 400, v)])
+@pytest.mark.parametrize("change", [lambda v: v, lambda v: v * 15, lambda v: v - 0.001,
+                                    lambda v: np.where(v == 9, 400, v)])
 def test_values_that_are(tmp_path, suv, change):
     """A hot bladder, resampling noise below zero, a thin slice of a leg."""
     data.read_suv(save(tmp_path / "a.nii", change(suv).astype(np.float32)))
 
 
-@pytest.mark.parametrize("shape, why", [((12, 10), "picture"), ((12, 10, 1), "single slice"), ((12, 10, 14, 3), "several volumes"),
+@pytest.mark.parametrize("shape, why", [((12, 10), "picture"), ((12, 10, 1), "single slice"),
+                                        ((12, 10, 14, 3), "several volumes"),
                                         ((12, 10, 14, 1, 3), "several volumes"), ((1, 10, 14), "single slice")])
 def test_shapes_that_are_no_volume(tmp_path, shape, why):
     refused(save(tmp_path / "a.nii.gz", np.ones(shape, np.float32)), why)
@@ -205,10 +209,12 @@ def test_types_that_hold_no_suv(tmp_path, suv):
 def test_damaged_files(tmp_path, suv):
     good = save(tmp_path / "good.nii.gz", suv).read_bytes()
     plain = save(tmp_path / "good.nii", suv).read_bytes()
-    cases = {"cut.nii.gz": (good[:-300], "cut off"), "end.nii.gz": (good[:-4], "cut off"), "cut.nii": (plain[:-40], "cut off"),
+    cases = {"cut.nii.gz": (good[:-300], "cut off"), "end.nii.gz": (good[:-4], "cut off"),
+             "cut.nii": (plain[:-40], "cut off"),
              "flip.nii.gz": (good[:-8] + bytes(4) + good[-4:], "damaged"),  # wrong checksum
              "rot.nii.gz": (good[:40] + bytes(60) + good[100:], ""), "empty.nii": (b"", "not a NIfTI"),
-             "text.nii": (b"not an image " * 60, "not a NIfTI"), "text.nii.gz": (gzip.compress(b"no image" * 90), "not a NIfTI"),
+             "text.nii": (b"not an image " * 60, "not a NIfTI"),
+             "text.nii.gz": (gzip.compress(b"no image" * 90), "not a NIfTI"),
              "head.nii": (plain[:200], "not a NIfTI")}
     for name, (content, why) in cases.items():
         (tmp_path / name).write_bytes(content)
@@ -232,7 +238,8 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, suv):
 def test_gzip_of_several_members_is_read_whole(tmp_path, suv):
     raw = nib.Nifti1Image(suv, AFFINE).to_bytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(raw[:999]) + gzip.compress(raw[999:]))
-    np.testing.assert_array_equal(np.asarray(data.read_suv(tmp_path / "a.nii.gz").dataobj), np.asarray(canonical(suv).dataobj))
+    np.testing.assert_array_equal(np.asarray(data.read_suv(tmp_path / "a.nii.gz").dataobj),
+                                  np.asarray(canonical(suv).dataobj))
 
 
 def ct(suv):
@@ -288,7 +295,8 @@ def test_paths_that_lead_nowhere(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.nrrd").write_bytes(b"x")
     (tmp_path / "one.dcm").write_bytes(b"x")
-    for path, why in ((tmp_path / "absent", "no such file"), (tmp_path / "empty", "no DICOM"), (tmp_path / "a.nrrd", ".nrrd"),
+    for path, why in ((tmp_path / "absent", "no such file"), (tmp_path / "empty", "no DICOM"),
+                      (tmp_path / "a.nrrd", ".nrrd"),
                       (tmp_path / "one.dcm", "one file")):
         refused(path, why)
 
@@ -329,4 +337,4 @@ def test_reading_an_exam_loads_no_training_library(tmp_path, suv):
 def test_lazy_names():
     assert volumes.read_suv is data.read_suv and "coronal_mip" in dir(data)
     with pytest.raises(AttributeError, match="it offers"):
-        data.no_such_name
+        _ = data.no_such_name

@@ -26,16 +26,25 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray) -> None:
         ExamError: NaN or infinite, CT, Bq/ml, mostly negative, or empty.
     """
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise ExamError("the image holds values that are not finite numbers (NaN or infinite)",
-                        "Export it again without them; a mask outside the body should be 0.")
+        raise ExamError(
+            "the image holds values that are not finite numbers (NaN or infinite)",
+            "Export it again without them; a mask outside the body should be 0.",
+        )
     if lowest < MIN_SUV:
-        raise ExamError(f"the lowest value is {lowest:.0f}: this looks like CT in Hounsfield units, not SUV", "Give the PET in SUV.")
+        raise ExamError(
+            f"the lowest value is {lowest:.0f}: this looks like CT in Hounsfield units, not SUV", "Give the PET in SUV."
+        )
     sample = np.asarray(sample).ravel()
     p999 = float(np.percentile(sample, 99.9)) if sample.size else highest
     if highest > MAX_SUV or p999 > MAX_P999:
-        raise ExamError(f"the highest value is {highest:.4g} and the 99.9th percentile {p999:.4g}: this looks like Bq/ml, not SUV", _BQ)
+        raise ExamError(
+            f"the highest value is {highest:.4g} and the 99.9th percentile {p999:.4g}: this looks like Bq/ml, not SUV",
+            _BQ,
+        )
     if sample.size and (np.mean(sample < -0.5) > 0.01 or np.mean(sample < -0.1) > 0.05):
-        raise ExamError("many values are below zero: this is not SUV (standardised or filtered values?)", "Give the PET in SUV.")
+        raise ExamError(
+            "many values are below zero: this is not SUV (standardised or filtered values?)", "Give the PET in SUV."
+        )
     if not highest > 0:
         raise ExamError("the image is empty: no value is above zero")
 

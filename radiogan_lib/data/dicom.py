@@ -45,8 +45,10 @@ def _stored(ds) -> np.ndarray:
         pixels = ds.pixel_array
     except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise many types
         syntax = getattr(getattr(ds.file_meta, "TransferSyntaxUID", None), "name", "unknown")
-        raise ExamError(f"the pixel data of a slice cannot be decoded (transfer syntax {syntax}; {type(error).__name__})",
-                        "Fetch the series again, or export it uncompressed.") from None
+        raise ExamError(
+            f"the pixel data of a slice cannot be decoded (transfer syntax {syntax}; {type(error).__name__})",
+            "Fetch the series again, or export it uncompressed.",
+        ) from None
     if pixels.shape != (number(ds, "Rows"), number(ds, "Columns")):
         raise ExamError(f"the pixel data of a slice do not have {tag('Rows')} x {tag('Columns')} values")
     return pixels
@@ -83,8 +85,8 @@ def volume(series: Series, slopes: np.ndarray | None = None) -> np.ndarray:
 def with_one_slope(series: Series, slice_index: int = 0) -> np.ndarray:
     """What a reader gets who applies one slice's Rescale Slope to all slices: a plausible, wrong volume.
 
-    Many scanners scale every slice to fill 16 bits. The hottest slice then has the largest slope, and a reader that takes
-    the slope of, say, an empty slice above the head shrinks every hot lesion.
+    Many scanners scale every slice to fill 16 bits. The hottest slice then has the largest slope, and a reader that
+    takes the slope of, say, an empty slice above the head shrinks every hot lesion.
 
     Args:
         series: from `read_series`.

@@ -15,19 +15,50 @@ from radiogan_lib.data.dicom_values import value
 from radiogan_lib.data.errors import ExamError
 
 MAX_FILES = 20_000  # a folder with more holds many exams; a cohort has one row per exam
-NOT_DICOM = {".nii", ".gz", ".zip", ".json", ".txt", ".csv", ".png", ".jpg", ".jpeg", ".pdf", ".xml", ".html", ".md", ".bvec",
-             ".bval", ".nrrd", ".mha", ".npy", ".xlsx", ".ipynb"}
-_UNCOMPRESSED = {(True, True): ImplicitVRLittleEndian, (False, True): ExplicitVRLittleEndian, (False, False): ExplicitVRBigEndian}
+NOT_DICOM = {
+    ".nii",
+    ".gz",
+    ".zip",
+    ".json",
+    ".txt",
+    ".csv",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".pdf",
+    ".xml",
+    ".html",
+    ".md",
+    ".bvec",
+    ".bval",
+    ".nrrd",
+    ".mha",
+    ".npy",
+    ".xlsx",
+    ".ipynb",
+}
+_UNCOMPRESSED = {
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}
 # Parsing only what is used takes two thirds of the time off, and nothing that identifies a patient is read at all.
-_KEYWORDS = """SOPClassUID SOPInstanceUID Manufacturer StudyInstanceUID SeriesInstanceUID Modality ImageType SeriesType SeriesDescription
-SeriesNumber Units SUVType DecayCorrection CorrectedImage PatientWeight PatientSize PatientSex StudyDate SeriesDate SeriesTime
-AcquisitionDate AcquisitionTime AcquisitionDateTime TimezoneOffsetFromUTC FrameReferenceTime ActualFrameDuration TriggerTime
-TemporalPositionIndex NumberOfSlices RadiopharmaceuticalInformationSequence ImagePositionPatient ImageOrientationPatient
-PixelSpacing Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated BitsStored
-HighBit PixelRepresentation PixelPaddingValue RescaleSlope RescaleIntercept LossyImageCompression PixelData FloatPixelData
-DoubleFloatPixelData""".split()
-_TAGS = [Tag(k) for k in _KEYWORDS] + [Tag(g, e) for g, low in ((0x7053, (0x00, 0x09)), (0x0009, (0x0D,)))
-                                       for b in range(0x10, 0x20) for e in [b, *(b << 8 | x for x in low)]]
+_KEYWORDS = """
+SOPClassUID SOPInstanceUID Manufacturer StudyInstanceUID SeriesInstanceUID Modality ImageType SeriesType
+SeriesDescription SeriesNumber Units SUVType DecayCorrection CorrectedImage PatientWeight PatientSize PatientSex
+StudyDate SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateTime TimezoneOffsetFromUTC
+FrameReferenceTime ActualFrameDuration TriggerTime TemporalPositionIndex NumberOfSlices
+RadiopharmaceuticalInformationSequence ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns
+NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated BitsStored HighBit
+PixelRepresentation PixelPaddingValue RescaleSlope RescaleIntercept LossyImageCompression PixelData FloatPixelData
+DoubleFloatPixelData
+""".split()
+_TAGS = [Tag(k) for k in _KEYWORDS] + [
+    Tag(g, e)
+    for g, low in ((0x7053, (0x00, 0x09)), (0x0009, (0x0D,)))
+    for b in range(0x10, 0x20)
+    for e in [b, *(b << 8 | x for x in low)]
+]
 
 
 def read_headers(folder: Path) -> list[Dataset]:
@@ -38,10 +69,18 @@ def read_headers(folder: Path) -> list[Dataset]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ExamError("there is no such folder" if not folder.exists() else "this is a file, not a folder of slices",
-                        "Give the folder that holds the slices of one exam.")
-    files = [os.path.join(root, name) for root, dirs, names in os.walk(folder) for name in names
-             if not name.startswith(".") and name.upper() != "DICOMDIR" and os.path.splitext(name)[1].lower() not in NOT_DICOM]
+        raise ExamError(
+            "there is no such folder" if not folder.exists() else "this is a file, not a folder of slices",
+            "Give the folder that holds the slices of one exam.",
+        )
+    files = [
+        os.path.join(root, name)
+        for root, dirs, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".")
+        and name.upper() != "DICOMDIR"
+        and os.path.splitext(name)[1].lower() not in NOT_DICOM
+    ]
     if len(files) > MAX_FILES:
         raise ExamError(f"the folder holds {len(files)} files, more than one exam has", "Give the folder of one exam.")
     headers = [ds for ds in map(_read, sorted(files)) if ds is not None]

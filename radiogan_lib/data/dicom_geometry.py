@@ -75,9 +75,13 @@ def normal_positions(headers: list[Dataset]) -> np.ndarray:
     axes, size = orientation(headers[0]), (number(headers[0], "Rows"), number(headers[0], "Columns"))
     for ds in headers:
         if np.abs(orientation(ds) - axes).max() > TILT:
-            raise ExamError(f"{tag('ImageOrientationPatient')} differs between slices: rotating projections or a mixture, "
-                            "not a stack of parallel slices")
-        if (number(ds, "Rows"), number(ds, "Columns")) != size or not np.allclose(spacing(ds), spacing(headers[0]), 1e-4):
+            raise ExamError(
+                f"{tag('ImageOrientationPatient')} differs between slices: rotating projections or a mixture, "
+                "not a stack of parallel slices"
+            )
+        if (number(ds, "Rows"), number(ds, "Columns")) != size or not np.allclose(
+            spacing(ds), spacing(headers[0]), 1e-4
+        ):
             raise ExamError(f"{tag('Rows')}, {tag('Columns')} or {tag('PixelSpacing')} differs between slices")
     places = np.array([position(ds) for ds in headers])
     in_plane = (places - places[0]) @ axes.T
@@ -101,16 +105,24 @@ def stack(headers: list[Dataset]) -> Geometry:
     if len(along) < 2:
         raise ExamError("there is one slice; a projection needs a volume", "Give the whole series.")
     steps = np.diff(along)
-    usual = float(np.percentile(steps, 25, method="lower"))  # not the median: of five slices, a lost one widens half the steps
+    usual = float(
+        np.percentile(steps, 25, method="lower")
+    )  # not the median: of five slices, a lost one widens half the steps
     wide = np.flatnonzero(steps > GAP * usual)
     if wide.size:
-        where = "; ".join(f"{round(steps[i] / usual) - 1} between {along[i]:.2f} and {along[i + 1]:.2f} mm" for i in wide[:3])
+        where = "; ".join(
+            f"{round(steps[i] / usual) - 1} between {along[i]:.2f} and {along[i + 1]:.2f} mm" for i in wide[:3]
+        )
         more = f" and at {wide.size - 3} more places" if wide.size > 3 else ""
-        raise ExamError(f"slices are missing ({tag('ImagePositionPatient')}): {where}{more}", "Fetch the whole series again.")
+        raise ExamError(
+            f"slices are missing ({tag('ImagePositionPatient')}): {where}{more}", "Fetch the whole series again."
+        )
     expected = number(headers[0], "NumberOfSlices")
     if expected is not None and len(along) < expected:
-        raise ExamError(f"{tag('NumberOfSlices')} is {expected:.0f}, but {len(along)} slices are here: the series ends early",
-                        "Fetch the whole series again.")
+        raise ExamError(
+            f"{tag('NumberOfSlices')} is {expected:.0f}, but {len(along)} slices are here: the series ends early",
+            "Fetch the whole series again.",
+        )
     step = float((along[-1] - along[0]) / (len(along) - 1))
     axes, (row_mm, column_mm) = orientation(headers[0]), spacing(headers[0])
     affine = np.eye(4)
@@ -122,8 +134,8 @@ def stack(headers: list[Dataset]) -> Geometry:
 def to_uniform(volume: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Put slices on the uniform grid.
 
-    A slice within 5 % of a step of its place is taken as it is: its values stay what the scanner stored, so a hot spot in
-    one slice keeps its SUVmax (positions are off by 1 % of a step in exams whose beds do not meet exactly). Other
+    A slice within 5 % of a step of its place is taken as it is: its values stay what the scanner stored, so a hot spot
+    in one slice keeps its SUVmax (positions are off by 1 % of a step in exams whose beds do not meet exactly). Other
     planes are linear blends of their two neighbours.
 
     Args:

@@ -14,10 +14,34 @@ from radiogan_lib.data.dicom_values import number, tag, text, value, words
 from radiogan_lib.data.errors import ExamError
 
 PET = "1.2.840.10008.5.1.4.1.1.128"
-OTHER_PET = {"1.2.840.10008.5.1.4.1.1.130": "Enhanced PET", "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET"}
+OTHER_PET = {
+    "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET",
+    "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET",
+}
 LONGER = 1.2  # a refused series this much longer than the best readable one is worth an error, not a silent stand-in
-MODALITIES = {"CT", "MR", "NM", "OT", "SC", "SR", "SEG", "REG", "RTSTRUCT", "RTDOSE", "RTPLAN", "PR", "KO", "DOC", "US", "CR", "DX",
-              "XA", "MG", "RWV", "PT"}  # the words that a message may repeat
+MODALITIES = {
+    "CT",
+    "MR",
+    "NM",
+    "OT",
+    "SC",
+    "SR",
+    "SEG",
+    "REG",
+    "RTSTRUCT",
+    "RTDOSE",
+    "RTPLAN",
+    "PR",
+    "KO",
+    "DOC",
+    "US",
+    "CR",
+    "DX",
+    "XA",
+    "MG",
+    "RWV",
+    "PT",
+}  # the words that a message may repeat
 
 
 @dataclass(eq=False)
@@ -47,8 +71,11 @@ def choose(headers: list[Dataset]) -> Series:
     for ds in headers:
         if text(ds, "Modality") == "PT" or text(ds, "SOPClassUID") in {PET, *OTHER_PET}:
             groups[_key(ds)].append(ds)
-    others = Counter(m if (m := text(ds, "Modality")) in MODALITIES else "other" for ds in headers
-                     if not any(ds is g for g in groups.get(_key(ds), ())))
+    others = Counter(
+        m if (m := text(ds, "Modality")) in MODALITIES else "other"
+        for ds in headers
+        if not any(ds is g for g in groups.get(_key(ds), ()))
+    )
     if not groups:
         found = ", ".join(f"{n} {name}" for name, n in sorted(others.items()))
         raise ExamError(f"the folder holds no PET images ({found})", "Give the folder that holds the PET series.")
@@ -59,21 +86,31 @@ def choose(headers: list[Dataset]) -> Series:
         except ExamError as error:
             refused.append((_length(members), error))
     if len({text(s.headers[0], "StudyInstanceUID") for s in readable}) > 1:
-        raise ExamError(f"the folder holds PET series of several studies ({tag('StudyInstanceUID')})", "Give one exam a folder.")
+        raise ExamError(
+            f"the folder holds PET series of several studies ({tag('StudyInstanceUID')})", "Give one exam a folder."
+        )
     refused.sort(key=lambda pair: -pair[0])
     attenuated = [pair for pair in refused if "ATTN" not in pair[1].reason]
     if not readable:
         raise (attenuated or refused)[0][1]
-    readable.sort(key=lambda s: (-np.ptp(s.geometry.positions_mm), -len(s.headers), number(s.headers[0], "SeriesNumber") or 0,
-                                 text(s.headers[0], "SeriesInstanceUID")))
+    readable.sort(
+        key=lambda s: (
+            -np.ptp(s.geometry.positions_mm),
+            -len(s.headers),
+            number(s.headers[0], "SeriesNumber") or 0,
+            text(s.headers[0], "SeriesInstanceUID"),
+        )
+    )
     best = readable[0]
     reach = float(np.ptp(best.geometry.positions_mm))
     # Only a series of slices counts here: captures and uncorrected twins are as long as the exam by nature.
     if attenuated and attenuated[0][0] > LONGER * reach and not getattr(attenuated[0][1], "projection", False):
         raise attenuated[0][1]
     if len(groups) > 1:
-        best.notes.append(f"{len(groups)} PET series in the folder: the attenuation-corrected one of {len(best.headers)} slices "
-                          f"over {reach:.0f} mm was taken" + "".join(f"; refused: {error.reason}" for _, error in refused))
+        best.notes.append(
+            f"{len(groups)} PET series in the folder: the attenuation-corrected one of {len(best.headers)} slices "
+            f"over {reach:.0f} mm was taken" + "".join(f"; refused: {error.reason}" for _, error in refused)
+        )
     if others:
         best.notes.append("not PET, passed over: " + ", ".join(f"{n} {name}" for name, n in sorted(others.items())))
     return best
@@ -107,8 +144,10 @@ def vet(members: list[Dataset]) -> Series:
     for ds in members:
         _fit_class(ds)
     if text(first, "SeriesType") in ("GATED", "DYNAMIC"):
-        raise ExamError(f"{tag('SeriesType')} is {text(first, 'SeriesType')}: the series has several time frames",
-                        "Give the static or whole-body series.")
+        raise ExamError(
+            f"{tag('SeriesType')} is {text(first, 'SeriesType')}: the series has several time frames",
+            "Give the static or whole-body series.",
+        )
     notes: list[str] = []
     members = _without_copies(members, notes)
     for ds in members:
@@ -128,13 +167,17 @@ def vet(members: list[Dataset]) -> Series:
 def _fit_class(ds: Dataset) -> None:
     uid = text(ds, "SOPClassUID")
     if uid in OTHER_PET:
-        raise ExamError(f"(0008,0016) the images are {OTHER_PET[uid]} (one multi-frame file), which is not read",
-                        "Export the series as classic PET, one file per slice.")
+        raise ExamError(
+            f"(0008,0016) the images are {OTHER_PET[uid]} (one multi-frame file), which is not read",
+            "Export the series as classic PET, one file per slice.",
+        )
     if uid and uid != PET:
         raise _projection("(0008,0016) the SOP class is not PET image storage: a screen capture or a derived object")
     types = words(ds, "ImageType")
     if "REPROJECTION" in words(ds, "SeriesType") or {"MIP", "PROJECTION", "REPROJECTION", "SCREEN"} & set(types):
-        raise _projection(f"{tag('SeriesType')} or {tag('ImageType')} says that these are projections (MIP), not slices")
+        raise _projection(
+            f"{tag('SeriesType')} or {tag('ImageType')} says that these are projections (MIP), not slices"
+        )
     if re.search(r"(?<![A-Z])MIP(?![A-Z])", text(ds, "SeriesDescription")):
         raise _projection(f"{tag('SeriesDescription')} says that these are projections (MIP), not slices")
     if (number(ds, "NumberOfFrames") or 1) > 1:
@@ -160,8 +203,11 @@ def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
             continue
         if _moment_of(kept[-1]) != _moment_of(unique[i]):
             here = int((np.abs(along - along[i]) <= dicom_geometry.SAME_PLACE_MM).sum())
-            raise ExamError(f"{here} time frames lie at the same position ({tag('ImagePositionPatient')}): a dynamic or gated "
-                            "series", "Give the static or whole-body series.")
+            raise ExamError(
+                f"{here} time frames lie at the same position ({tag('ImagePositionPatient')}): a dynamic or gated "
+                "series",
+                "Give the static or whole-body series.",
+            )
         if not _same_pixels(kept[-1], unique[i]):
             raise ExamError(f"two different images lie at the same position ({tag('ImagePositionPatient')})")
         copies += 1
@@ -172,10 +218,14 @@ def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
 
 def _moment_of(ds: Dataset) -> tuple:
     """What tells two time frames or gates of one place apart."""
-    return tuple(str(value(ds, k)) for k in ("AcquisitionDate", "AcquisitionTime", "FrameReferenceTime", "TriggerTime",
-                                             "TemporalPositionIndex"))
+    return tuple(
+        str(value(ds, k))
+        for k in ("AcquisitionDate", "AcquisitionTime", "FrameReferenceTime", "TriggerTime", "TemporalPositionIndex")
+    )
 
 
 def _same_pixels(a: Dataset, b: Dataset) -> bool:
     return (number(a, "RescaleSlope"), number(a, "RescaleIntercept")) == (
-        number(b, "RescaleSlope"), number(b, "RescaleIntercept")) and a.get("PixelData") == b.get("PixelData")
+        number(b, "RescaleSlope"),
+        number(b, "RescaleIntercept"),
+    ) and a.get("PixelData") == b.get("PixelData")

@@ -85,13 +85,18 @@ def text(ds: Dataset, keyword: str) -> str:
 
 
 def words(ds: Dataset, keyword: str) -> list[str]:
-    """Every value of a multi-valued code string, in capitals. Commas count as separators, as some exports write them."""
+    """Every value of a multi-valued code string, in capitals; commas separate too, as some exports write."""
     try:
         found = ds.get(keyword)
     except Exception:  # noqa: BLE001
         return []
     items = list(found) if isinstance(found, (MultiValue, list, tuple)) else [found]
-    return [w for item in items for w in re.split(r"[\\,;\s]+", str(_plain(item) if _plain(item) is not None else "").upper()) if w]
+    return [
+        w
+        for item in items
+        for w in re.split(r"[\\,;\s]+", str(_plain(item) if _plain(item) is not None else "").upper())
+        if w
+    ]
 
 
 def number(ds: Dataset, keyword: str) -> float | None:

@@ -12,8 +12,16 @@ from pydicom.uid import ExplicitVRLittleEndian, PositronEmissionTomographyImageS
 F18_HALF_LIFE_S = 6586.2
 
 
-def write_phantom_series(image: nib.Nifti1Image, folder: Path | str, weight_kg: float = 70.0, dose_mbq: float = 350.0,
-                         uptake_min: float = 60.0, one_slope: bool = False, seed: int = 0, **elements) -> Path:
+def write_phantom_series(
+    image: nib.Nifti1Image,
+    folder: Path | str,
+    weight_kg: float = 70.0,
+    dose_mbq: float = 350.0,
+    uptake_min: float = 60.0,
+    one_slope: bool = False,
+    seed: int = 0,
+    **elements,
+) -> Path:
     """Write a synthetic SUVbw image as a PET series: BQML, decay-corrected to START, one Rescale Slope per slice.
 
     Reading it back gives the image to half a grey level of each slice (1/65534 of that slice's maximum).
@@ -34,7 +42,9 @@ def write_phantom_series(image: nib.Nifti1Image, folder: Path | str, weight_kg: 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     image = nib.as_closest_canonical(image)
-    suv = np.clip(np.asarray(image.dataobj, np.float32), 0, None)[::-1, ::-1]  # RAS → LPS: DICOM rows run to the left, back
+    suv = np.clip(np.asarray(image.dataobj, np.float32), 0, None)[
+        ::-1, ::-1
+    ]  # RAS → LPS: DICOM rows run to the left, back
     spacing = nib.affines.voxel_sizes(image.affine)
     corner = nib.affines.apply_affine(image.affine, [suv.shape[0] - 1, suv.shape[1] - 1, 0]) * (-1, -1, 1)
     decayed_bq = dose_mbq * 1e6 * 2 ** (-uptake_min * 60 / F18_HALF_LIFE_S)
@@ -72,7 +82,8 @@ def _common(spacing, shape, weight_kg, dose_mbq, uptake_min, seed) -> Dataset:
     ds.SOPClassUID, ds.Modality = PositronEmissionTomographyImageStorage, "PT"
     ds.ImageType, ds.SeriesType = ["ORIGINAL", "PRIMARY"], ["WHOLE BODY", "IMAGE"]
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = (
-        generate_uid(entropy_srcs=[name, str(seed)]) for name in ("study", "series", "frame of reference"))
+        generate_uid(entropy_srcs=[name, str(seed)]) for name in ("study", "series", "frame of reference")
+    )
     ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "SYNTHETIC^PHANTOM", "phantom", "", "O"
     ds.PatientWeight, ds.PatientSize = f"{weight_kg:g}", "1.7"
     ds.Manufacturer, ds.SeriesDescription, ds.SeriesNumber = "synthetic", "synthetic PET AC", 1

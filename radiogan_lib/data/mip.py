@@ -47,13 +47,15 @@ def is_axis_aligned(affine: np.ndarray) -> bool:
     return bool((np.sort(cosines, axis=0)[:2] <= OBLIQUE).all())
 
 
-def plane_indices(n: int, voxel_mm: float, spacing_mm: float, origin_mm: float = 0.0, fastest: bool = False) -> np.ndarray:
+def plane_indices(
+    n: int, voxel_mm: float, spacing_mm: float, origin_mm: float = 0.0, fastest: bool = False
+) -> np.ndarray:
     """Which input plane nearest-neighbour resampling picks for every output plane: ITK's arithmetic, to the last bit.
 
-    The output starts at the centre of the first input plane and has round(n · voxel / spacing) planes. A plane more than
-    half a voxel beyond the last centre is outside the image (−1, drawn as 0). Half-way ties go up; which side of a tie
-    rounding falls on depends on the order of operations, so that order is ITK's: through the physical position, and
-    along the fastest axis by interpolation between the two ends of a line.
+    The output starts at the centre of the first input plane and has round(n · voxel / spacing) planes. A plane more
+    than half a voxel beyond the last centre is outside the image (−1, drawn as 0). Half-way ties go up; which side of a
+    tie rounding falls on depends on the order of operations, so that order is ITK's: through the physical position,
+    and along the fastest axis by interpolation between the two ends of a line.
 
     Args:
         n: input planes.
@@ -142,7 +144,7 @@ def _maximum(array: np.ndarray, axis: int) -> np.ndarray:
 
     def part(i: int) -> None:
         cut = (slice(None),) * split + (slice(edges[i], edges[i + 1]),)
-        np.maximum.reduce(work[cut], axis=depth, out=result[edges[i]:edges[i + 1]])
+        np.maximum.reduce(work[cut], axis=depth, out=result[edges[i] : edges[i + 1]])
 
     with ThreadPoolExecutor(threads) as pool:  # NumPy lets go of the interpreter lock while it reduces
         list(pool.map(part, range(threads)))

@@ -60,13 +60,13 @@ def read(path: Path) -> nib.Nifti1Image:
     volume = np.empty((nk, nj, ni), np.float32)
     lowest, highest = np.inf, -np.inf
     for k, block in _slabs(header):
-        out = volume[k:k + len(block)]
+        out = volume[k : k + len(block)]
         if (header.slope, header.inter) == (1.0, 0.0):
             out[:] = block
         else:
             out[:] = block * header.slope + header.inter
         lowest, highest = np.minimum(lowest, out.min()), np.maximum(highest, out.max())
-    check_suv(float(lowest), float(highest), volume.reshape(-1)[::stride(volume.size)])
+    check_suv(float(lowest), float(highest), volume.reshape(-1)[:: stride(volume.size)])
     image = nib.as_closest_canonical(nib.Nifti1Image(volume.T, header.affine))
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"SUVbw g/ml"
@@ -76,7 +76,7 @@ def read(path: Path) -> nib.Nifti1Image:
 def nifti_mip(path: Path, spacing_mm: float = 2.0) -> np.ndarray:
     """The coronal MIP of a NIfTI file, equal to `coronal_mip(read(path))` to the last bit, without building the volume.
 
-    Every few unpacked megabytes are projected while they are in the cache, in their stored type; the time left is gzip's.
+    Every few unpacked megabytes are projected while they are in the cache, in their stored type; what is left is gzip.
 
     Returns:
         (rows, columns) float32 SUV, head up, patient's right on the viewer's left.
@@ -92,7 +92,7 @@ def nifti_mip(path: Path, spacing_mm: float = 2.0) -> np.ndarray:
     flat, lowest, highest, sample = None, np.inf, -np.inf, []
     for k, block in _slabs(header):
         lowest, highest = np.minimum(lowest, block.min()), np.maximum(highest, block.max())
-        sample.append(block.reshape(-1)[-(k * header.shape[0] * header.shape[1]) % step::step].copy())
+        sample.append(block.reshape(-1)[-(k * header.shape[0] * header.shape[1]) % step :: step].copy())
         if axis == 2:
             inside = planes[(planes >= k) & (planes < k + len(block))] - k
             part = mip.maximum_along(block, 0, inside) if inside.size else None  # (j, i)

@@ -55,10 +55,10 @@ def is_nifti(path: Path) -> bool:
 def unpacked(path: Path):
     """The file, unpacked as it is read.
 
-    igzip (ISA-L, through the python-isal project of the pycompression group) is the fastest well-kept gzip reader that streams:
-    five to nine times the standard library, level with zlib-ng and ahead of libdeflate, which must unpack into one block
-    whose fresh pages cost more than the unpacking. rapidgzip gains only with several cores per file; here the cores
-    read several exams.
+    igzip (ISA-L, through python-isal of the pycompression group) is the fastest well-kept gzip reader that streams:
+    five to nine times the standard library, level with or ahead of zlib-ng, ahead of libdeflate, which must unpack into one
+    block whose fresh pages cost more than the unpacking. rapidgzip gains only with several cores per file; here the
+    cores read several exams.
     """
     with open(path, "rb") as f:
         packed = f.read(2) == b"\x1f\x8b"
@@ -75,7 +75,9 @@ def faults():
     except (igzip.BadGzipFile, zlib.error, igzip.isal_zlib.error) as error:
         raise ExamError(f"the gzip stream is damaged ({type(error).__name__})", "Fetch the file again.") from None
     except OSError as error:
-        raise ExamError(f"the file cannot be read ({error.strerror or type(error).__name__})", "Check the file.") from None
+        raise ExamError(
+            f"the file cannot be read ({error.strerror or type(error).__name__})", "Check the file."
+        ) from None
 
 
 def read_header(path: Path) -> Header:
@@ -91,7 +93,9 @@ def read_header(path: Path) -> Header:
     cls = nib.Nifti2Header if start[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nib.Nifti1Header
     size, magic = (540, start[4:8]) if cls is nib.Nifti2Header else (348, start[344:348])
     if magic[:3] not in (b"n+1", b"n+2", b"ni1", b"ni2") or len(start) < size:
-        raise ExamError("this is not a NIfTI file (no magic number in its header)", "Give .nii, .nii.gz or a DICOM folder.")
+        raise ExamError(
+            "this is not a NIfTI file (no magic number in its header)", "Give .nii, .nii.gz or a DICOM folder."
+        )
     try:
         header = cls.from_fileobj(io.BytesIO(start[:size]), check=False)
         shape, dtype = tuple(int(n) for n in header.get_data_shape()), header.get_data_dtype()
@@ -101,14 +105,22 @@ def read_header(path: Path) -> Header:
     except Exception as error:  # noqa: BLE001 - nibabel raises many types on nonsense
         raise ExamError(f"the NIfTI header is damaged ({type(error).__name__})", "Fetch the file again.") from None
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
-        raise ExamError(f"dim says {' x '.join(map(str, shape))}: {'a picture' if len(shape) < 3 else 'several volumes'}, "
-                        "not one volume", "Give one static 3-D volume.")
+        raise ExamError(
+            f"dim says {' x '.join(map(str, shape))}: {'a picture' if len(shape) < 3 else 'several volumes'}, "
+            "not one volume",
+            "Give one static 3-D volume.",
+        )
     shape = shape[:3]
     if min(shape) < 2:
-        raise ExamError(f"dim says {' x '.join(map(str, shape))}: a single slice is no volume", "Give the whole volume.")
+        raise ExamError(
+            f"dim says {' x '.join(map(str, shape))}: a single slice is no volume", "Give the whole volume."
+        )
     voxels = math.prod(shape)
     if voxels > MAX_VOXELS:
-        raise ExamError(f"dim says {' x '.join(map(str, shape))} voxels, more than {MAX_VOXELS:,}: no PET exam", "Crop or resample it.")
+        raise ExamError(
+            f"dim says {' x '.join(map(str, shape))} voxels, more than {MAX_VOXELS:,}: no PET exam",
+            "Crop or resample it.",
+        )
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ExamError(f"datatype is {dtype}: colours or complex numbers, not SUV")
     if dtype.itemsize == 1 and (slope is None or slope == 1):
@@ -131,7 +143,9 @@ def _check_length(path: Path, needed: int) -> None:
 def _affine(header, unit: str) -> np.ndarray:
     """sform, else qform; in mm; refused if it is not a scanner's grid."""
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
-        raise ExamError("sform_code and qform_code are both 0: left and right are unknown", "Set the orientation in the header.")
+        raise ExamError(
+            "sform_code and qform_code are both 0: left and right are unknown", "Set the orientation in the header."
+        )
     try:
         affine = np.array(header.get_best_affine(), float)
     except Exception:  # noqa: BLE001 - a quaternion that is none
@@ -141,8 +155,13 @@ def _affine(header, unit: str) -> np.ndarray:
         raise ExamError("the affine (sform or qform) is singular or not finite", "Set the orientation in the header.")
     sizes = nib.affines.voxel_sizes(affine)
     if sizes.min() < VOXEL_MM[0] or sizes.max() > VOXEL_MM[1]:
-        raise ExamError(f"voxels of {' x '.join(f'{s:.3g}' for s in sizes)} mm are no PET scanner's", "Check pixdim, sform and xyzt_units.")
+        raise ExamError(
+            f"voxels of {' x '.join(f'{s:.3g}' for s in sizes)} mm are no PET scanner's",
+            "Check pixdim, sform and xyzt_units.",
+        )
     axes = affine[:3, :3] / sizes
     if np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR:
-        raise ExamError("the affine is sheared: its axes are not perpendicular", "Resample the image to a rectangular grid.")
+        raise ExamError(
+            "the affine is sheared: its axes are not perpendicular", "Resample the image to a rectangular grid."
+        )
     return affine

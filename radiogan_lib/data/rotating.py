@@ -16,8 +16,8 @@ def rotating_mips(image: nib.Nifti1Image, n_angles: int = 24, spacing_mm: float 
     slices share one table of voxels per angle, so a frame costs one gather and no interpolation.
 
     Returns:
-        (n_angles, rows, columns) float32; head up. Frame 0 has the patient's right on the viewer's left, the frame at half a
-        turn is its mirror image.
+        (n_angles, rows, columns) float32; head up. Frame 0 has the patient's right on the viewer's left, the frame at
+        half a turn is its mirror image.
     """
     if n_angles < 1:
         raise ValueError(f"n_angles = {n_angles}; at least one view is needed.")

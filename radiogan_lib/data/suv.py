@@ -22,12 +22,39 @@ from radiogan_lib.data.errors import ExamError
 from radiogan_lib.data.tracer import check_fdg
 
 MBQ_BELOW = 1e5  # an injected "dose" below this is in MBq: 0.1 MBq is no FDG injection, 100 000 MBq kills
-REFUSED_UNITS = {"PROPCNTS", "PROPCPS", "CPS", "1CM", "NONE", "PCNT", "MGMINML", "UMOLML", "MLMING", "MLG", "UMOLMINML",
-                 "CM2", "BQ", "STDDEV"}
-SERIES_WIDE = ("Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight", "PatientSize", "PatientSex",
-               "SeriesDate", "SeriesTime")
-INJECTION_WIDE = ("RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime",
-                  "RadiopharmaceuticalStartDateTime")
+REFUSED_UNITS = {
+    "PROPCNTS",
+    "PROPCPS",
+    "CPS",
+    "1CM",
+    "NONE",
+    "PCNT",
+    "MGMINML",
+    "UMOLML",
+    "MLMING",
+    "MLG",
+    "UMOLMINML",
+    "CM2",
+    "BQ",
+    "STDDEV",
+}
+SERIES_WIDE = (
+    "Units",
+    "SUVType",
+    "DecayCorrection",
+    "CorrectedImage",
+    "PatientWeight",
+    "PatientSize",
+    "PatientSex",
+    "SeriesDate",
+    "SeriesTime",
+)
+INJECTION_WIDE = (
+    "RadionuclideTotalDose",
+    "RadionuclideHalfLife",
+    "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +94,10 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
     _same_everywhere(headers)
     first, notes = headers[0], []
     if "ATTN" not in words(first, "CorrectedImage"):
-        raise ExamError(f"{tag('CorrectedImage')} does not list ATTN: the images are not corrected for attenuation",
-                        "Give the attenuation-corrected series.")
+        raise ExamError(
+            f"{tag('CorrectedImage')} does not list ATTN: the images are not corrected for attenuation",
+            "Give the attenuation-corrected series.",
+        )
     if text(first, "DecayCorrection") == "START" and "DECY" not in words(first, "CorrectedImage"):
         raise ExamError(f"{tag('DecayCorrection')} is START, but {tag('CorrectedImage')} does not list DECY")
     notes += check_fdg(first)
@@ -123,22 +152,32 @@ def _counts(headers, suv_type: str, notes: list[str]) -> SuvFactor:
     activity = [private_number(ds, "philips_activity") for ds in headers]
     if None not in direct:
         if suv_type not in ("", "BW"):
-            raise ExamError(f"{tag('Units')} CNTS with the Philips SUV factor gives SUVbw, but {tag('SUVType')} is {suv_type}")
+            raise ExamError(
+                f"{tag('Units')} CNTS with the Philips SUV factor gives SUVbw, but {tag('SUVType')} is {suv_type}"
+            )
         if text(headers[0], "DecayCorrection") == "NONE":
             notes.append("Philips' own SUV factor was used although Decay Correction is NONE")
-        return SuvFactor(np.array(direct), "CNTS Philips SUV",
-                         (f"Philips (7053,1000) turns counts into SUVbw: {direct[0]:.6g}.",), tuple(notes))
+        return SuvFactor(
+            np.array(direct),
+            "CNTS Philips SUV",
+            (f"Philips (7053,1000) turns counts into SUVbw: {direct[0]:.6g}.",),
+            tuple(notes),
+        )
     if None not in activity:
         return _activity(headers, np.array(activity), "CNTS Philips activity", notes)
-    raise ExamError(f"{tag('Units')} is CNTS, and neither Philips factor (7053,1000) or (7053,1009) is usable in every "
-                    "slice", "Export the series again with its private tags.")
+    raise ExamError(
+        f"{tag('Units')} is CNTS, and neither Philips factor (7053,1000) or (7053,1009) is usable in every slice",
+        "Export the series again with its private tags.",
+    )
 
 
 def _activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) -> SuvFactor:
     """Bq/ml (after `to_bq_ml`) → SUVbw by weight, dose and decay."""
     first, items = headers[0], _injections(headers[0])
     if len(items) != 1:
-        raise ExamError(f"{tag('RadiopharmaceuticalInformationSequence')} has {len(items)} items; one injection is needed")
+        raise ExamError(
+            f"{tag('RadiopharmaceuticalInformationSequence')} has {len(items)} items; one injection is needed"
+        )
     item, decay = items[0], text(first, "DecayCorrection")
     grams, dose = 1000 * kinds.weight_kg(first, notes), injected_bq(item, notes)
     steps = [f"Body weight {grams / 1000:g} kg, injected {dose / 1e6:.6g} MBq."]
@@ -154,9 +193,12 @@ def _activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) -> Suv
         injected, how = suv_times.injection_time(item, reference, zone)
         seconds = (reference - injected).total_seconds()
         decayed = dose * 2 ** (-seconds / half_life)
-        steps += [f"Corrected for decay to the start (START): {why}.", f"The dose was {how}.",
-                  f"{seconds / 60:.2f} min of decay with a half-life of {half_life:g} s leave {decayed / 1e6:.6g} MBq.",
-                  f"{grams:g} g / {decayed:.9g} Bq = {grams / decayed:.10g}."]
+        steps += [
+            f"Corrected for decay to the start (START): {why}.",
+            f"The dose was {how}.",
+            f"{seconds / 60:.2f} min of decay with a half-life of {half_life:g} s leave {decayed / 1e6:.6g} MBq.",
+            f"{grams:g} g / {decayed:.9g} Bq = {grams / decayed:.10g}.",
+        ]
         return SuvFactor(to_bq_ml * grams / decayed, f"{name} START", tuple(steps), tuple(notes))
     if "DECY" in words(first, "CorrectedImage"):
         notes.append(f"{tag('CorrectedImage')} lists DECY, but {tag('DecayCorrection')} NONE was followed")
@@ -165,9 +207,21 @@ def _activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) -> Suv
         raise ExamError(f"{tag('AcquisitionTime')} is missing; {tag('DecayCorrection')} NONE needs it in every slice")
     injected, how = suv_times.injection_time(item, min(starts), zone)
     rate = math.log(2) / half_life
-    per_slice = [math.exp(rate * ((start - injected).total_seconds() + suv_times.average_activity_time(
-        positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it") / 1000, half_life)))
-        for ds, start in zip(headers, starts, strict=True)]
-    steps += [f"The dose was {how}.", "Not corrected for decay (NONE): every slice is corrected from its own "
-              f"acquisition; the factors lie between {min(per_slice):.4g} and {max(per_slice):.4g}."]
+    per_slice = [
+        math.exp(
+            rate
+            * (
+                (start - injected).total_seconds()
+                + suv_times.average_activity_time(
+                    positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it") / 1000, half_life
+                )
+            )
+        )
+        for ds, start in zip(headers, starts, strict=True)
+    ]
+    steps += [
+        f"The dose was {how}.",
+        "Not corrected for decay (NONE): every slice is corrected from its own "
+        f"acquisition; the factors lie between {min(per_slice):.4g} and {max(per_slice):.4g}.",
+    ]
     return SuvFactor(to_bq_ml * np.array(per_slice) * grams / dose, f"{name} NONE", tuple(steps), tuple(notes))

@@ -44,12 +44,15 @@ def body_measure(suv_type: str, weight_kg: float, height_m: float | None = None,
     if sex == "O":
         return (body_measure(suv_type, w, h, "M") + body_measure(suv_type, w, h, "F")) / 2
     man = sex == "M"
-    return 1000 * {
-        "LBM": (1.10 * w - 0.0120 * (w / h) ** 2) if man else (1.07 * w - 0.0148 * (w / h) ** 2),
-        "LBMJAMES128": (1.10 * w - 0.0128 * (w / h) ** 2) if man else (1.07 * w - 0.0148 * (w / h) ** 2),
-        "LBMJANMA": 9270 * w / ((6680 if man else 8780) + (216 if man else 244) * w / h**2),
-        "IBW": (48.0 + 1.06 * (100 * h - 152)) if man else (45.5 + 0.91 * (100 * h - 152)),
-    }[suv_type]
+    return (
+        1000
+        * {
+            "LBM": (1.10 * w - 0.0120 * (w / h) ** 2) if man else (1.07 * w - 0.0148 * (w / h) ** 2),
+            "LBMJAMES128": (1.10 * w - 0.0128 * (w / h) ** 2) if man else (1.07 * w - 0.0148 * (w / h) ** 2),
+            "LBMJANMA": 9270 * w / ((6680 if man else 8780) + (216 if man else 244) * w / h**2),
+            "IBW": (48.0 + 1.06 * (100 * h - 152)) if man else (45.5 + 0.91 * (100 * h - 152)),
+        }[suv_type]
+    )
 
 
 def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:

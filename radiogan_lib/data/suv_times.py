@@ -71,13 +71,17 @@ def reference_time(headers: Sequence[Dataset], half_life_s: float) -> tuple[date
     if None in starts:
         if scan is not None:
             return scan, "the reference is GE's private scan time (0009,100D): Acquisition Time is missing"
-        raise ExamError(f"{tag('AcquisitionTime')} is missing in {starts.count(None)} of {len(starts)} slices; the time "
-                        "that the decay correction refers to is unknown")
+        raise ExamError(
+            f"{tag('AcquisitionTime')} is missing in {starts.count(None)} of {len(starts)} slices; the time "
+            "that the decay correction refers to is unknown"
+        )
     first = min(starts)
     if series is not None and series <= first:
         if first - series >= DAY:
-            raise ExamError(f"{tag('SeriesDate')} lies a day or more before {tag('AcquisitionDate')}; "
-                            "the dates contradict each other")
+            raise ExamError(
+                f"{tag('SeriesDate')} lies a day or more before {tag('AcquisitionDate')}; "
+                "the dates contradict each other"
+            )
         return series, "the reference is Series Time: it is not after the earliest acquisition"
     if scan is not None:
         return scan, "the reference is GE's private scan time (0009,100D): Series Time is later than the acquisition"
@@ -127,13 +131,17 @@ def injection_time(item: Dataset, reference: datetime, zone: timedelta | None = 
     if stated is not None:
         time, source = stated - datetime(stated.year, stated.month, stated.day), "RadiopharmaceuticalStartDateTime"
     if time is None:
-        raise ExamError(f"neither {tag('RadiopharmaceuticalStartDateTime')} nor {tag('RadiopharmaceuticalStartTime')} "
-                        "holds a time of injection; the decayed dose is unknown")
+        raise ExamError(
+            f"neither {tag('RadiopharmaceuticalStartDateTime')} nor {tag('RadiopharmaceuticalStartTime')} "
+            "holds a time of injection; the decayed dose is unknown"
+        )
     midnight = datetime(reference.year, reference.month, reference.day)
     injected, how = midnight + time, "injected at the time of day of the header, on the day of the scan"
     if injected > reference:
         injected, how = injected - DAY, "injected before midnight: the time of day is later than the scan's"
     if reference - injected > LONGEST_UPTAKE:
-        raise ExamError(f"{tag(source)} and the reference time of the series are more than "
-                        f"{LONGEST_UPTAKE.total_seconds() / 3600:.0f} h apart; the tracer seems injected after the scan")
+        raise ExamError(
+            f"{tag(source)} and the reference time of the series are more than "
+            f"{LONGEST_UPTAKE.total_seconds() / 3600:.0f} h apart; the tracer seems injected after the scan"
+        )
     return injected, how

@@ -17,8 +17,11 @@ FDG_CODES = {"C-B1031", "Y-X1743", "35321007", "422975006"}
 _FDG = re.compile(r"f-?dg|de?s?oxy[\W_d]*gluc?k?ose", re.I)
 _F18 = re.compile(r"f[\W_]*18|18[\W_]*f|fluorine|fluor[\W_]*18", re.I)
 # Words that name no tracer: the nuclide alone, or what some scanners write by default.
-_UNNAMED = re.compile(r"\W*(\^?18\^?[\W_]*f(luorine?)?|f(luorine?)?[\W_]*\^?18\^?|fluorine|solution|other|unknown|none|"
-                      r"radiopharmaceutical|isotope|tracer|glucose)?\W*", re.I)
+_UNNAMED = re.compile(
+    r"\W*(\^?18\^?[\W_]*f(luorine?)?|f(luorine?)?[\W_]*\^?18\^?|fluorine|solution|other|unknown|none|"
+    r"radiopharmaceutical|isotope|tracer|glucose)?\W*",
+    re.I,
+)
 
 
 def check_fdg(ds: Dataset) -> list[str]:
@@ -43,15 +46,22 @@ def check_fdg(ds: Dataset) -> list[str]:
         by_code = any(code in F18_CODES or _F18.search(meaning) for code, meaning in nuclide)
         by_decay = half_life is not None and abs(half_life / F18_HALF_LIFE_S - 1) <= HALF_LIFE_TOLERANCE
         if any(code or meaning for code, meaning in nuclide) and not by_code:
-            raise ExamError(f"{tag('RadionuclideCodeSequence')} names a nuclide other than fluorine-18", "Only FDG is used.")
+            raise ExamError(
+                f"{tag('RadionuclideCodeSequence')} names a nuclide other than fluorine-18", "Only FDG is used."
+            )
         if half_life is not None and half_life > 0 and not by_decay:
-            raise ExamError(f"{tag('RadionuclideHalfLife')} is {half_life:g} s, not fluorine-18's {F18_HALF_LIFE_S:g} s",
-                            "Only FDG is used.")
-        tracers = [(code, meaning) for code, meaning in _codes(item, "RadiopharmaceuticalCodeSequence") if code or meaning]
+            raise ExamError(
+                f"{tag('RadionuclideHalfLife')} is {half_life:g} s, not fluorine-18's {F18_HALF_LIFE_S:g} s",
+                "Only FDG is used.",
+            )
+        tracers = [
+            (code, meaning) for code, meaning in _codes(item, "RadiopharmaceuticalCodeSequence") if code or meaning
+        ]
         name = str(value(item, "Radiopharmaceutical") or "")
         fdg = bool(_FDG.search(name)) or any(code in FDG_CODES or _FDG.search(meaning) for code, meaning in tracers)
         other = (not _FDG.search(name) and not _UNNAMED.fullmatch(name)) or any(
-            not (code in FDG_CODES or _FDG.search(meaning) or _UNNAMED.fullmatch(meaning)) for code, meaning in tracers)
+            not (code in FDG_CODES or _FDG.search(meaning) or _UNNAMED.fullmatch(meaning)) for code, meaning in tracers
+        )
         if other and not fdg:
             raise ExamError(f"{tag('Radiopharmaceutical')} names a tracer other than FDG", "Only FDG is used.")
         if not fdg and not (by_code or by_decay):
@@ -61,5 +71,7 @@ def check_fdg(ds: Dataset) -> list[str]:
 
 
 def _codes(item: Dataset, keyword: str) -> list[tuple[str, str]]:
-    return [(str(value(code, "CodeValue") or ""), str(value(code, "CodeMeaning") or ""))
-            for code in (item.get(keyword) or [])]
+    return [
+        (str(value(code, "CodeValue") or ""), str(value(code, "CodeMeaning") or ""))
+        for code in (item.get(keyword) or [])
+    ]

@@ -21,8 +21,10 @@ from radiogan_lib.data.nifti_header import SUFFIXES, is_nifti
 # SUV), HECKTOR (__PT, __CT). PET or PT alone may be Bq/ml: it comes after SUV, and its values are checked like any.
 _SUV = re.compile(r"(^|[_\W])suv(bw)?([_\W]|$)|suv(bw)?$", re.I)
 _PET = re.compile(r"(^|[_\W])(pt|pet)([_\W]|$)", re.I)
-_NOT_PET = re.compile(r"(^|[_\W])(ct|ctres|ct_?res|seg|segmentation|mask|labels?|gtvp?|mr|mri|t1|t2|ctv|roi)\d*([_\W]|$)|(^|_)dro_mask$",
-                      re.I)
+_NOT_PET = re.compile(
+    r"(^|[_\W])(ct|ctres|ct_?res|seg|segmentation|mask|labels?|gtvp?|mr|mri|t1|t2|ctv|roi)\d*([_\W]|$)|(^|_)dro_mask$",
+    re.I,
+)
 _NNUNET = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 
 
@@ -30,8 +32,8 @@ def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -
     """Read one exam as SUV.
 
     Args:
-        path: a folder with a DICOM PET series (other series and files may be there), a .nii or .nii.gz (or .hdr + .img),
-            a study folder of autoPET, nnU-Net or HECKTOR, or `phantom:<class>/<seed>`.
+        path: a folder with a DICOM PET series (other series and files may be there), a .nii or .nii.gz (or .hdr +
+            .img), a study folder of autoPET, nnU-Net or HECKTOR, or `phantom:<class>/<seed>`.
         phantom_spacing_mm: isotropic voxels of this size for a phantom; None or 0 is the paper's grid.
 
     Returns:
@@ -55,7 +57,7 @@ def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -
 
 
 def read_mip(path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None) -> np.ndarray:
-    """`coronal_mip(read_suv(path))`, bit for bit, by the shortest road: a NIfTI file is projected while it is unpacked."""
+    """`coronal_mip(read_suv(path))`, bit for bit; a NIfTI file is projected while it is unpacked."""
     if not (isinstance(path, str) and path.startswith("phantom:")):
         kind, found = locate(path)
         if kind == "nifti":
@@ -70,7 +72,9 @@ def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
     if not m:
         raise ExamError("a phantom is named phantom:<class>/<seed>, such as phantom:lung/30017", "Correct the path.")
     if m[1] not in phantom.CLASSES:
-        raise ExamError(f"there is no phantom class {m[1]}; the classes are {', '.join(phantom.CLASSES)}", "Correct the path.")
+        raise ExamError(
+            f"there is no phantom class {m[1]}; the classes are {', '.join(phantom.CLASSES)}", "Correct the path."
+        )
     return phantom.make(m[1], int(m[2]), spacing_mm or None)
 
 
@@ -88,7 +92,9 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
         raise ExamError("there is no such file or folder", "Correct the path in the cohort.")
     if not is_nifti(path):
         if path.suffix.lower() in (".dcm", ".ima", ""):
-            raise ExamError("this is one file; a DICOM exam is a folder of slices", "Give the folder that holds the slices.")
+            raise ExamError(
+                "this is one file; a DICOM exam is a folder of slices", "Give the folder that holds the slices."
+            )
         raise ExamError(f"files of type {path.suffix} are not read", "Give .nii, .nii.gz or a DICOM folder.")
     stem = _stem(path)
     m = _NNUNET.match(stem)
@@ -109,27 +115,40 @@ def _stem(path: Path) -> str:
 
 def _pick(folder: Path) -> Path | None:
     """The SUV file of a study folder, or of the one study folder below; None where there is no NIfTI exam."""
-    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".") and is_nifti(f)
-                   and f.suffix.lower() != ".img")
+    files = sorted(
+        f
+        for f in folder.iterdir()
+        if f.is_file() and not f.name.startswith(".") and is_nifti(f) and f.suffix.lower() != ".img"
+    )
     by_stem = {_stem(f): f for f in files}
-    cases = [(m["case"], f) for s, f in by_stem.items() if (m := _NNUNET.match(s)) and m["channel"] == "0001"
-             and f"{m['case']}_0000" in by_stem]
-    for found in ([f for _, f in cases],
-                  [f for s, f in by_stem.items() if s.lower() in ("suv", "suvbw")],
-                  [f for s, f in by_stem.items() if _SUV.search(s) and not _NOT_PET.search(s)],
-                  [f for s, f in by_stem.items() if _PET.search(s) and not _NOT_PET.search(s)]):
+    cases = [
+        (m["case"], f)
+        for s, f in by_stem.items()
+        if (m := _NNUNET.match(s)) and m["channel"] == "0001" and f"{m['case']}_0000" in by_stem
+    ]
+    for found in (
+        [f for _, f in cases],
+        [f for s, f in by_stem.items() if s.lower() in ("suv", "suvbw")],
+        [f for s, f in by_stem.items() if _SUV.search(s) and not _NOT_PET.search(s)],
+        [f for s, f in by_stem.items() if _PET.search(s) and not _NOT_PET.search(s)],
+    ):
         if len(found) == 1:
             return found[0]
         if found:
-            raise ExamError(f"the folder holds {len(found)} NIfTI exams", "Give each exam its own row with the path of its SUV file.")
+            raise ExamError(
+                f"the folder holds {len(found)} NIfTI exams",
+                "Give each exam its own row with the path of its SUV file.",
+            )
     others = [f for s, f in by_stem.items() if not _NOT_PET.search(s)]
     if len(others) == 1 and not any(f.suffix.lower() == ".dcm" for f in folder.iterdir()):
         return others[0]
     if files:
         if _has_other_files(folder):
             return None  # masks beside a DICOM series
-        raise ExamError(f"which of the folder's {len(files)} NIfTI files is the PET in SUV is not clear from their names",
-                        "Give the path of the file.")
+        raise ExamError(
+            f"which of the folder's {len(files)} NIfTI files is the PET in SUV is not clear from their names",
+            "Give the path of the file.",
+        )
     return _pick_below(folder)
 
 
