@@ -7,6 +7,7 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from radiogan_lib import paths
 from radiogan_lib.data import anatomy, phantom, shapes, synthetic
@@ -109,6 +110,13 @@ def _scan(activity, step, **settings):
     canvas = shapes.Canvas(*[(np.arange(n) - n / 2) * d for n, d in zip(activity.shape, step, strict=True)])
     canvas.v[...] = activity
     return phantom._scan(canvas, patient) / 256
+
+
+def test_smoothing_is_scipys_gaussian():
+    v = np.random.default_rng(0).random((21, 17, 30), np.float32)
+    ours = shapes.smooth(v.copy(), (0.63, 0.8, 1.27))
+    theirs = ndimage.gaussian_filter(v, (0.63, 0.8, 1.27), mode="constant", truncate=2.6)
+    assert np.allclose(ours, theirs, atol=1e-6)
 
 
 def test_scanner_resolution_is_the_patients():

@@ -154,8 +154,9 @@ def _smooth_axis(v: np.ndarray, out: np.ndarray, kernel: np.ndarray, axis: int, 
 def smooth(v: np.ndarray, sigmas, prepare=None, cut: float = 2.6) -> np.ndarray:
     """Gaussian smoothing along each axis, zero beyond the borders.
 
-    A few planes at a time, so that they stay in the processor's cache: several times faster than a general filter at
-    one or two voxels of sigma, and the order of the additions is fixed.
+    The same result as SciPy's gaussian_filter (to 1e-6) in about the same time; written out so that the order of the
+    float32 additions, and with it every checksum, depends on no library's version. A few planes at a time stay in the
+    processor's cache, and the noise is added on the way.
 
     Args:
         v: float32, 3-D; used as scratch.
