@@ -5,9 +5,11 @@ Explained in notebooks/01_data_preparation.ipynb.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import warnings
+import zipfile
 
 import numpy as np
 from nibabel.affines import voxel_sizes
@@ -17,6 +19,7 @@ from radiogan_lib.data import cache
 from radiogan_lib.data.canvas import fit_to_canvas
 from radiogan_lib.data.errors import ExamError, ExamNote
 
+STORED = ".mip.npz"  # an exam of which only the 2 mm projection was kept
 _heard = threading.local()
 
 
@@ -44,10 +47,47 @@ def _listen() -> None:
 _shown = warnings.showwarning
 
 
+def read(path: str, phantom_spacing_mm: float | None = None) -> tuple[np.ndarray, list[float], str]:
+    """The 2 mm coronal MIP of an exam, without keeping its volume.
+
+    Args:
+        path: what `volumes.read_suv` takes, or a `.mip.npz` file that `idc.fetch` made.
+        phantom_spacing_mm: isotropic voxels of a phantom; None or 0 is the paper's grid.
+
+    Returns:
+        (rows, cols) float32 SUV; the exam's voxel size along x, y, z, mm; remarks of the reader or "".
+
+    Raises:
+        ExamError: the exam cannot be trusted.
+    """
+    _listen()
+    _heard.notes = []
+    try:
+        mip, spacing = _mip_and_spacing(path, phantom_spacing_mm)
+        remarks = list(_heard.notes)
+    finally:
+        _heard.notes = None
+    if path.endswith(STORED):
+        with np.load(path, allow_pickle=False) as stored:
+            remarks.append(json.loads(str(stored["rest"]))["note"])
+    if not np.isfinite(mip).all():
+        raise ExamError("the volume holds values that are no numbers", "Export the exam again.")
+    if not mip.max() > 0:
+        raise ExamError("the volume is empty: no SUV is above 0", "Export the exam again.")
+    return mip, [float(v) for v in spacing], " ".join(r for r in remarks if r)
+
+
 def _mip_and_spacing(path: str, phantom_spacing_mm: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """The 2 mm coronal MIP (rows, cols) and the exam's voxel size along x, y, z, mm; the volume itself is dropped."""
     from radiogan_lib.data import mip, nifti, volumes  # here, so that only workers load the readers
 
+    if path.endswith(STORED):
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return stored["mip"], json.loads(str(stored["rest"]))["spacing_mm"]
+        except FileNotFoundError:
+            raise ExamError("there is no such file or folder", "Correct the path in the cohort.") from None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise ExamError("the stored projection is damaged", "Delete it and fetch it again.") from None
     if not path.startswith("phantom:"):
         kind, file = volumes.locate(path)
         if kind == "nifti":  # projected while it is unpacked: the volume never exists
@@ -70,28 +110,19 @@ def project(job: dict) -> dict:
     if job["code"] not in ("", cache.code_version()):
         return {"reason": "the Dask worker that tried it has another version of this library", "transient": True,
                 "remedy": "install the same version on every worker, then run again"}
-    _listen()
-    _heard.notes = []
     try:
-        mip, spacing = _mip_and_spacing(job["path"], job["phantom_spacing_mm"])
-        if not np.isfinite(mip).all():
-            return {"reason": "the volume holds values that are no numbers", "remedy": "export the exam again"}
-        if not mip.max() > 0:
-            return {"reason": "the volume is empty: no SUV is above 0", "remedy": "export the exam again"}
-        facts = {f"spacing_{axis}_mm": round(float(v), 4) for axis, v in zip("xyz", spacing)}
+        mip, spacing, note = read(job["path"], job["phantom_spacing_mm"])
+        facts = {f"spacing_{axis}_mm": round(v, 4) for axis, v in zip("xyz", spacing)}
         facts |= {"height_mm": mip.shape[0] * cache.MIP_SPACING_MM, "width_mm": mip.shape[1] * cache.MIP_SPACING_MM,
                   "suv_highest": float(mip.max()), "suv_median": float(np.median(mip)),
-                  "share_clipped": float((mip > job["suv_max"]).mean()), "note": " ".join(_heard.notes)}
+                  "share_clipped": float((mip > job["suv_max"]).mean()), "note": note}
         clipped = np.clip(mip, 0, job["suv_max"])
         return {"mip": fit_to_canvas(clipped, job["canvas"], job["field_of_view_mm"], cache.MIP_SPACING_MM),
                 "facts": facts}
     except ExamError as e:
         return {"reason": e.reason, "remedy": e.remedy}
     except MemoryError:
-        return {"reason": "not enough memory to read it", "remedy": "use fewer workers",
-                "transient": True}
+        return {"reason": "not enough memory to read it", "remedy": "use fewer workers", "transient": True}
     except Exception as e:  # one bad exam never stops the others
         return {"reason": f"could not be read ({type(e).__name__}: {e})", "error": type(e).__name__,
                 "remedy": "try radiogan_lib.data.read_suv on this exam alone to see the full error", "transient": True}
-    finally:
-        _heard.notes = None
