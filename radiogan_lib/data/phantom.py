@@ -62,8 +62,8 @@ def grid(spacing_mm: float | None = None) -> tuple[tuple[int, ...], tuple[float,
     return tuple(int(np.ceil(n * d / spacing_mm)) for n, d in zip(GRID, VOXEL_MM)), (float(spacing_mm),) * 3
 
 
-def _codes(class_name: str, seed: int, spacing_mm: float | None) -> tuple[np.ndarray, tuple[float, ...]]:
-    """The exam as int16 steps of 1/256 SUV, (x, y, z) in RAS+ order, and its voxel size."""
+def _volume(class_name: str, seed: int, spacing_mm: float | None, dtype) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The exam, (x, y, z) in RAS+ order, and its voxel size; int16 for steps of 1/256 SUV, float32 for SUV."""
     _check(class_name, seed)
     shape, voxel = grid(spacing_mm)
     patient = anatomy.Patient(seed)
@@ -77,7 +77,9 @@ def _codes(class_name: str, seed: int, spacing_mm: float | None) -> tuple[np.nda
     organs.paint(canvas, patient)
     _lesions.paint(canvas, patient, found)
     v = _scan(canvas, patient)
-    out = np.zeros(shape, np.int16)
+    if dtype is np.float32:
+        v *= np.float32(STEP)
+    out = np.zeros(shape, dtype)  # pages outside the body's box are never touched
     for i, plane in zip(range(box[0].start, box[0].stop), v):  # s runs down, z runs up
         out[i, box[1]] = plane[:, ::-1]
     return out, voxel
@@ -132,10 +134,8 @@ def make(class_name: str, seed: int, spacing_mm: float | None = None) -> nib.Nif
     Raises:
         PhantomError: an unknown class, or a seed or voxel size out of range.
     """
-    codes, voxel = _codes(class_name, seed, spacing_mm)
-    data = np.zeros(codes.shape, np.float32)
-    np.multiply(codes, np.float32(STEP), out=data, where=codes > 0)
-    image = nib.Nifti1Image(data, _affine(codes.shape, voxel))
+    data, voxel = _volume(class_name, seed, spacing_mm, np.float32)
+    image = nib.Nifti1Image(data, _affine(data.shape, voxel))
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = f"synthetic FDG PET, {class_name}, seed {seed}, SUVbw".encode()
     return image
@@ -161,7 +161,7 @@ def lesions(class_name: str, seed: int) -> list[dict]:
 
 def write(path: Path, class_name: str, seed: int, spacing_mm: float | None = None) -> Path:
     """Write one exam as int16 NIfTI with scl_slope 1/256 (lossless), atomically; returns the path."""
-    codes, voxel = _codes(class_name, seed, spacing_mm)
+    codes, voxel = _volume(class_name, seed, spacing_mm, np.int16)
     image = nib.Nifti1Image(codes, _affine(codes.shape, voxel))
     image.header.set_xyzt_units("mm")
     image.header.set_slope_inter(STEP, 0.0)
@@ -181,7 +181,7 @@ def write(path: Path, class_name: str, seed: int, spacing_mm: float | None = Non
 
 def checksum(class_name: str, seed: int, spacing_mm: float = MANIFEST_SPACING_MM) -> str:
     """SHA-256 of the exam: little-endian int16 steps of 1/256 SUV, C order (x, y, z), at 4 mm unless told."""
-    codes, _ = _codes(class_name, seed, spacing_mm)
+    codes, _ = _volume(class_name, seed, spacing_mm, np.int16)
     return hashlib.sha256(codes.astype("<i2").tobytes()).hexdigest()
 
 
