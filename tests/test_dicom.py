@@ -708,6 +708,31 @@ def test_intercepts_and_padding(tmp_path, image):
     assert found.min() >= 0 and (found == 0).sum() == SHAPE[2]
 
 
+def test_damaged_files_end_in_a_sentence(tmp_path, image):
+    """Random bytes and lost elements in one or all slices: an image or an ExamError, never another error."""
+    rng = np.random.default_rng(0)
+    good = [file.read_bytes() for file in sorted(write(image, tmp_path / "good").glob("*.dcm"))]
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    refusals = 0
+    for trial in range(150):
+        places = rng.integers(132, len(good[0]) - 150, rng.integers(1, 5))
+        for k, content in enumerate(good):
+            changed = bytearray(content)
+            if trial % 2 or k == trial % 4:
+                changed[places[0]:places[0] + len(places)] = rng.bytes(len(places))
+                changed[places[-1]] = rng.integers(256)
+            (folder / f"{k}.dcm").write_bytes(changed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                assert data.read_suv(folder).shape == SHAPE
+            except data.ExamError as error:
+                assert error.reason and error.remedy
+                refusals += 1
+    assert 20 < refusals < 140
+
+
 # ---- privacy ------------------------------------------------------------------------------------------------------
 
 def test_nothing_that_identifies_comes_out(tmp_path, image):

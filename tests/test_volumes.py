@@ -287,8 +287,41 @@ def test_hecktor_and_plain_folders(tmp_path, suv):
     save(plain / "whatever.nii.gz", suv)
     for folder in (hecktor, plain):
         assert float(np.max(data.read_suv(folder).dataobj)) == 9
+    (plain / "whatever.json").write_text("{}")
+    assert float(np.max(data.read_suv(plain).dataobj)) == 9
     save(plain / "another.nii.gz", suv)
     refused(plain, "not clear")
+
+
+def test_a_mask_beside_a_dicom_series_is_not_the_exam(tmp_path, suv):
+    data.dicom.write_phantom_series(nib.Nifti1Image(suv, AFFINE), tmp_path / "series")
+    for name in ("lesion.nii.gz", "CT.nii.gz"):
+        save(tmp_path / name, suv * 0.5)
+        assert float(np.max(data.read_suv(tmp_path).dataobj)) == pytest.approx(9, rel=1e-3)
+        save(tmp_path / "series" / name, suv * 0.5)
+        assert float(np.max(data.read_suv(tmp_path / "series").dataobj)) == pytest.approx(9, rel=1e-3)
+
+
+@pytest.mark.parametrize("cls", [nib.Nifti1Image, nib.Nifti2Image])
+def test_damaged_headers_end_in_a_sentence_and_both_roads_agree(tmp_path, suv, cls):
+    """A few random bytes of the header, 300 times: an image or an ExamError, never another error."""
+    rng = np.random.default_rng(0)
+    raw = cls(suv, AFFINE).to_bytes()
+    ends = []
+    for _ in range(300):
+        content = bytearray(raw)
+        for place in rng.integers(0, 560, rng.integers(1, 5)):
+            content[place] = rng.choice([0, 1, 128, 255, rng.integers(256)])
+        (tmp_path / "a.nii").write_bytes(content)
+        found = []
+        for road in (lambda p: data.coronal_mip(data.read_suv(p)), data.read_mip):
+            try:
+                found.append(road(tmp_path / "a.nii"))
+            except data.ExamError as error:
+                found.append(error.reason)
+        np.testing.assert_array_equal(*found)
+        ends.append(isinstance(found[0], str))
+    assert 30 < sum(ends) < 280
 
 
 def test_paths_that_lead_nowhere(tmp_path):

@@ -32,7 +32,7 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray) -> None:
         )
     if lowest < MIN_SUV:
         raise ExamError(
-            f"the lowest value is {lowest:.0f}: this looks like CT in Hounsfield units, not SUV", "Give the PET in SUV."
+            f"the lowest value is {lowest:.4g}: this looks like CT in Hounsfield units, not SUV", "Give the PET in SUV."
         )
     sample = np.asarray(sample).ravel()
     p999 = float(np.percentile(sample, 99.9)) if sample.size else highest

@@ -73,6 +73,8 @@ def normal_positions(headers: list[Dataset]) -> np.ndarray:
         ExamError: slices that are not parallel, of one size, or stacked along their normal.
     """
     axes, size = orientation(headers[0]), (number(headers[0], "Rows"), number(headers[0], "Columns"))
+    if not all(n and n >= 2 for n in size):
+        raise ExamError(f"{tag('Rows')} or {tag('Columns')} is missing or below 2")
     for ds in headers:
         if np.abs(orientation(ds) - axes).max() > TILT:
             raise ExamError(

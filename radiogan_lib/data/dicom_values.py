@@ -121,6 +121,14 @@ def _number(found) -> float | None:
     return result if math.isfinite(result) else None
 
 
+def items(ds: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence; none if it is missing or damaged."""
+    try:
+        return [item for item in (ds.get(keyword) or []) if isinstance(item, Dataset)]
+    except Exception:  # noqa: BLE001
+        return []
+
+
 def positive(ds: Dataset, keyword: str, why: str) -> float:
     """A number above zero.
 

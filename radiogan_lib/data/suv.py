@@ -17,7 +17,17 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from radiogan_lib.data import suv_kinds as kinds, suv_times
-from radiogan_lib.data.dicom_values import positive, private_number, tag, text, unvalidated, utc_offset, value, words
+from radiogan_lib.data.dicom_values import (
+    items,
+    positive,
+    private_number,
+    tag,
+    text,
+    unvalidated,
+    utc_offset,
+    value,
+    words,
+)
 from radiogan_lib.data.errors import ExamError
 from radiogan_lib.data.tracer import check_fdg
 
@@ -49,6 +59,7 @@ SERIES_WIDE = (
     "SeriesDate",
     "SeriesTime",
 )
+INJECTION = "RadiopharmaceuticalInformationSequence"
 INJECTION_WIDE = (
     "RadionuclideTotalDose",
     "RadionuclideHalfLife",
@@ -129,12 +140,8 @@ def _same_everywhere(headers: list[Dataset]) -> None:
         if len({tuple(words(ds, name)) for ds in headers}) > 1:
             raise ExamError(f"{tag(name)} differs between slices; they do not belong to one series")
     for name in INJECTION_WIDE:
-        if len({tuple(str(value(item, name)) for item in _injections(ds)) for ds in headers}) > 1:
+        if len({tuple(str(value(item, name)) for item in items(ds, INJECTION)) for ds in headers}) > 1:
             raise ExamError(f"{tag(name)} differs between slices; they do not belong to one series")
-
-
-def _injections(ds: Dataset) -> list[Dataset]:
-    return list(ds.get("RadiopharmaceuticalInformationSequence") or [])
 
 
 def injected_bq(item: Dataset, notes: list[str]) -> float:
@@ -173,12 +180,12 @@ def _counts(headers, suv_type: str, notes: list[str]) -> SuvFactor:
 
 def _activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) -> SuvFactor:
     """Bq/ml (after `to_bq_ml`) → SUVbw by weight, dose and decay."""
-    first, items = headers[0], _injections(headers[0])
-    if len(items) != 1:
+    first, injections = headers[0], items(headers[0], INJECTION)
+    if len(injections) != 1:
         raise ExamError(
-            f"{tag('RadiopharmaceuticalInformationSequence')} has {len(items)} items; one injection is needed"
+            f"{tag(INJECTION)} has {len(injections)} items; one injection is needed"
         )
-    item, decay = items[0], text(first, "DecayCorrection")
+    item, decay = injections[0], text(first, "DecayCorrection")
     grams, dose = 1000 * kinds.weight_kg(first, notes), injected_bq(item, notes)
     steps = [f"Body weight {grams / 1000:g} kg, injected {dose / 1e6:.6g} MBq."]
     if decay == "ADMIN":

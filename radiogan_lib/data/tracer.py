@@ -6,7 +6,7 @@ import re
 
 from pydicom.dataset import Dataset
 
-from radiogan_lib.data.dicom_values import number, tag, value
+from radiogan_lib.data.dicom_values import items, number, tag, value
 from radiogan_lib.data.errors import ExamError
 
 F18_HALF_LIFE_S = 6586.2
@@ -36,11 +36,11 @@ def check_fdg(ds: Dataset) -> list[str]:
     Raises:
         ExamError: another tracer or nuclide, or nothing that says which.
     """
-    items = list(ds.get("RadiopharmaceuticalInformationSequence") or [])
-    if not items:
+    injections = items(ds, "RadiopharmaceuticalInformationSequence")
+    if not injections:
         raise ExamError(f"{tag('RadiopharmaceuticalInformationSequence')} is missing or empty; the tracer is unknown")
     named = False
-    for item in items:
+    for item in injections:
         nuclide = _codes(item, "RadionuclideCodeSequence")
         half_life = number(item, "RadionuclideHalfLife")
         by_code = any(code in F18_CODES or _F18.search(meaning) for code, meaning in nuclide)
@@ -73,5 +73,5 @@ def check_fdg(ds: Dataset) -> list[str]:
 def _codes(item: Dataset, keyword: str) -> list[tuple[str, str]]:
     return [
         (str(value(code, "CodeValue") or ""), str(value(code, "CodeMeaning") or ""))
-        for code in (item.get(keyword) or [])
+        for code in items(item, keyword)
     ]

@@ -140,16 +140,16 @@ def _pick(folder: Path) -> Path | None:
                 "Give each exam its own row with the path of its SUV file.",
             )
     others = [f for s, f in by_stem.items() if not _NOT_PET.search(s)]
-    if len(others) == 1 and not any(f.suffix.lower() == ".dcm" for f in folder.iterdir()):
+    if _may_hold_dicom(folder):
+        return None if files else _pick_below(folder)  # NIfTI files without a telling name are masks beside the series
+    if len(others) == 1:
         return others[0]
     if files:
-        if _has_other_files(folder):
-            return None  # masks beside a DICOM series
         raise ExamError(
             f"which of the folder's {len(files)} NIfTI files is the PET in SUV is not clear from their names",
             "Give the path of the file.",
         )
-    return _pick_below(folder)
+    return None
 
 
 def _pick_below(folder: Path) -> Path | None:
@@ -164,5 +164,10 @@ def _pick_below(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _has_other_files(folder: Path) -> bool:
-    return any(f.is_dir() or not is_nifti(f) for f in folder.iterdir() if not f.name.startswith("."))
+def _may_hold_dicom(folder: Path) -> bool:
+    """Folders, and files named the way scanners and archives name slices: no suffix, .dcm, .ima, or digits only."""
+    return any(
+        f.is_dir() or f.suffix.lower() in ("", ".dcm", ".ima") or f.suffix[1:].isdigit()
+        for f in folder.iterdir()
+        if not f.name.startswith(".")
+    )
