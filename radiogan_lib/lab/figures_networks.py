@@ -72,8 +72,11 @@ def _place(boxes: list[dict]) -> None:
             boxes[index]["column"] = min(users) - 1
 
 
-def _block(ax, x: float, y: float, shape: tuple, width: float) -> tuple[float, float]:
-    """Draw one output as a block: its height grows with the rows, its depth with the channels. Returns its reach."""
+def _block(ax, x: float, y: float, shape: tuple, width: float) -> tuple[float, float, float]:
+    """Draw one output as a block: its height grows with the rows, its depth with the channels.
+
+    Returns half its width, half its height, and its depth.
+    """
     rows, cols, channels = (shape + (1, 1))[:3] if len(shape) == 3 else (1, 1, shape[0] if shape else 1)
     if len(shape) == 3:
         tall = 0.16 + 0.16 * math.log2(rows)
@@ -87,7 +90,7 @@ def _block(ax, x: float, y: float, shape: tuple, width: float) -> tuple[float, f
         corners = [(left, low + tall), (left + deep, low + tall + deep), (left + wide + deep, low + tall + deep),
                    (left + wide + deep, low + deep), (left + wide, low), (left + wide, low + tall)]
         ax.add_patch(Polygon(corners, closed=True, facecolor="0.75", edgecolor=INK, lw=0.8, zorder=2))
-    return wide / 2, tall / 2
+    return wide / 2, tall / 2, deep
 
 
 def architecture(model) -> Figure:
@@ -98,34 +101,36 @@ def architecture(model) -> Figure:
     lanes = 1 + max(b["lane"] for b in boxes)
     step = 1.02
     width = max(6.0, columns * 0.98 + 0.3)
-    fig = new(width, 2.2 + 2.2 * lanes)
+    fig = new(width, 1.6 + 1.9 * lanes)
     ax = fig.subplots()
     centre = {0: 2.3 if lanes > 1 else 0.0, 1: 0.0}
     reach = []
     for box in boxes:
         x, y = box["column"] * step, centre[box["lane"]]
-        rx, ry = _block(ax, x, y, box["shape"], 0.62)
-        reach.append((x, y, rx, ry))
+        rx, ry, deep = _block(ax, x, y, box["shape"], 0.62)
         name = box["layer"] if box["name"] == "input" else box["name"]
         if box["kernel"]:
             k, s = box["kernel"]
             name += f"\n{k} × {k}" + (f", stride {s}" if s > 1 else "")
-        ax.text(x, y + ry + 0.22, name, ha="center", va="bottom", fontsize=7.5, color=INK)
+        ax.text(x, y + ry + deep + 0.06, name, ha="center", va="bottom", fontsize=7.5, color=INK)
         lines = [" × ".join(map(str, box["shape"])) or "1 number"]
         if box["parameters"]:
             lines.append(f"{box['parameters']:,}")
         lines += box["words"]
+        reach.append((x, y, rx, y - ry - 0.12 - 0.16 * len(lines)))
         ax.text(x, y - ry - 0.08, "\n".join(lines), ha="center", va="top", fontsize=7, color="0.25", linespacing=1.25)
     for k, box in enumerate(boxes):
         for p in box["parents"]:
-            (x0, y0, r0, _), (x1, y1, r1, _) = reach[p], reach[k]
-            bend = "arc3,rad=0" if y0 == y1 else "arc3,rad=0.25"
-            if y0 == y1 and box["column"] - boxes[p]["column"] > 1:
+            (x0, y0, r0, _), (x1, y1, r1, low) = reach[p], reach[k]
+            start, end, bend = (x0 + r0 + 0.03, y0), (x1 - r1 - 0.04, y1), "arc3,rad=0"
+            if y0 != y1:  # the label's branch: along, then up to below the words of the block that it joins
+                end, bend = (x1, low), "angle,angleA=0,angleB=90,rad=4"
+            elif box["column"] - boxes[p]["column"] > 1:
                 bend = "arc3,rad=-0.35"
-            ax.add_patch(FancyArrowPatch((x0 + r0 + 0.03, y0), (x1 - r1 - 0.04, y1), arrowstyle="-|>", mutation_scale=8, lw=0.9,
-                                         color="0.4", connectionstyle=bend, zorder=1, shrinkA=0, shrinkB=0))
+            ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=8, lw=0.9, color="0.4",
+                                         connectionstyle=bend, zorder=1, shrinkA=0, shrinkB=0))
     total = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
     ax.set_title(f"{model.name}: {total:,} trained parameters (written below each shape)", fontsize=10, color=INK)
-    ax.set(xlim=(-0.6, (columns - 1) * step + 0.6), ylim=(-1.25, centre[0] + 1.45))
+    ax.set(xlim=(-0.6, (columns - 1) * step + 0.6), ylim=(-1.3, centre[0] + 1.55))
     ax.set_axis_off()
     return fig
