@@ -1,9 +1,11 @@
 """A cohort csv is read from whatever a spreadsheet writes, and its faults are named by file, row and remedy."""
 
+import json
+
 import pandas as pd
 import pytest
 
-from radiogan_lib import config
+from radiogan_lib import config, paths
 from radiogan_lib.config import ConfigError
 from radiogan_lib.data import cohort
 
@@ -169,3 +171,44 @@ class TestCaps:
     def test_the_paper_profile_fits_the_users_classes_too(self):
         got, n = self.caps()
         assert set(n.values()) == {5} and "so all are kept" in got.notes[0]
+
+
+class TestSchema:
+    """schema.json describes the shipped tables, and would notice if it did not."""
+
+    folder = paths.REPO / "data_manifest"
+    schema = json.loads((folder / "schema.json").read_text(encoding="utf-8"))
+
+    def validator(self, name):
+        import jsonschema
+        jsonschema.Draft202012Validator.check_schema(self.schema)
+        return jsonschema.Draft202012Validator({**self.schema, "$ref": f"#/$defs/{name}"})
+
+    def rows(self, name):
+        table = pd.read_csv(self.folder / f"{name}.csv", dtype=str, keep_default_na=False)
+        return table.to_dict("records")
+
+    @pytest.mark.parametrize("name", ["synthetic", "public"])
+    def test_every_row_of_the_shipped_tables(self, name):
+        check, rows = self.validator(name), self.rows(name)
+        assert len(rows) > 2000
+        faults = [(i, e.message) for i, row in enumerate(rows) for e in check.iter_errors(row)]
+        assert faults == []
+
+    @pytest.mark.parametrize("name, column, value", [
+        ("synthetic", "sha256", "abc"), ("synthetic", "class", "healthy"), ("synthetic", "path", "x.nii.gz"),
+        ("synthetic", "split", "valid"), ("synthetic", "extra", "1"), ("public", "series_uid", "1.2.a"),
+        ("public", "licence", "CC BY-NC 4.0"), ("public", "megabytes", "1,5"), ("public", "s3_prefix", "s3://b/key"),
+        ("public", "class", "oesophagus")])
+    def test_a_wrong_value_is_noticed(self, name, column, value):
+        assert list(self.validator(name).iter_errors(self.rows(name)[0] | {column: value}))
+
+    def test_a_cohort_and_its_schema_agree(self, write):
+        check = self.validator("cohort")
+        for row in GOOD:
+            check.validate(dict(zip(HEADER, row)))
+        assert list(check.iter_errors(dict(zip(HEADER, ("a", "", "c", "d", "train")))))
+
+    def test_the_embedded_cohort_is_a_cohort(self):
+        got = cohort.read(self.folder / "synthetic.csv")
+        assert got.class_names == ["normal", "head_neck", "oesophagus", "lung", "lymphoma"] and got.notes == []
