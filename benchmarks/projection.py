@@ -4,7 +4,7 @@
 
 Times on a shared machine wander; the methods therefore take turns within every round, and what counts is the ratio.
 Part 1 starts from a volume in memory (the paper's grid and autoPET's); part 2 from an autoPET-sized .nii.gz on disk.
-Needs SimpleITK (in the `test` extra). Explained in notebooks/01_pet_to_mip.ipynb.
+Needs SimpleITK (in the `test` extra). Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

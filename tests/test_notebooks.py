@@ -153,6 +153,12 @@ def test_names_are_numbered_without_a_gap():
     assert all(re.fullmatch(r"\d\d_[a-z_]+\.ipynb", p.name) for p in NOTEBOOKS)
 
 
+def test_docstrings_name_notebooks_that_exist():
+    for path in [*(ROOT / "radiogan_lib").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *ROOT.glob("*.md"), *ROOT.glob("data_manifest/*.md")]:
+        for name in re.findall(r"notebooks/(\d\d_[a-z_]+)", path.read_text(encoding="utf-8")):
+            assert (FOLDER / f"{name}.ipynb").exists(), f"{path.name} names {name}"
+
+
 def test_together_they_fit_the_budget():
     assert sum(p.stat().st_size for p in NOTEBOOKS) <= 2_000_000
 

@@ -4,7 +4,7 @@ Template coordinates are millimetres in an adult of 1.70 m and 70 kg: x to the p
 skin of the back, s down from the vertex. `Patient.at` bends and scales them to the patient's body. What belongs to
 the person (sex, height, organ shapes) follows the patient's seed; what belongs to the day (arms, field of view,
 bladder, glucose) follows the exam's. Neither knows the class.
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

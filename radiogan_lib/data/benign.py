@@ -1,6 +1,6 @@
 """Benign foci: inflammation, arthritis, injection site, polyp, brown fat; as often in every class.
 
-They are why a hot spot is not yet a cancer. Explained in notebooks/01_pet_to_mip.ipynb.
+They are why a hot spot is not yet a cancer. Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The body's bulk: skin, fat and muscle, the chest and belly cavities, lungs and liver, and their texture.
 
-Numbers are template millimetres (anatomy.py). Explained in notebooks/01_pet_to_mip.ipynb.
+Numbers are template millimetres (anatomy.py). Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The steps are separate so that a notebook can show them: `read_series` (which slices, in which order, which factor),
 `volume` (values to SUV), `read_exam` (the nibabel image), and `with_one_slope` for what goes wrong without care.
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Values out of a DICOM header as numbers, words and moments, whatever the scanner or the anonymiser did to them.
 
 A value that is missing, empty or unreadable is None; the caller decides whether that matters.
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

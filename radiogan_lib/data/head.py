@@ -1,6 +1,6 @@
 """Head and neck: brain, eyes, glands, mucosa, tonsils, larynx, thyroid, airway and gullet.
 
-Numbers are template millimetres (anatomy.py). Explained in notebooks/01_pet_to_mip.ipynb.
+Numbers are template millimetres (anatomy.py). Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

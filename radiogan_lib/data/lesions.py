@@ -2,7 +2,7 @@
 
 A class draws its sites from the tables here; SUV and size are log-normal, some lesions are faint or have vanished,
 and node stations, reflux, inflammation and arthritis overlap between classes, as they do in real readings.
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ an axis-aligned grid nearest-neighbour resampling only picks voxels: output plan
 commutes with the maximum, so the maximum comes first, over the stored voxels in the order they lie in memory, and
 picking is left for the small 2-D result. The bits are those of SimpleITK's Resample + maximum; the time is that of
 reading the volume once. Oblique grids go through nibabel's resampler.
-Explained in notebooks/01_pet_to_mip.ipynb; measured by benchmarks/projection.py.
+Explained in notebooks/01_data_preparation.ipynb; measured by benchmarks/projection.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """NIfTI exams: look at the header before the data, then read or project in one pass.
 
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Paints a patient's normal FDG uptake: vessels, heart, abdomen, urine, bowel, pelvis here; the rest next door.
 
 Numbers are template millimetres (anatomy.py) and SUV relative to the patient's own blood, liver or marrow.
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

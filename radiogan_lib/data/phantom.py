@@ -4,7 +4,7 @@ One exam is a *patient* (anatomy.py: habitus, pose, organs) painted as activity 
 class (lesions.py), then seen by a scanner: Poisson-like noise and a resolution of 5 to 7 mm. Nothing but the lesions
 depends on the class, so the same seed gives the same body in every class. These are teaching data, not a
 simulation of physics, and nothing here is a patient.
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

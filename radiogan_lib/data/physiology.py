@@ -1,7 +1,7 @@
 """The day of the exam: arms, field of view, scanner, and how much FDG each organ takes up (SUV).
 
 Ranges follow what is usual an hour after injection; none depends on the class.
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

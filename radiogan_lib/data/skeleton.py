@@ -1,6 +1,6 @@
 """The skeleton as red marrow: vertebrae, ribs, sternum, shoulders, pelvis, hips. Cold cortical bone is left out.
 
-Numbers are template millimetres (anatomy.py). Explained in notebooks/01_pet_to_mip.ipynb.
+Numbers are template millimetres (anatomy.py). Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ SUVbw = activity concentration (Bq/ml) · body weight (g) / injected activity (B
 scanner may store Bq/ml, counts with a private factor, or another kind of SUV, corrected for decay to one of three
 instants; a header that does not say which is refused, never guessed.
 Rules: QIBA vendor-neutral pseudo-code and the manual of the IBSI SUV project (oncoray.github.io/suv_computation).
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

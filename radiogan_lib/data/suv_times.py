@@ -3,7 +3,7 @@
 The decay between the two decides the SUV: one minute is 0.6 %, and the wrong tag out of four candidates 5 to 25 %.
 The order of the candidates follows the QIBA vendor-neutral pseudo-code (qibawiki.rsna.org, "Standardized Uptake
 Value") and the manual of the IBSI SUV project (oncoray.github.io/suv_computation).
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One door for every exam: a DICOM folder, a NIfTI file, a public data set's study folder, or a phantom.
 
-Explained in notebooks/01_pet_to_mip.ipynb.
+Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every measure works on plain arrays: images float32 (n, rows, columns) in linear units (SUV), labels int (n,). Nothing
 here needs TensorFlow until a classifier, a walk or a latent recovery is asked for, and names load when first used.
-Explained in notebooks/04_quality_and_use.ipynb and notebooks/05_memorise_or_generalise.ipynb.
+Explained in notebooks/04_evaluation.ipynb and notebooks/05_memorization.ipynb.
 """
 
 import importlib

@@ -3,7 +3,7 @@
 The paper says that its images "are no simple blend" of training exams and shows one from a memorising GAN (Fig. 4).
 A blend of two exams lies on the straight segment between them, in linear intensity and nowhere else, so the test
 is a distance: how far is an image from the nearest segment between two training exams, and how far are held-out real
-exams, which are certainly no blends? Explained in notebooks/05_memorise_or_generalise.ipynb.
+exams, which are certainly no blends? Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Trained on real exams it says whether a generated one shows the disease it was asked for, and its last hidden layer is a
 feature space; trained on generated exams and tested on real ones (TSTR) it says whether they are of use. It is no
 diagnostic tool. Keras is imported when a judge is trained, not before.
-Explained in notebooks/04_quality_and_use.ipynb.
+Explained in notebooks/04_evaluation.ipynb.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A test is believed when it calls a copier a copier, and clears fresh exams. The five controls are made from real (or
 phantom) exams alone: no network, no training. They ship so that every reader can repeat the check on their own data.
-Explained in notebooks/05_memorise_or_generalise.ipynb.
+Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A feature space fitted on the training exams sees them a little more sharply than held-out ones, and a memorisation test
 in it is biased before the generator has drawn anything. The tests of this package therefore use pooled *linear*
 intensities: linear, because a blend of two exams is a straight line only there.
-Explained in notebooks/05_memorise_or_generalise.ipynb.
+Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Does the generator repeat its training exams? Tests against held-out real exams, which it cannot have copied.
 
 Train T, held-out P and generated Q are compared in pooled linear intensity (features.py). A fresh exam is as near to T as
-P is; a copy is nearer. Which measures can be believed, and which cannot, is in notebooks/05_memorise_or_generalise.ipynb.
+P is; a copy is nearer. Which measures can be believed, and which cannot, is in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 `pixels` is pooled linear intensity, which no network has seen; `judge` is the last hidden layer of a classifier trained
 on real exams. No single extractor is trusted alone: where the two disagree, the report says both. None of these
 measures sees copying (a copier scores perfectly): read them beside memorization.py.
-Explained in notebooks/04_quality_and_use.ipynb.
+Explained in notebooks/04_evaluation.ipynb.
 """
 
 from __future__ import annotations

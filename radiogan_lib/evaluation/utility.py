@@ -1,7 +1,7 @@
 """Are generated exams of use? The class that was asked for, training on synthetic exams, and adding them to few real ones.
 
 The judge is trained on real, on generated, or on both, and is always tested on held-out real exams. A generator that
-copies scores well here: read beside memorization.py. Explained in notebooks/04_quality_and_use.ipynb.
+copies scores well here: read beside memorization.py. Explained in notebooks/04_evaluation.ipynb.
 """
 
 from __future__ import annotations

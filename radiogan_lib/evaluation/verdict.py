@@ -2,7 +2,7 @@
 
 The rule looks at intervals, never at bare values, and only at measures that stayed silent on fresh exams and spoke on
 the right control (benchmarks/controls.py prints the table). C_T, the FLD gap and the nearest ratio decide nothing: blur
-sets them off as well. Explained in notebooks/05_memorise_or_generalise.ipynb.
+sets them off as well. Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The paper judges its GAN by a walk from lung cancer to lymphoma (Fig. 5) and a memorising one by a walk that passes a
 blend of two patients (Fig. 4). A cross-fade, a jump and a morph can look alike in ten small pictures; `walk_measures`
-tells them apart. Explained in notebooks/05_memorise_or_generalise.ipynb.
+tells them apart. Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
