@@ -16,6 +16,7 @@ _HOMES = {
     "figures_walks": "walk_strip walk_with_neighbours audit",
     "figures_training": "curves training_strip confusion",
     "figures_networks": "architecture",
+    "latent": "Space",
     "diagrams": "diagram",
     "explorer": "explorer LatentExplorer",
     "exercises": "exercise question solution",

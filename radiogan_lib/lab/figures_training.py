@@ -71,12 +71,13 @@ def training_strip(samples, epochs: Sequence[int] = (), class_names: Sequence[st
     """The same latent points over the epochs: one row per point, one column per saved epoch.
 
     Args:
-        samples: SUV, (epochs, points, h, w).
+        samples: SUV, (epochs, points, h, w), or (epochs, vectors, classes, h, w) as `gan.samples_over_epochs` gives them.
         epochs: the epoch of each entry of `samples`; default 1, 2, ….
         class_names: of the rows, where the points are one per class.
         columns: at most this many epochs are drawn, spread evenly, first and last included.
     """
     samples = np.asarray(samples)
+    samples = samples[:, 0] if samples.ndim == 5 else samples  # several noise vectors per class: the first of each
     if samples.ndim != 4 or len(samples) == 0:
         raise RadioganError("there are no saved samples of this run to draw: train first (notebooks/03_training.ipynb).")
     epochs = list(epochs) or list(range(1, len(samples) + 1))
