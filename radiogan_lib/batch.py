@@ -62,6 +62,17 @@ class _Yaml(yaml.SafeLoader):
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
 
 
+def _portable(settings: dict) -> dict:
+    """A cohort given relative to where the user stands, as a notebook finds it too: relative to home if it lies below."""
+    if not settings.get("cohort"):
+        return settings
+    path = Path(str(settings["cohort"])).expanduser()
+    path = path.resolve() if path.exists() else paths.home() / path
+    if not path.is_file():
+        raise config.ConfigError(f"the cohort {settings['cohort']} does not exist; give the path of a csv with one row per exam.")
+    return settings | {"cohort": str(path.relative_to(paths.home()) if path.is_relative_to(paths.home()) else path)}
+
+
 def known_parameters(path: Path) -> dict[str, object]:
     """{name: default} of a notebook's `parameters` cell, read as literals without running it."""
     import ast
@@ -211,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         names, values = zip(*(parse_setting(s) for s in args.settings)) if args.settings else ((), ())
-        experiments = [dict(zip(names, combination)) for combination in itertools.product(*values)]
+        experiments = [_portable(dict(zip(names, combination))) for combination in itertools.product(*values)]
         if args.publish and len(experiments) > 1:
             raise config.ConfigError("--publish takes one experiment, not a sweep.")
         with ThreadPoolExecutor(max(1, args.jobs)) as pool:

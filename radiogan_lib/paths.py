@@ -31,11 +31,11 @@ def home() -> Path:
 
 
 def cohort_path(cfg: Config) -> Path:
-    """The cohort csv: the user's, or the embedded phantoms'. Relative paths start at the current folder, then home."""
+    """The cohort csv: the user's, or the embedded phantoms'. Relative paths start at home, then at the current folder."""
     if not cfg.cohort:
         return REPO / "data_manifest" / "synthetic.csv"
     path = Path(cfg.cohort).expanduser()
-    return path.resolve() if path.is_absolute() or path.exists() else (home() / path).resolve()
+    return path.resolve() if path.is_absolute() or (not (home() / path).exists() and path.exists()) else (home() / path).resolve()
 
 
 def _suffix(changed: dict) -> str:

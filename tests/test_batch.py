@@ -101,6 +101,16 @@ def test_settings_that_no_notebook_names_travel_in_the_settings_table(home):
     assert given == {"profile": "smoke", "seed": 3, "settings": {"epochs": 2}}
 
 
+def test_a_cohort_is_found_from_where_the_user_stands(home, monkeypatch, capsys):
+    (home / "mine").mkdir()
+    (home / "mine" / "a.csv").write_text("exam_id,patient_id,class,path\n")
+    monkeypatch.chdir(home / "mine")
+    assert batch._portable({"cohort": "a.csv"}) == {"cohort": "mine/a.csv"}
+    assert paths.cohort_path(config.load("smoke", cohort="mine/a.csv")) == (home / "mine" / "a.csv").resolve()
+    assert batch.main(["--profile", "smoke", "--set", "cohort=gone.csv"]) == 1
+    assert "gone.csv does not exist" in capsys.readouterr().err
+
+
 def test_publish_writes_clean_notebooks_back(home):
     notebook(batch.NOTEBOOKS, "00_first.ipynb", "import sys\nprint('kept')\nprint('… dropped', file=sys.stdout)\nsys.stderr.write('dropped')\n1 + 1")
     assert batch.main(["--profile", "smoke", "--to", "00", "--publish"]) == 0
