@@ -233,6 +233,21 @@ def test_what_a_killed_run_left_is_cleared(cohort, tmp_path):
     assert not list((tmp_path / "out").rglob("*.part*"))
 
 
+def test_a_full_disk_is_one_sentence_and_costs_nothing_finished(cohort, tmp_path, monkeypatch):
+    real, stored = cache.store, []
+
+    def fills(*args):
+        if len(stored) == 4:
+            raise OSError(28, "No space left on device")
+        stored.append(args)
+        real(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(DatasetError, match="No space left.*what is finished is kept"):
+        patch.setattr(cache, "store", fills)
+        prepare(cohort, tmp_path / "out", settings(), "sync")
+    assert prepare(cohort, tmp_path / "out", settings(), "sync").reused == 4
+
+
 def test_a_missing_class_of_held_out_exams_is_said(cohort, tmp_path):
     for i in (6,):
         (cohort.parent / f"exams/e{i}.nii.gz").unlink()

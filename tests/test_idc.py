@@ -189,7 +189,7 @@ def test_a_listing_of_many_pages(server, tmp_path):
     assert found["pages/2"][1] == hashlib.md5(b"xx").hexdigest()
 
 
-def test_the_real_exam_from_index_to_mip(server, line, tmp_path):
+def test_the_real_exam_from_index_to_mip(server, line, tmp_path, capsys):
     """STS_001: same UID, number of files and bytes as in the index; one file is cut on the way."""
     if not (SHARED / "real_exam_dicom").exists():
         pytest.skip("the real exam is not here (RADIOGAN_SHARED)")
@@ -198,9 +198,13 @@ def test_the_real_exam_from_index_to_mip(server, line, tmp_path):
     prefix = row["s3_prefix"].iloc[0].split("/")[3]
     assert upload(server[1], SHARED / "real_exam_dicom", prefix) == (267, 9_682_406)
     assert (row["instances"].iloc[0], round(row["megabytes"].iloc[0] * 1e6)) == (267, 9_682_406)
-    faults["1-100.dcm"] = ["cut"]
-    done = idc.fetch(row, tmp_path / "out", url, scheduler="sync")
-    assert (done["fetched"], done["rejected"]) == (1, 0) and asked.count("1-100.dcm") == 2
+    faults |= {"1-100.dcm": ["cut"], "1-200.dcm": ["flip"]}
+    done = idc.main(["fetch", "--classes", "sarcoma", "--collections", "soft_tissue_sarcoma", "--per-class", "2",
+                     "--workers", "1", "--endpoint", url, "--out", str(tmp_path / "out")])  # the other one is not there
+    said = capsys.readouterr().out
+    assert done == 0 and "1 exams fetched now (0.01 GB, 1 files asked for again), 0 were ready, 1 rejected" in said
+    assert asked.count("1-100.dcm") == asked.count("1-200.dcm") == 2 and asked.count("1-101.dcm") == 1
+    assert pd.read_csv(tmp_path / "out/cohort.csv")["patient_id"].tolist() == ["STS_001"]
     with np.load(tmp_path / f"out/{prefix}.mip.npz", allow_pickle=False) as stored:
         mip = stored["mip"]
     assert mip.max() == pytest.approx(66.5215, abs=1e-3)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scale_helpers import dies, square
 
 from radiogan_lib import config, paths
 from radiogan_lib.config import ConfigError
@@ -33,20 +34,6 @@ def cohort(n=N):
     rows = [(f"e{i}", f"p{i}", c, f"phantom:{c}/{20000 + i}", "test" if i >= n - 4 else "train")
             for i in range(n) for c in [phantom.CLASSES[i % 2]]]
     return pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
-
-
-def square(x):
-    return x * x
-
-
-def dies(item):
-    """Ends its process: always where the item says so, or the first time only (a file remembers)."""
-    number, fate = item
-    if fate and (fate == "always" or not Path(fate).exists()):
-        if fate != "always":
-            Path(fate).touch()
-        os._exit(9)
-    return number
 
 
 @pytest.mark.parametrize("scheduler", [None, "processes", "threads", "sync"])

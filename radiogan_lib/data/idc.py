@@ -184,14 +184,15 @@ def _fetch(given) -> int:
     if given.per_class < 0 or given.workers < 0:
         raise ConfigError("--per-class and --workers cannot be negative; 0 means all and one per core.")
     exams = idc_index.choose(given.labels, given.classes, given.collections, given.per_class)
-    print(f"{len(exams)} exams, {exams['megabytes'].sum() / 1000:.1f} GB to transfer: "
+    print(f"{len(exams)} exams, {exams['megabytes'].sum() / 1000:.3g} GB to transfer: "
           + ", ".join(f"{c} {(exams['class'] == c).sum()}" for c in given.classes), flush=True)
     if given.list:
         return 0
     done = fetch(exams, given.out, given.endpoint, given.workers)
     print(f"{done['fetched']} exams fetched now ({done['gigabytes']} GB, {done['again']} files asked for again), "
           f"{done['ready']} were ready, {done['rejected']} rejected (rejects.csv).")
-    print(f"Next: make run COHORT={paths.shown(given.out / 'cohort.csv')}")
+    cohort = given.out / "cohort.csv"
+    print(f"Next: make run COHORT={paths.shown(cohort) if cohort.resolve().is_relative_to(paths.home()) else cohort}")
     return 0 if done["fetched"] + done["ready"] else 1
 
 

@@ -19,7 +19,7 @@ from radiogan_lib.data.cohort import split_by_patient
 
 PUBLIC = paths.REPO / "data_manifest" / "public.csv"
 LABELS_URL = "https://www.cancerimagingarchive.net/wp-content/uploads/Clinical-Metadata-FDG-PET_CT-Lesions.csv"
-ONE_SCANNER = "fdg_pet_ct_lesions"  # the only collection with several classes, and all of it from one scanner model
+ONE_SCANNER = "fdg_pet_ct_lesions"  # the only collection with several classes; one site, one family of scanners
 DIAGNOSES = {"NEGATIVE": "normal", "LUNG_CANCER": "lung", "LYMPHOMA": "lymphoma", "MELANOMA": "melanoma"}
 # Elsewhere everybody in a collection has the same disease. Left out: collections of mixed cancers without a diagnosis
 # in the index (eay131, varepop_apollo), of other tracers, of animals and phantoms, and of rotating pictures (cmb_gec).

@@ -6,6 +6,7 @@ Explained in notebooks/01_data_preparation.ipynb.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import time
 from pathlib import Path
@@ -32,21 +33,32 @@ def _only_one(directory: Path):
     The operating system drops the lock with its process, so a crash leaves none behind. Where locks are not supported
     (Windows, some network drives) two runs repeat each other's work, which is atomic and the same.
     """
-    (directory / "cache").mkdir(parents=True, exist_ok=True)
-    with open(directory / ".lock", "w") as handle:
+    try:
+        (directory / "cache").mkdir(parents=True, exist_ok=True)
+        with open(directory / ".lock", "w") as handle:
+            if _locked(handle):  # nobody else writes: what is half written was left by a killed run
+                for left in [*directory.glob(".*.part*"), *directory.glob("cache/.*.part*")]:
+                    left.unlink(missing_ok=True)
+            yield
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise DatasetError(f"{paths.shown(directory)} cannot be written ({e.strerror}); make room or choose another "
+                           "folder, and run again: what is finished is kept.") from None
+
+
+def _locked(handle) -> bool:
+    """Wait for the lock; False where there are none."""
+    try:
+        import fcntl
         try:
-            import fcntl
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print("… another run is preparing this dataset; waiting for it", flush=True)
-                fcntl.flock(handle, fcntl.LOCK_EX)
-        except (ImportError, OSError):
-            pass
-        else:  # what a killed run left half written
-            for left in [*directory.glob(".*.part*"), *directory.glob("cache/.*.part*")]:
-                left.unlink(missing_ok=True)
-        yield
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("… another run is preparing this dataset; waiting for it", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        return True
+    except (ImportError, OSError):
+        return False
 
 
 def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.Report:
