@@ -7,7 +7,9 @@ come back as they are ready; and a worker that dies costs its own exam at most, 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -111,18 +113,27 @@ class _Pool(futures.ProcessPoolExecutor):
         self.shutdown(wait=True, cancel_futures=True)
 
 
+def _begin_worker() -> None:
+    """In every new worker: end with the process that started it, and leave Ctrl-C to that one.
+
+    A pool's worker otherwise waits for ever when its parent is killed outright.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
 def _in_processes(function, items, workers: int) -> Iterator[tuple[int, object]]:
     """A pool of fresh processes. When one dies the pool is replaced and its items are tried again one by one.
 
     Alone in the pool, an item that kills its process again is known to be the culprit and comes back as `Died`.
     """
-    import multiprocessing
-
     # never fork: threads of TensorFlow, BLAS or Jupyter that hold a lock at that moment would hang the child
     context = multiprocessing.get_context("spawn")
     waiting, suspects = deque(range(len(items))), deque()
     while waiting or suspects:
-        with contextlib.closing(_Pool(workers, mp_context=context)) as pool:
+        with contextlib.closing(_Pool(workers, mp_context=context, initializer=_begin_worker)) as pool:
             try:
                 while suspects:
                     index = suspects[0]
