@@ -1,7 +1,7 @@
 """Fetching one series from a public S3 bucket, and proving that it arrived whole.
 
-Plain HTTP with the keep-alive pool of urllib3, not the archive's own client: that one needs half a gigabyte of packages
-and returns as if nothing had happened when a transfer fails. Here every object is compared with the listing (bytes, and
+Plain HTTP with requests (kept connections, a hospital's proxy and certificates), not the archive's own client: that one
+is a large optional install and returns as if nothing had happened when a transfer fails. Here every object is compared with the listing (bytes, and
 MD5 where the ETag is one), and the series with the manifest (number and bytes).
 """
 
@@ -14,7 +14,8 @@ import xml.etree.ElementTree as ElementTree
 from concurrent import futures
 from pathlib import Path, PurePosixPath
 
-import urllib3
+import requests
+from requests.adapters import HTTPAdapter, Retry
 
 from radiogan_lib.config import RadioganError
 
@@ -44,22 +45,31 @@ def _address(prefix: str, endpoint: str) -> tuple[str, str]:
     return bucket, parts.path.strip("/") + "/"
 
 
-def _get(pool: urllib3.PoolManager, url: str) -> bytes:
-    """The body of a GET; a body shorter than announced raises in urllib3."""
-    response = pool.request("GET", url)
-    if response.status != 200:
-        gone = response.status in (403, 404)
-        raise TransferError(f"the archive answered {response.status}",
+def _session() -> requests.Session:
+    """Connections that are kept, and asked again where the server is busy."""
+    retry = Retry(total=3, backoff_factor=PAUSE_S, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS, pool_block=True, max_retries=retry))
+    return session
+
+
+def _get(session: requests.Session, url: str) -> bytes:
+    """The body of a GET; one that ends before its announced length raises."""
+    response = session.get(url, timeout=(10, 60))
+    if response.status_code != 200:
+        gone = response.status_code in (403, 404)
+        raise TransferError(f"the archive answered {response.status_code}",
                             _NEW_RELEASE if gone else _RUN_AGAIN, not gone)
-    return response.data
+    return response.content
 
 
-def listing(pool: urllib3.PoolManager, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
+def listing(session: requests.Session, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
     """Key → (bytes, ETag) of everything below the prefix (ListObjectsV2, all pages)."""
     found, token = {}, None
     while True:
         query = {"list-type": "2", "prefix": prefix} | ({"continuation-token": token} if token else {})
-        root = ElementTree.fromstring(_get(pool, f"{bucket}/?{urllib.parse.urlencode(query)}"))
+        root = ElementTree.fromstring(_get(session, f"{bucket}/?{urllib.parse.urlencode(query)}"))
         for item in root.findall("{*}Contents"):
             key = item.findtext("{*}Key", "")
             if not key.endswith("/"):
@@ -93,12 +103,9 @@ def fetch_series(prefix: str, folder: Path, instances: int, size_bytes: int, end
         TransferError: it did not arrive whole after several rounds, or the archive holds something else by now.
     """
     bucket, key_prefix = _address(prefix, endpoint)
-    retry = urllib3.Retry(total=3, backoff_factor=PAUSE_S, status_forcelist=(429, 500, 502, 503, 504),
-                          raise_on_status=False)
-    pool = urllib3.PoolManager(maxsize=CONNECTIONS, block=True, retries=retry,
-                               timeout=urllib3.Timeout(connect=10, read=60))
+    session = _session()
     try:
-        objects = listing(pool, bucket, key_prefix)
+        objects = listing(session, bucket, key_prefix)
         listed = sum(size for size, _ in objects.values())
         if (len(objects), listed) != (instances, size_bytes):
             raise TransferError(f"the archive lists {len(objects)} files of {listed} bytes where the manifest says "
@@ -107,7 +114,7 @@ def fetch_series(prefix: str, folder: Path, instances: int, size_bytes: int, end
 
         def one(key: str) -> None:
             size, etag = missing[key]
-            body = _get(pool, f"{bucket}/{urllib.parse.quote(key)}")
+            body = _get(session, f"{bucket}/{urllib.parse.quote(key)}")
             if not _whole(body, size, etag):
                 raise TransferError("a file arrived damaged", _RUN_AGAIN, True)
             (folder / PurePosixPath(key).name).write_bytes(body)
@@ -121,20 +128,20 @@ def fetch_series(prefix: str, folder: Path, instances: int, size_bytes: int, end
             faults = {key: e for key, t in tries.items() if (e := t.exception()) is not None}
             missing = {key: objects[key] for key in faults}
             for e in faults.values():
-                if not isinstance(e, urllib3.exceptions.HTTPError) and not getattr(e, "transient", False):
+                if not isinstance(e, requests.RequestException) and not getattr(e, "transient", False):
                     raise e  # another try would end the same way
             if not missing:
                 break
         else:
             raise TransferError(f"{len(missing)} of {instances} files did not arrive whole in {ROUNDS} rounds",
                                 _RUN_AGAIN, True)
-    except urllib3.exceptions.HTTPError as e:
+    except requests.RequestException as e:
         raise TransferError(f"the archive cannot be reached ({type(e).__name__})",
                             f"Check the network. {_RUN_AGAIN}", True) from None
     except ElementTree.ParseError:
         raise TransferError("the archive's listing is not readable", _RUN_AGAIN, True) from None
     finally:
-        pool.clear()
+        session.close()
     stored = list(folder.iterdir())
     if (len(stored), sum(f.stat().st_size for f in stored)) != (instances, size_bytes):
         raise TransferError(f"{len(stored)} files lie on disk where {instances} were fetched", _RUN_AGAIN, True)
