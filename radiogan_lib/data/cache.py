@@ -88,3 +88,20 @@ def recall(path: Path, mark: str, pixels: bool = True) -> dict | None:
             return result
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error):
         return None
+
+
+def locked(handle) -> bool:
+    """Wait until no other process holds the lock on this open file; False where the system has none.
+
+    Closing the file, or the end of the process, gives it back.
+    """
+    try:
+        import fcntl
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("… another run writes to this folder; waiting for it", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        return True
+    except (ImportError, OSError):
+        return False

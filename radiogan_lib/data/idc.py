@@ -80,13 +80,20 @@ def fetch(exams: pd.DataFrame, out_dir: Path | str, endpoint: str = "", workers:
         exams: rows of the manifest with their classes, from `idc_index.choose`.
         out_dir: folder for `<series>.mip.npz`, cohort.csv and rejects.csv.
         endpoint: of another S3 server than Amazon's.
-        workers: series on disk at a time (about 0.1 GB each, two per worker at most).
+        workers: series on disk at a time (about 0.1 GB each).
         scheduler: processes, threads or sync, on this machine.
 
     Returns:
         Numbers: fetched now, ready before, rejected, gigabytes moved, files asked for again.
     """
     out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as handle:
+        cache.locked(handle)
+        return _fetch_alone(exams, out, endpoint, workers, scheduler)
+
+
+def _fetch_alone(exams: pd.DataFrame, out: Path, endpoint: str, workers: int, scheduler: str | None) -> dict:
     scratch = out / _BUSY
     shutil.rmtree(scratch, ignore_errors=True)  # slices of a run that was killed
     scratch.mkdir(parents=True)

@@ -36,7 +36,7 @@ def _only_one(directory: Path):
     try:
         (directory / "cache").mkdir(parents=True, exist_ok=True)
         with open(directory / ".lock", "w") as handle:
-            if _locked(handle):  # nobody else writes: what is half written was left by a killed run
+            if cache.locked(handle):  # nobody else writes: what is half written was left by a killed run
                 for left in [*directory.glob(".*.part*"), *directory.glob("cache/.*.part*")]:
                     left.unlink(missing_ok=True)
             yield
@@ -45,20 +45,6 @@ def _only_one(directory: Path):
             raise
         raise DatasetError(f"{paths.shown(directory)} cannot be written ({e.strerror}); make room or choose another "
                            "folder, and run again: what is finished is kept.") from None
-
-
-def _locked(handle) -> bool:
-    """Wait for the lock; False where there are none."""
-    try:
-        import fcntl
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("… another run is preparing this dataset; waiting for it", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        return True
-    except (ImportError, OSError):
-        return False
 
 
 def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.Report:

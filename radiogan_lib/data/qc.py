@@ -128,6 +128,10 @@ def _doubles(dataset, table):
                     (" in the other split" if table["split"][i] != table["split"][j] else "")
 
 
+def _readable(name: str) -> str:
+    return "head & neck" if name == "head_neck" else name.replace("_", " ")
+
+
 def contact_sheet(dataset, per_class: int = 12, window: tuple[float, float] = (0.0, 7.0)) -> Figure:
     """Exams of each class in one SUV window, one row per class: first all that are flagged, then others evenly spread.
 
@@ -163,7 +167,7 @@ def contact_sheet(dataset, per_class: int = 12, window: tuple[float, float] = (0
             for spine in ax.spines.values():
                 spine.set_visible(marked)
                 spine.set_color("#b03020")
-        row[0].set_ylabel(name.replace("_", " "), fontsize=9)
+        row[0].set_ylabel(_readable(name), fontsize=9)
     figure.suptitle(f"{(table['flag'] != '').sum()} of {len(table)} exams are flagged · SUV {window[0]:g} to "
                     f"{window[1]:g}", fontsize=9)
     return figure
@@ -186,7 +190,7 @@ def histograms(dataset, bins: int = 60) -> Figure:
         if shares:
             ax.plot(centres, np.median(shares, axis=0), color="#222222", lw=1.6, zorder=4)
         ax.set_xscale("log")
-        ax.set_title(name.replace("_", " "), fontsize=9)
+        ax.set_title(_readable(name), fontsize=9)
         ax.set_xlabel("SUV", fontsize=8)
         ax.tick_params(labelsize=7)
     figure.axes[0].set_ylabel("share of pixels", fontsize=8)
