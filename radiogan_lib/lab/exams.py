@@ -42,14 +42,14 @@ def phantom_as_dicom(which: str, spacing_mm: float = 4.0) -> Path:
         raise RadioganError(f"{which!r} names no phantom; write phantom:<class>/<seed> with one of the classes "
                             f"{', '.join(phantom.CLASSES)}.") from None
     folder = paths.home() / "data" / "phantom_dicom" / f"{name}-{seed}-{spacing_mm:g}mm"
-    image = phantom.make(name, seed, spacing_mm)
-    suv = np.asarray(image.dataobj, dtype=np.float32)
-    if not (folder / "complete").is_file():
+    if not (folder.parent / f"{folder.name}.complete").is_file():
+        image = phantom.make(name, seed, spacing_mm)
+        suv = np.asarray(image.dataobj, dtype=np.float32)
         folder.mkdir(parents=True, exist_ok=True)
         for k in range(suv.shape[2]):
-            with paths.atomic(folder / f"slice_{k:04d}.dcm") as file:
-                _slice(suv[:, :, k], k, image.affine, spacing_mm, which).save_as(file, enforce_file_format=True)
-        paths.write_text(folder / "complete", f"{suv.shape[2]}\n")
+            file = folder / f"slice_{k:04d}.dcm"  # the mark beside it is written last: a folder without it is written again
+            _slice(suv[:, :, k], k, image.affine, spacing_mm, which).save_as(file, enforce_file_format=True)
+        paths.write_text(folder.parent / f"{folder.name}.complete", f"{suv.shape[2]}\n")
     return folder
 
 
@@ -106,7 +106,7 @@ def exam_facts(image) -> Table:
     body = suv[suv > 0.2]
     middle = float(np.median(body)) if body.size else float("nan")
     return Table([
-        ("voxels", " × ".join(str(n) for n in suv.shape[:3]) + " (right–left, back–front, foot–head)"),
+        ("voxels", " × ".join(str(n) for n in suv.shape[:3]) + " (left–right, back–front, foot–head)"),
         ("voxel size", " × ".join(f"{s:.2f}" for s in step) + " mm"),
         ("extent", " × ".join(f"{s * n:.0f}" for s, n in zip(step, suv.shape)) + " mm"),
         ("SUV", f"highest {suv.max():.4g}, median inside the body {middle:.2f}"),

@@ -162,8 +162,8 @@ def contact_sheet(dataset, per_class: int = 12, window: Sequence[float] = WINDOW
     for k in range(len(dataset.class_names)):
         found = np.flatnonzero(labels == k)
         keep += list(found[np.linspace(0, len(found) - 1, min(per_class, len(found))).astype(int)]) if len(found) else []
-    height = 1.05
-    n = len(dataset.class_names)
+    height, n = 1.05, len(dataset.class_names)
+    per_class = max(1, min(per_class, int(np.bincount(labels, minlength=1).max()) if len(labels) else 1))
     fig = new(per_class * (_cell(dataset.suv, height, _spacing(dataset)) + 0.06) + 1.0, n * (height + 0.06) + 0.1)
     axes, im = _grid(fig, dataset.suv[keep], labels[keep], dataset.class_names, per_class, window, _spacing(dataset))
     if im is not None:
@@ -191,8 +191,7 @@ def histogram(dataset, suv_max: float = 30.0, bins: int = 60) -> Figure:
                     ls=styles[k % len(styles)], color=str(grey), lw=1.4)
     low = float((dataset.suv < 0.1 * suv_max).mean())
     ax.axvspan(0, 0.1 * suv_max, color="0.93", zorder=0)
-    ax.text(0.05 * suv_max, 0.97, f"{low:.0%} of\nall pixels", ha="center", va="top", fontsize=9,
-            transform=ax.get_xaxis_transform())
+    ax.text(0.105 * suv_max, 0.97, f"← {low:.0%} of all pixels", va="top", fontsize=9, transform=ax.get_xaxis_transform())
     ax.set(yscale="log", xlim=(0, suv_max), xlabel="SUV", ylabel="share of pixels")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=9)
@@ -254,7 +253,7 @@ def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW
              f"canvas\n{cfg.canvas[0]} × {cfg.canvas[1]} pixels"]
     for ax, picture, h, w, text in zip(axes, (coronal, mip, canvas), tall, wide, words):
         im = ax.imshow(picture, cmap="gray_r", vmin=window[0], vmax=window[1], extent=(-w / 2, w / 2, h, 0))
-        ax.set(ylim=(max(tall), 0), title=text)
+        ax.set(xlim=(-w / 2 - 4, w / 2 + 4), ylim=(max(tall) + 4, -4), title=text)
         ax.title.set_fontsize(9)
         bare(ax)
         ax.plot([-w / 2, w / 2, w / 2, -w / 2, -w / 2], [0, 0, h, h, 0], color="0.6", lw=0.6)
