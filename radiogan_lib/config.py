@@ -81,6 +81,7 @@ class Config:
     label_init: float = _setting(0.0, "gan", "sd of the label embeddings at the start; 0 = Keras' uniform ±0.05", 0, 10)
     loss: str = _setting("bce", "gan", "bce (paper) or relativistic pairing", choices=("bce", "relativistic"))
     gradient_penalty: float = _setting(0.0, "gan", "weight of the finite-difference R1 + R2 penalty", 0, 1000)
+    guide: float = _setting(0.0, "gan", "weight of an auxiliary classifier in the generator's loss; 0 = off", 0, 100)
     projection: bool = _setting(False, "gan", "projection conditioning in the discriminator")
     ema: float = _setting(0.0, "gan", "momentum of the averaged generator weights; 0 = off", 0, 0.99999)
     diffaugment: str = _setting("", "gan", "comma list of translation, cutout; never flips")

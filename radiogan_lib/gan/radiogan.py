@@ -18,6 +18,7 @@ from keras import ops
 
 from radiogan_lib.config import Config
 from radiogan_lib.gan import augment
+from radiogan_lib.gan import guide as guides
 
 PENALTY_STEP = 0.05  # length σ of the finite difference, in grey values
 
@@ -38,6 +39,9 @@ class RadioGAN(keras.Model):
         self.augment = augment.DiffAugment(cfg.diffaugment, fill=0.0 if cfg.value_range == "unit" else -1.0, seed=cfg.seed + 1)
         names = ("d_loss", "g_loss", "d_accuracy", "real_logit", "fake_logit")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        if cfg.guide:
+            self.guide = guides.build_guide(cfg, generator.get_layer("label_embedding").input_dim)
+            self.trackers["guide_accuracy"] = keras.metrics.Mean(name="guide_accuracy")
         if cfg.lecam:  # running means of the logits, the anchors of the regulariser
             self.real_anchor = self.add_weight(name="real_anchor", shape=(), trainable=False, aggregation="mean")
             self.fake_anchor = self.add_weight(name="fake_anchor", shape=(), trainable=False, aggregation="mean")
@@ -60,6 +64,9 @@ class RadioGAN(keras.Model):
             steep = [ops.square(self._look(weights, state, x + PENALTY_STEP * self._direction(x), label, training) - logits[name])
                      for name, state, x in (("real", before_real, real), ("fake", before_fake, seen))]
             logits["penalty"] = (steep[0] + steep[1]) / PENALTY_STEP**2
+        if self.cfg.guide and training:
+            logits["class_real"], logits["class_fake"] = guides.opinions(self.guide, real, fake, training)
+            logits["label"] = ops.reshape(label, (-1,))
         return logits
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -79,6 +86,10 @@ class RadioGAN(keras.Model):
             self.trackers[name].update_state(value)
         if "penalty" in y_pred:
             d_loss = d_loss + self.cfg.gradient_penalty / 2 * ops.mean(y_pred["penalty"])
+        if "class_real" in y_pred:
+            d_loss = d_loss + guides.cross_entropy(y_pred["class_real"], y_pred["label"])
+            g_loss = g_loss + self.cfg.guide * guides.cross_entropy(y_pred["class_fake"], y_pred["label"])
+            self.trackers["guide_accuracy"].update_state(guides.accuracy(y_pred["class_fake"], y_pred["label"]))
         if self.cfg.lecam:
             d_loss = d_loss + self.cfg.lecam * self._lecam(real, fake)
         return (d_loss + g_loss) / _replicas()
@@ -105,12 +116,18 @@ class RadioGAN(keras.Model):
 
 
 def compiled(cfg: Config, n_classes: int, suv_max: float | None = None) -> RadioGAN:
-    """A new game, ready for `fit`: seeded networks and the paper's Adam(2e-4, beta_1 0.5) over both."""
+    """A new game between the paper's networks, ready for `fit`."""
     from radiogan_lib.gan.networks import build_discriminator, build_generator
+    return compile_game(cfg, lambda: (build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes)))
+
+
+def compile_game(cfg: Config, build) -> RadioGAN:
+    """Seed everything, build two networks, and give them the paper's Adam(2e-4, beta_1 0.5), one over both."""
     keras.utils.set_random_seed(cfg.seed)
-    game = RadioGAN(build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes), cfg)
-    average = {"use_ema": True, "ema_momentum": cfg.ema} if cfg.ema else {}
-    game.compile(keras.optimizers.Adam(cfg.learning_rate, beta_1=cfg.beta_1, **average), jit_compile=keras.backend.backend() == "jax")
+    game = RadioGAN(*build(), cfg)
+    average = {"use_ema": True, "ema_momentum": cfg.ema} if cfg.ema else {}  # Keras' own exponential moving average
+    on_jax = keras.backend.backend() == "jax"  # XLA makes TensorFlow slower on CPUs; JAX is nothing without it
+    game.compile(keras.optimizers.Adam(cfg.learning_rate, beta_1=cfg.beta_1, **average), jit_compile=on_jax)
     game.optimizer.build(game.trainable_variables)
     return game
 
