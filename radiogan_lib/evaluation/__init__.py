@@ -11,15 +11,16 @@ _HOME = {
     "EvaluationError": "features", "area_average": "features", "pooled": "features", "spectrum": "features",
     "nearest": "distances", "nearest_k": "distances",
     "memorization_report": "memorization", "detectable_copies": "memorization",
+    "discriminator_overfit": "memorization",
     "best_pair": "blending", "blend_report": "blending",
     "quality_report": "quality", "sharpness": "quality",
     "utility_report": "utility", "augmentation_gain": "utility", "label_agreement": "utility",
     "Judge": "classifier", "train_judge": "classifier",
-    "Walk": "walks", "walk": "walks", "walk_measures": "walks", "blend_frame": "walks", "slerp": "walks",
+    "Walk": "walks", "walk": "walks", "walk_measures": "walks", "blend_frame": "walks", "walk_table": "walks", "slerp": "walks",
     "latent_recovery": "recovery",
     "controls": "controls", "make_control": "controls", "run_controls": "controls",
     "Verdict": "verdict", "verdict": "verdict",
-    "evaluate": "report", "write_report": "report", "sweep_table": "sweep", "sweep_points": "sweep",
+    "evaluate": "report", "write_report": "page", "model_card": "page", "read_images": "images", "sweep_table": "sweep", "sweep_points": "sweep",
 }
 __all__ = sorted(_HOME)
 

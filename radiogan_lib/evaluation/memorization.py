@@ -120,13 +120,22 @@ def fld_gap(train, holdout, generated, steps: int = 30) -> dict:
     return number(gap, gap - half, gap + half)
 
 
-def discriminator_auc(scores: dict, train_labels=None, holdout_labels=None, seed: int = 0) -> dict:
-    """AUC of the discriminator's logits on training against held-out exams: 0.5 unless it knows its exams by heart.
+def discriminator_overfit(train_scores, holdout_scores, train_labels=None, holdout_labels=None, rounds: int = 999,
+                          seed: int = 0) -> dict:
+    """Does the discriminator know its exams by heart? AUC of its logits on training above held-out exams.
+
+    0.5: it cannot tell them apart; 1: it has learned the training set, the root of memorisation where exams are few
+    (Karras et al., NeurIPS 2020). It is about the discriminator; the generator may still be innocent.
 
     Args:
-        scores: {"train": (n,), "holdout": (m,)} logits D(x, y).
+        train_scores, holdout_scores: (n,), (m,) logits D(x, y) of `gan.discriminator_scores`.
+
+    Returns:
+        {"discriminator_auc": measure with interval and permutation p, "mean_train", "mean_holdout": mean logits}.
     """
-    return auc(np.ravel(scores["train"]), np.ravel(scores["holdout"]), train_labels, holdout_labels, seed=seed)
+    t, p = np.ravel(np.asarray(train_scores, float)), np.ravel(np.asarray(holdout_scores, float))
+    return {"discriminator_auc": auc(t, p, train_labels, holdout_labels, rounds, seed),
+            "mean_train": float(t.mean()), "mean_holdout": float(p.mean())}
 
 
 def memorization_report(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None,
@@ -178,7 +187,7 @@ def memorization_report(train, holdout, generated, train_labels=None, holdout_la
         "n": {"train": len(t), "holdout": len(p), "generated": len(q), "distinct_generated": len(own)},
     }
     if discriminator_scores is not None:
-        report["discriminator_auc"] = discriminator_auc(discriminator_scores, t_y, p_y, seed)
+        report |= discriminator_overfit(discriminator_scores["train"], discriminator_scores["holdout"], t_y, p_y, many, seed)
     return report
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 # Each threshold lies between what fresh exams and the matching control gave over ten seeds (benchmarks/controls.py).
-BLEND_FRACTION = 0.3       # lower bound; fresh exams 0.05, blender above 0.9
+BLEND_FRACTION = 0.5       # lower bound; fresh exams 0.05, blurred up to 0.3, blender above 0.95
 MEMBERSHIP_AUC = 0.52      # lower bound, and p < 0.01; fresh exams 0.5
 COPY_FRACTION = 0.08       # lower bound, and p < 0.01; fresh exams 0.05
 COVERAGE_RATIO = 0.6       # upper bound; fresh exams 1

@@ -1,0 +1,65 @@
+"""Many runs side by side: memorisation as the training set shrinks, paper recipe against improved.
+
+Takes what `write_report` left on disk. Explained in notebooks/05_memorization.ipynb.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from radiogan_lib.evaluation.features import EvaluationError
+
+COLUMNS = ("membership_auc", "copy_fraction", "blend_fraction", "pair_residual_ratio", "discriminator_auc", "nearest_ratio")
+
+
+def _load(source) -> dict:
+    if isinstance(source, dict):
+        return source
+    path = Path(source)
+    path = path / "metrics.json" if path.is_dir() else path
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise EvaluationError(f"{path.name} in {path.parent.name} is not a readable metrics.json "
+                              f"({type(e).__name__}); run notebook 05 for that run first.") from None
+
+
+def sweep_table(reports):
+    """One row per report, ordered by recipe and number of training exams.
+
+    Args:
+        reports: dicts of `evaluate`, metrics.json files, or run folders that hold one.
+
+    Returns:
+        pandas DataFrame: n_train, recipe, seed, verdict, smallest_detectable, and for every measure of `COLUMNS` three
+        columns: name, name_low, name_high.
+    """
+    import pandas as pd
+
+    rows = []
+    for report in map(_load, reports):
+        made = report.get("provenance", {})
+        settings = made.get("settings") or made.get("config") or made
+        row = {"n_train": report["n"]["train"], "recipe": settings.get("recipe", ""), "seed": settings.get("seed", report["seed"]),
+               "verdict": report["verdict"]["word"], "smallest_detectable": report["detectable"].get("smallest")}
+        everything = {**report["memorization"], **report["quality"].get("pixels", {})}
+        for name in (*COLUMNS, "coverage_ratio", "vendi_ratio", "kid"):
+            measure = everything.get(name) or {}
+            row |= {name: measure.get("value"), f"{name}_low": measure.get("low"), f"{name}_high": measure.get("high")}
+        rows.append(row)
+    if not rows:
+        raise EvaluationError("there is no metrics.json to compare; run notebook 05 for at least one run.")
+    return pd.DataFrame(rows).sort_values(["recipe", "n_train", "seed"], ignore_index=True)
+
+
+def sweep_points(table, measure: str = "membership_auc") -> dict[str, dict]:
+    """Arrays ready for a figure: {recipe: {"n", "value", "low", "high"}}, ordered by n; seeds stay separate points."""
+    if measure not in table:
+        raise EvaluationError(f"the table holds no {measure!r}; it has {', '.join(c for c in table if not c.endswith(('_low', '_high')))}.")
+    out = {}
+    for recipe, part in table.groupby("recipe", sort=True):
+        part = part.dropna(subset=[measure]).sort_values("n_train")
+        out[recipe] = {"n": part["n_train"].to_numpy(), "value": part[measure].to_numpy(float),
+                       "low": part[f"{measure}_low"].to_numpy(float), "high": part[f"{measure}_high"].to_numpy(float)}
+    return out
