@@ -91,6 +91,11 @@ class MipDataset:
         return MipDataset(self.suv[rows], self.exams.iloc[rows].reset_index(drop=True), self.class_names,
                           self.field_of_view_mm, self.suv_max, self.sha256)
 
+    def first_per_class(self, n: int) -> MipDataset:
+        """About `n` exams: the first of each class, as many of one as of another."""
+        share = max(1, n // max(1, len(self.class_names)))
+        return self.subset(np.concatenate([np.flatnonzero(self.labels == c)[:share] for c in range(len(self.class_names))]))
+
 
 def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
     """Read a dataset that `prepare` wrote, after checking that its files are the ones it wrote.

@@ -20,7 +20,7 @@ _HOME = {
     "latent_recovery": "recovery",
     "controls": "controls", "make_control": "controls", "run_controls": "controls",
     "Verdict": "verdict", "verdict": "verdict",
-    "evaluate": "report", "write_report": "page", "model_card": "page", "read_images": "images", "sweep_table": "sweep", "sweep_points": "sweep",
+    "evaluate": "report", "plain": "report", "write_report": "page", "model_card": "page", "read_images": "images", "sweep_table": "sweep", "sweep_points": "sweep",
 }
 __all__ = sorted(_HOME)
 
