@@ -28,8 +28,8 @@ def best_pair(features: np.ndarray, bank: np.ndarray, first: int = 24) -> dict[s
 
     ρ₂(q) = min over i, j and 0 ≤ α ≤ 1 of ‖q − (1 − α) tᵢ − α tⱼ‖. One end of the pair is searched among the
     `first` nearest bank rows, the other among all: a blend lies at most half the pair's distance from its nearer end,
-    so the nearer end is among the nearest rows (checked against all pairs in tests/test_memorization.py). Needs
-    only distances: with d² between all points, (q − tᵢ)·(tⱼ − tᵢ) = (d²(q,i) + d²(i,j) − d²(q,j)) / 2.
+    so the nearer end is among the nearest rows (against all pairs, tests/test_memorization.py finds every blend, and at most
+    a few per cent of difference for exams that are none). Needs only distances: with d² between all points, (q − tᵢ)·(tⱼ − tᵢ) = (d²(q,i) + d²(i,j) − d²(q,j)) / 2.
 
     Args:
         features: (n, d) pooled linear intensity. bank: (m, d), m ≥ 2.

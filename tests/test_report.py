@@ -1,0 +1,92 @@
+"""metrics.json, the page and the card: valid, self-contained, and written whole."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import toy_mips
+
+from radiogan_lib.evaluation import EvaluationError, evaluate, sweep_points, sweep_table, write_report
+from radiogan_lib.evaluation.page import html, schema, validate
+
+
+@pytest.fixture(scope="module")
+def world():
+    return toy_mips.split(41, n_train=80, n_holdout=60, n_fresh=80)
+
+
+@pytest.fixture(scope="module")
+def report(world):
+    (t, ty), (p, py), (f, fy) = world
+    rng = np.random.default_rng(0)
+    return evaluate(t, p, f, ty, py, fy, class_names=["a", "b <i>", "c", "d", "e"], rounds=50, provenance={"recipe": "paper"},
+                    discriminator_scores={"train": rng.normal(1, 1, 80), "holdout": rng.normal(0, 1, 60)})
+
+
+def test_written_files(report, tmp_path):
+    written = write_report(report, tmp_path)
+    metrics = json.loads(written["metrics"].read_text())
+    validate(metrics)
+    assert metrics["n"] == {"train": 80, "holdout": 60, "generated": 80} and len(metrics["controls"]) == 5
+    assert metrics["memorization"]["discriminator_auc"]["low"] > 0.5
+    page, card = written["page"].read_text(), written["card"].read_text()
+    assert metrics["verdict"]["sentence"] in card and "Not for diagnosis" in card
+    assert page.count("data:image/png;base64,") == 3
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page) and "<script" not in page, "nothing is fetched, nothing runs"
+    assert "b &lt;i&gt;" in page and "b <i>" not in page, "names from outside are escaped"
+    for kind in ("copier", "blender", "collapsed", "blurred", "ideal"):
+        assert f"<td>{kind}</td>" in page
+    assert {p.name for p in tmp_path.iterdir()} == {"metrics.json", "report.html", "MODEL_CARD.md"}
+
+
+def test_page_from_metrics_json_alone(report):
+    assert "data:image" not in html(json.loads(json.dumps(report)))
+
+
+def test_pictures_show_the_right_exams(world):
+    import io
+
+    from PIL import Image
+
+    from radiogan_lib.evaluation.pictures import mosaic
+
+    a, b = np.zeros((2, 10, 6), np.float32), np.ones((1, 10, 6), np.float32)
+    sheet = np.asarray(Image.open(io.BytesIO(mosaic([a, b], (0, 1), side=10))))
+    assert sheet.shape == (2 * 10 + 3, 2 * 6 + 3)
+    assert (sheet[:10, :6] == 255).all() and (sheet[13:, :6] == 0).all() and (sheet[13:, 9:] == 255).all()
+
+
+def test_schema_refuses_what_is_no_report(report):
+    import jsonschema
+
+    jsonschema.Draft202012Validator.check_schema(schema())
+    for path, bad in ((("verdict", "word"), "fine"), (("memorization", "copy_fraction"), {"value": 3, "low": 0, "high": 1}),
+                      (("quality", "pixels"), {})):
+        broken = json.loads(json.dumps(report))
+        broken[path[0]][path[1]] = bad
+        with pytest.raises(EvaluationError, match=path[0]):
+            write_report(broken, "/nonexistent")
+
+
+def test_no_labels(world):
+    (t, _), (p, _), (f, _) = world
+    r = evaluate(t, p, f, controls=False, rounds=30)
+    assert r["class_names"] is None and "classes" not in r["quality"] and r["controls"] is None
+    validate(r)
+    with pytest.raises(EvaluationError, match="labels"):
+        evaluate(t, p, f, utility=True)
+
+
+def test_sweep(report, tmp_path):
+    small = json.loads(json.dumps(report))
+    small["n"]["train"], small["provenance"] = 16, {"settings": {"recipe": "improved", "seed": 3}}
+    write_report(report, tmp_path / "a")
+    table = sweep_table([tmp_path / "a", small, {**small, "n": {**small["n"], "train": 8}}])
+    assert table["recipe"].tolist() == ["improved", "improved", "paper"] and table["n_train"].tolist() == [8, 16, 80]
+    points = sweep_points(table)
+    assert points["improved"]["n"].tolist() == [8, 16] and (points["paper"]["low"] <= points["paper"]["value"]).all()
+    with pytest.raises(EvaluationError, match="metrics.json"):
+        sweep_table([tmp_path / "nowhere"])
+    with pytest.raises(EvaluationError, match="membership_auc"):
+        sweep_points(table, "beauty")
