@@ -12,12 +12,13 @@ _HOME = {
     "networks": ("build_generator", "build_discriminator", "embedding_generator", "SuvImage"),
     "radiogan": ("RadioGAN", "compiled"),
     "sampling": ("sample", "noise", "recalibrate", "SamplingError"),
-    "training": ("train", "load_run", "load_shipped", "samples_over_epochs", "Run", "RunError"),
+    "training": ("train", "load_run", "load_run_or_shipped", "load_shipped", "discriminator_scores", "samples_over_epochs", "Run", "RunError"),
     "callbacks": ("TrainingError",),
+    "baseline": ("train_baseline",),
     "health": ("diagnose", "Diagnosis", "Yardstick"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = (*_HOME, "augment", "baseline", "checkpoints", "fast")
+_MODULES = (*_HOME, "augment", "checkpoints", "fast")
 __all__ = sorted((*_WHERE, *_MODULES))
 
 

@@ -13,13 +13,25 @@ from keras import layers, ops
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
+def several_replicas() -> bool:
+    """Is this built for several TensorFlow devices? Their batch then is normalised as one, as on a single device."""
+    if not ON_TENSORFLOW:
+        return False  # JAX's DataParallel has one global batch anyway
+    import tensorflow as tf
+    return tf.distribute.get_strategy().num_replicas_in_sync > 1
+
+
 @keras.saving.register_keras_serializable("radiogan")
 class BatchNormalization(layers.BatchNormalization):
     """Keras composes the training pass from a dozen operations; TensorFlow's fused kernel does it in one."""
 
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("synchronized", several_replicas())
+        super().__init__(*args, **kwargs)
+
     def call(self, inputs, training=None, mask=None):
-        fused = ON_TENSORFLOW and training and self.trainable and len(inputs.shape) == 4 and not self.synchronized
-        if not fused:
+        fused = ON_TENSORFLOW and training and self.trainable and len(inputs.shape) == 4
+        if not fused or self.synchronized:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(

@@ -50,8 +50,7 @@ class RadioGAN(keras.Model):
     def call(self, inputs, training=False):
         """(images (b, h, w, 1) grey values, labels (b,)) → logits, each (b, 1): real, fake, judged (+ penalty)."""
         real, label = inputs
-        z = keras.random.normal((ops.shape(label)[0], self.cfg.noise_dim), seed=self.noise_seed)
-        fake = self.generator([z, label], training=training)  # (b, h, w, 1)
+        fake = self.generator([self.noise(ops.shape(label)[0]), label], training=training)  # (b, h, w, 1)
         real, fake = self.augment(real, training), self.augment(fake, training)
         seen, weights = ops.stop_gradient(fake), [ops.convert_to_tensor(v) for v in self.discriminator.trainable_variables]
         before_real = self._discriminator_state()
@@ -94,12 +93,16 @@ class RadioGAN(keras.Model):
             d_loss = d_loss + self.cfg.lecam * self._lecam(real, fake)
         return (d_loss + g_loss) / _replicas()
 
+    def noise(self, n):
+        """z (n, noise_dim) from N(0, 1); the seed's state is one of the model's variables, so every step draws anew."""
+        return keras.random.normal((n, self.cfg.noise_dim), seed=self.noise_seed)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
     def _discriminator_state(self):
-        """Dropout seeds and BatchNorm statistics as they are now."""
-        return [ops.convert_to_tensor(v) for v in self.discriminator.non_trainable_variables]
+        """Dropout seeds and BatchNorm statistics as they are now: copies, since a bare variable would be read later."""
+        return [ops.copy(v) for v in self.discriminator.non_trainable_variables]
 
     def _look(self, weights, state, image, label, training):
         """The discriminator's logit from given weights and state; what it would change in its state is dropped."""

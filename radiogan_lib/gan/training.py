@@ -47,7 +47,7 @@ class Run:
         return len(self.history) >= self.config.epochs
 
 
-def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0) -> Run:
+def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=compiled) -> Run:
     """Train the GAN of `cfg` on a dataset; continue where the folder's run stopped; return at once if it is finished.
 
     Args:
@@ -55,6 +55,7 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0) -> Run:
         mips: a `data.MipDataset` (`.suv`, `.labels`, `.class_names`, `.suv_max`, `.sha256` are used).
         run_dir: the run's folder, made if missing.
         checkpoint_seconds: how often the state is written, at the end of an epoch.
+        build: makes the game; `baseline.game` for the CGAN that memorises.
 
     Raises:
         RunError: the folder holds a run with other settings or exams.
@@ -69,7 +70,7 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0) -> Run:
         run = load_run(run_dir)
         if run.finished:
             return run
-    game = compiled(cfg, len(names), mips.suv_max)
+    game = build(cfg, len(names), mips.suv_max)
     done = checkpoints.restore(game, run_dir / "checkpoints")
     images = encode(mips.suv, curve=cfg.intensity, suv_max=mips.suv_max, value_range=cfg.value_range)
     batches = callbacks.Batches(images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced)
@@ -133,6 +134,24 @@ def load_run(run_dir) -> Run:
 def load_shipped() -> Run:
     """The small run that comes with the repository, so that walks and tests work before any training."""
     return load_run(paths.REPO / "weights")
+
+
+def load_run_or_shipped(run_dir) -> Run:
+    """The run of that folder if it is finished, else the shipped one, with a line that says so."""
+    if (Path(run_dir) / "generator.keras").exists():
+        return load_run(run_dir)
+    print(f"No training of your own in {paths.shown(run_dir)} yet: this is the run that comes with the repository.")
+    return load_shipped()
+
+
+def discriminator_scores(run: Run, suv: np.ndarray, labels, batch_size: int = 64) -> np.ndarray:
+    """The discriminator's logit for exams (n, h, w) in SUV with their labels: (n,) float32, above 0 = taken for real."""
+    from radiogan_lib.data.intensity import encode
+    scale, labels = run.generator.layers[-1], np.asarray(labels, "int32")
+    images = encode(suv, curve=scale.curve, suv_max=scale.suv_max, value_range=scale.value_range)
+    parts = [keras.ops.convert_to_numpy(run.discriminator([images[i:i + batch_size], labels[i:i + batch_size]], training=False))
+             for i in range(0, len(images), batch_size)]
+    return np.concatenate(parts)[:, 0] if parts else np.zeros(0, "float32")
 
 
 def samples_over_epochs(run: Run) -> tuple[np.ndarray, list[int]]:

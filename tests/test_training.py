@@ -1,0 +1,235 @@
+"""Runs: what is on disk, resume to the bit after SIGKILL, damaged states, and faults in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from gan_tools import EVERYTHING, blobs, small
+
+from radiogan_lib import gan
+from radiogan_lib.gan import callbacks, checkpoints, radiogan
+
+HERE = Path(__file__).parent
+
+
+def _weights(model):
+    return [np.array(w) for w in model.get_weights()]
+
+
+def _equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    cfg = small(**EVERYTHING, epochs=3)
+    folder = tmp_path_factory.mktemp("run")
+    return gan.train(cfg, blobs(cfg), folder, checkpoint_seconds=0), cfg
+
+
+def test_a_run_folder_holds_what_it_should(finished):
+    run, cfg = finished
+    d = run.directory
+    for name in ("config.json", "provenance.json", "history.csv", "generator.keras", "discriminator.keras"):
+        assert (d / name).is_file(), name
+    told = json.loads((d / "provenance.json").read_text())
+    assert told["dataset_sha256"] == "0" * 64 and told["class_names"] == ["class 0", "class 1", "class 2"]
+    assert told["keras"] and told["engine"] in told and told["devices"]
+    assert os.environ.get("HOME", "/root") not in json.dumps(told)  # no folder of this machine
+    assert list(run.history.epoch) == [1, 2, 3] and run.finished
+    assert {"d_loss", "g_loss", "d_accuracy", "label_agreement", "diversity", "health"} <= set(run.history)
+    grids, epochs = gan.samples_over_epochs(run)
+    assert grids.shape == (3, 4, 3, 40, 24) and epochs == [1, 2, 3] and 0 <= grids.min() and grids.max() <= 30
+    assert len(list((d / "samples").glob("*.png"))) == 3
+    assert not [p for p in d.rglob("*.part*")]
+    assert gan.sample(run.generator, [0, 1, 2]).shape == (3, 40, 24)
+    scores = gan.discriminator_scores(run, blobs(cfg).suv, blobs(cfg).labels)
+    assert scores.shape == (36,) and np.isfinite(scores).all()
+
+
+def test_a_finished_run_is_returned_at_once(finished):
+    run, cfg = finished
+    before = (run.directory / "generator.keras").stat().st_mtime_ns
+    again = gan.train(cfg, blobs(cfg), run.directory)
+    assert (run.directory / "generator.keras").stat().st_mtime_ns == before
+    assert _equal(_weights(run.generator), _weights(again.generator))
+
+
+def test_another_experiment_in_the_same_folder_is_refused(finished):
+    run, cfg = finished
+    with pytest.raises(gan.RunError, match="seed"):
+        gan.train(small(**EVERYTHING, epochs=3, seed=1), blobs(cfg), run.directory)
+    other = blobs(cfg)
+    other.sha256 = "1" * 64
+    with pytest.raises(gan.RunError, match="dataset_sha256"):
+        gan.train(cfg, other, run.directory)
+
+
+SCRIPT = """
+    import sys
+    sys.path.insert(0, {here!r})
+    from gan_tools import EVERYTHING, blobs, small
+    from radiogan_lib import gan
+    cfg = small(**EVERYTHING, epochs=4)
+    gan.train(cfg, blobs(cfg), sys.argv[1], checkpoint_seconds=0)
+"""
+
+
+def _start(folder):
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(SCRIPT.format(here=str(HERE))), str(folder)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_killed_and_started_again_it_ends_bit_exact(tmp_path):
+    """SIGKILL in the middle, the same command again: weights, optimizer, average, noise and order as if nothing happened."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    process = _start(whole)
+    assert process.wait(300) == 0, process.stderr.read()
+    process = _start(broken)
+    deadline = time.monotonic() + 300
+    while not list((broken / "checkpoints").glob("state-*.json")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (broken / "generator.keras").exists(), "it finished before it could be killed"
+    process = _start(broken)
+    assert process.wait(300) == 0, process.stderr.read()
+    a, b = (np.load(d / "checkpoints" / "state-000004.npz") for d in (whole, broken))
+    assert a.files == b.files
+    different = [k for k in a.files if not np.array_equal(a[k], b[k])]
+    assert not different
+    runs = [gan.load_run(d) for d in (whole, broken)]
+    assert _equal(_weights(runs[0].generator), _weights(runs[1].generator))
+    timing = ["seconds", "images_per_s", "movement"]  # movement has no former look right after a restart
+    pd.testing.assert_frame_equal(runs[0].history.drop(columns=timing), runs[1].history.drop(columns=timing))
+
+
+def test_a_damaged_state_is_never_loaded(tmp_path, capsys):
+    cfg = small()
+    game = radiogan.compiled(cfg, 3)
+    game.generator.get_layer("to_image").bias.assign([1.0])
+    checkpoints.save(game, tmp_path, 1)
+    game.generator.get_layer("to_image").bias.assign([2.0])
+    checkpoints.save(game, tmp_path, 2)
+    newest = tmp_path / "state-000002.npz"
+    newest.write_bytes(newest.read_bytes()[:-100])  # as a crash of the machine may leave it
+    fresh = radiogan.compiled(cfg, 3)
+    assert checkpoints.restore(fresh, tmp_path) == 1
+    assert float(fresh.generator.get_layer("to_image").bias[0]) == 1.0
+    assert "state-000002.npz" in capsys.readouterr().out
+    (tmp_path / "state-000001.json").unlink()  # killed between the two files
+    untouched = radiogan.compiled(cfg, 3)
+    assert checkpoints.restore(untouched, tmp_path) == 0
+    assert float(untouched.generator.get_layer("to_image").bias[0]) == 0.0
+
+
+def test_only_the_two_newest_states_are_kept(tmp_path):
+    game = radiogan.compiled(small(), 3)
+    for epoch in (1, 2, 3, 10):
+        checkpoints.save(game, tmp_path, epoch)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"state-{e:06d}.{x}" for e in (3, 10) for x in ("json", "npz")]
+
+
+def test_nan_ends_with_what_to_change(tmp_path):
+    cfg = small(learning_rate=1e-3)
+    exams = blobs(cfg)
+    exams.suv = exams.suv.copy()
+    exams.suv[0, 0, 0] = np.nan
+    with pytest.raises(gan.TrainingError, match="epoch 1: lower learning_rate"):
+        gan.train(cfg, exams, tmp_path)
+    assert not checkpoints.states(tmp_path / "checkpoints")  # nothing poisoned is kept
+
+
+def test_out_of_memory_ends_with_what_to_change(tmp_path, monkeypatch):
+    def full(self, *_, **__):
+        raise MemoryError("cannot allocate")
+    monkeypatch.setattr(radiogan.RadioGAN, "fit", full)
+    cfg = small()
+    with pytest.raises(gan.TrainingError, match="halve batch_size"):
+        gan.train(cfg, blobs(cfg), tmp_path)
+
+
+def test_ctrl_c_leaves_a_usable_run(tmp_path, monkeypatch):
+    cfg = small(ema=0.9, epochs=4)
+    original = callbacks.Keeper.on_epoch_begin
+
+    def stop(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        original(self, epoch, logs)
+    monkeypatch.setattr(callbacks.Keeper, "on_epoch_begin", stop)
+    with pytest.raises(KeyboardInterrupt, match="after epoch 2 of 4"):
+        gan.train(cfg, blobs(cfg), tmp_path, checkpoint_seconds=0)
+    run = gan.load_run(tmp_path)
+    assert not run.finished and len(run.history) == 2
+    assert gan.sample(run.generator, [0]).shape == (1, 40, 24)
+    monkeypatch.undo()
+    assert gan.train(cfg, blobs(cfg), tmp_path).finished
+
+
+def test_batches_follow_seed_and_epoch_and_can_be_balanced():
+    images, labels = np.arange(60, dtype="float32").reshape(60, 1, 1, 1), np.repeat([0, 1, 2], [40, 15, 5])
+    plain = callbacks.Batches(images, labels, 8, seed=3)
+    assert len(plain) == 7
+    seen = np.concatenate([plain[i][0][0].ravel() for i in range(7)])
+    assert len(set(seen)) == 56
+    again = callbacks.Batches(images, labels, 8, seed=3)
+    again.start(4)
+    assert not np.array_equal(again.order, plain.order)
+    plain.start(4)
+    np.testing.assert_array_equal(again.order, plain.order)
+    fair = callbacks.Batches(images, labels, 9, seed=3, balanced=True)
+    for i in range(len(fair)):
+        (image, label), = fair[i]
+        assert list(np.bincount(label, minlength=3)) == [3, 3, 3]
+        np.testing.assert_array_equal(labels[image.ravel().astype(int)], label)
+    assert len(callbacks.Batches(images[:3], labels[:3], 8, seed=0)) == 1  # fewer exams than a batch
+
+
+def test_transitional_conditioning_fades_in(tmp_path):
+    cfg = small(transitional=0.5, epochs=4)
+    seen = []
+
+    class Spy(callbacks.Keeper):
+        def on_epoch_begin(self, epoch, logs=None):
+            super().on_epoch_begin(epoch, logs)
+            seen.append(float(self.model.generator.get_layer("label_fade").amount))
+    keeper, callbacks.Keeper = callbacks.Keeper, Spy
+    try:
+        run = gan.train(cfg, blobs(cfg), tmp_path)
+    finally:
+        callbacks.Keeper = keeper
+    assert seen == [0.0, 0.5, 1.0, 1.0]
+    assert float(run.discriminator.get_layer("label_fade").amount) == 1.0  # and the saved network keeps it
+
+
+def test_recalibrated_statistics_are_the_mean_over_batches():
+    """Averaged weights need statistics of their own; the moving ones of training belong to other weights."""
+    generator = gan.build_generator(small(label_init=1.0), 3)
+    gan.recalibrate(generator, [0, 1, 2], seed=0, batches=8, batch_size=64)
+    z = np.random.default_rng(5).normal(size=(300, 8)).astype("float32")
+    y = np.random.default_rng(6).integers(0, 3, 300).astype("int32")
+    batch, moving = (np.asarray(generator([z, y], training=t)) for t in (True, False))
+    assert np.abs(batch - moving).mean() < 0.15 * batch.std()
+    assert generator.get_layer("up1_norm").momentum == 0.8
+
+
+def test_unreadable_runs_are_explained(tmp_path):
+    with pytest.raises(gan.RunError, match="03_training"):
+        gan.load_run(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "provenance.json").write_text(json.dumps({"class_names": ["a"]}))
+    for name in ("generator.keras", "discriminator.keras"):
+        (tmp_path / name).write_bytes(b"not a network")
+    with pytest.raises(gan.RunError, match="delete the folder"):
+        gan.load_run(tmp_path)
