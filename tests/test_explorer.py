@@ -172,7 +172,7 @@ def test_every_control_is_named_and_the_picture_described(made):
                 made.saved_files, made.restore_button]
     names = [c.description for c in controls]
     assert all(names) and len(set(names)) == len(names)
-    assert made.image.tooltip and made.image.tooltip in made.describe(made.step.value)
+    assert made.image.tooltip is None  # with one, ipywidgets 8.1.9 draws an error in place of the picture
 
 
 def test_probe_reads_the_suv_under_the_cross(made):

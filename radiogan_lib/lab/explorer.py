@@ -62,7 +62,7 @@ class LatentExplorer(widgets.VBox):
     def _controls(self, start, end, kind, window) -> None:
         def box(kind_of, **k):
             wide = k.pop("wide", "190px")
-            return kind_of(style={"description_width": "92px"}, layout=widgets.Layout(width=wide), **k)
+            return kind_of(style={"description_width": "100px"}, layout=widgets.Layout(width=wide), **k)
 
         classes = [(readable(c), k) for k, c in enumerate(self.class_names)]
         number, real = widgets.BoundedIntText, widgets.BoundedFloatText
@@ -81,8 +81,8 @@ class LatentExplorer(widgets.VBox):
         self.mode = box(widgets.Dropdown, options=[("walk from A to B", "walk"), ("edit this frame", "edit")], value="walk",
                         description="Slider moves", wide="270px")
         self.direction = box(widgets.Dropdown, options=[("(choose “edit this frame”)", None)], description="Direction", wide="420px")
-        self.probe_row = box(number, value=0, min=0, max=100, description="Probe down %", wide="170px")
-        self.probe_col = box(number, value=0, min=0, max=100, description="Probe right %", wide="170px")
+        self.probe_row = box(number, value=0, min=0, max=100, description="Probe down %", wide="190px")
+        self.probe_col = box(number, value=0, min=0, max=100, description="Probe right %", wide="190px")
         self.save_png = widgets.Button(description="Save PNG", tooltip="Save this frame as a picture with its recipe")
         self.save_nifti = widgets.Button(description="Save NIfTI", tooltip="Save this frame's SUV as NIfTI with its recipe")
         self.saved_files = box(widgets.Dropdown, options=saved.files(self.folder), description="Saved frames", wide="420px")
@@ -220,9 +220,7 @@ class LatentExplorer(widgets.VBox):
             self._pictures[k] = render.png(render.panel(self.frames[k], near, self._strip_of, k, len(self.frames), self.window, words,
                                                         self._probe()))
         self.image.value = self._pictures[k]
-        text = self.describe(k)
-        self.image.tooltip = text
-        self._say(text)
+        self._say(self.describe(k))  # not also the image's tooltip: ipywidgets 8.1.9 draws an error for an Image that has one
         self.bars.value = "" if self.probabilities is None else _bars(self.class_names, self.probabilities[k])
         self.readout.value = f"<div>{html.escape(self._numbers(k))}</div>"
 

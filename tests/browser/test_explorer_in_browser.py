@@ -1,0 +1,154 @@
+"""Notebook 06 in a real browser: JupyterLab, Voilà, and the page that opens from disk. Screenshots stay in runs/browser."""
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+# Time from a key press to the new picture being decoded and ready, measured inside the page
+PRESS = """async ([key, code]) => {
+  const img = document.querySelector('.radiogan-explorer img'), handle = document.activeElement, from = performance.now(), old = img.src;
+  const done = new Promise((resolve, reject) => {
+    img.addEventListener('load', () => resolve(performance.now() - from), {once: true});
+    setTimeout(() => reject(new Error('no new picture within 10 s')), 10000);
+  });
+  handle.dispatchEvent(new KeyboardEvent('keydown', {key, code: key, keyCode: code, which: code, bubbles: true}));
+  const ms = await done;
+  return [ms, img.src !== old, img.naturalWidth];
+}"""
+SELECT = """async ([name, value]) => {
+  const img = document.querySelector('.radiogan-explorer img'), box = [...document.querySelectorAll('.radiogan-explorer input, .radiogan-explorer select')]
+    .find(e => [...(e.labels || [])].some(l => l.textContent.trim() === name)), from = performance.now();
+  const done = new Promise((resolve, reject) => {
+    img.addEventListener('load', () => resolve(performance.now() - from), {once: true});
+    setTimeout(() => reject(new Error('no new picture within 20 s')), 20000);
+  });
+  box.value = value; box.dispatchEvent(new Event('input', {bubbles: true})); box.dispatchEvent(new Event('change', {bubbles: true}));
+  return await done;
+}"""
+
+
+def caption(page) -> str:
+    return page.locator(".radiogan-explorer .radiogan-caption").inner_text()
+
+
+def wait_for(page, text) -> None:
+    page.wait_for_function("t => document.querySelector('.radiogan-explorer .radiogan-caption').innerText.includes(t)", arg=text, timeout=20000)
+
+
+def try_the_explorer(page, kept, name) -> dict:
+    """What a reader does: slide by keyboard, change class and seed, play, err. Returns the latencies in milliseconds."""
+    page.wait_for_function("() => { const i = document.querySelector('.radiogan-explorer img'); return i && i.naturalWidth > 0 }", timeout=120000)
+    image = page.locator(".radiogan-explorer img").first
+    image.scroll_into_view_if_needed()
+    image.evaluate("i => { window.theImage = i }")
+    first = caption(page)
+    assert "step 1 of" in first and "Nearest training exam" in first and "The classifier sees" in first
+
+    page.locator(".radiogan-explorer [role=slider]").first.focus()
+    steps = []
+    for k in range(2, 8):
+        ms, changed, width = page.evaluate(PRESS, ["ArrowRight", 39])
+        wait_for(page, f"step {k} of")
+        assert changed and width > 100
+        steps.append(ms)
+    assert page.evaluate("() => document.querySelector('.radiogan-explorer img') === window.theImage"), "the picture was replaced: it flickers"
+    page.screenshot(path=kept / f"{name}_slid.png")
+
+    names = page.locator(".radiogan-explorer select").first.locator("option").all_inner_texts()
+    before = image.get_attribute("src")
+    page.get_by_label("Class A", exact=True).select_option(names[0])
+    wait_for(page, f"{names[0]} →")
+    page.wait_for_function("old => document.querySelector('.radiogan-explorer img').src !== old", arg=before)
+
+    seeds = [page.evaluate(SELECT, ["Seed B", str(20 + k)]) for k in range(6)]
+    wait_for(page, "and 25")
+
+    before = caption(page)
+    page.get_by_title("Play the walk").or_(page.locator(".radiogan-explorer .jupyter-widgets.widget-play button").first).first.click()
+    page.wait_for_function("t => document.querySelector('.radiogan-explorer .radiogan-caption').innerText !== t", arg=before, timeout=10000)
+    page.locator(".radiogan-explorer .widget-play button").nth(0).click()
+
+    page.get_by_label("White at SUV", exact=True).fill("50")
+    page.get_by_label("White at SUV", exact=True).press("Tab")
+    wait_for(page, "window is empty")
+    page.get_by_label("White at SUV", exact=True).fill("0")
+    page.get_by_label("White at SUV", exact=True).press("Tab")
+    wait_for(page, "step")
+
+    page.get_by_label("Slider moves", exact=True).select_option("edit this frame")
+    wait_for(page, "Edited:")
+    page.screenshot(path=kept / f"{name}_edited.png")
+    page.get_by_role("button", name="Save PNG").click()
+    wait_for(page, "Saved runs/explorer/")
+    nameless = page.evaluate("""() => [...document.querySelectorAll('.radiogan-explorer input, .radiogan-explorer select, .radiogan-explorer textarea')]
+        .filter(e => e.offsetParent && !(e.labels && e.labels.length && e.labels[0].textContent.trim()) && !e.getAttribute('aria-label')).length""")
+    assert nameless == 0
+    return {"step_ms": steps, "seed_ms": seeds}
+
+
+def test_notebook_06_in_jupyterlab(browser, lab_url, kept):
+    page = browser.new_page(viewport={"width": 1400, "height": 1500})
+    page.goto(f"{lab_url}/lab/tree/notebooks/06_latent_explorer.ipynb?reset", timeout=90000)
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90000)
+    # before the kernel is connected, running asks which kernel to use, and the test would wait for an answer
+    page.wait_for_function("""() => { const c = window.jupyterapp?.shell.currentWidget?.sessionContext;
+        return c?.isReady && c.session?.kernel?.connectionStatus === 'connected' && c.session.kernel.status === 'idle' }""", timeout=120000)
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")  # its promise would wait for every cell
+    measured = try_the_explorer(page, kept, "lab")
+    (kept / "latency.json").write_text(json.dumps(measured, indent=1))
+    print(f"median latency in JupyterLab: {statistics.median(measured['step_ms']):.0f} ms per slider step, "
+          f"{statistics.median(measured['seed_ms']):.0f} ms for a new seed")
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    page.close()
+
+
+def test_voila_serves_the_same_notebook(browser, voila_url, kept):
+    page = browser.new_page(viewport={"width": 1400, "height": 1500})
+    page.goto(voila_url, timeout=120000)
+    try_the_explorer(page, kept, "voila")
+    page.close()
+
+
+def test_the_html_page_opens_from_disk_with_the_network_off(browser, kept, tmp_path):
+    from fake_generator import FakeGenerator, dataset
+
+    from radiogan_lib.lab.export_html import page as html_page
+    names = ["normal", "lung", "<script>alert(1)</script>"]
+    path = tmp_path / "walk.html"
+    path.write_text(html_page(FakeGenerator(3), names, dataset(tuple(names)), start=(0, 3), end=(1, 8), steps=6), encoding="utf-8")
+    context = browser.new_context(offline=True)
+    page, asked, dialogs = context.new_page(), [], []
+    page.on("request", lambda r: asked.append(r.url))
+    page.on("dialog", lambda d: (dialogs.append(d.message), d.dismiss()))
+    errors = []
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.goto(path.as_uri())
+    assert "normal → lung, step 1 of 6" in page.locator("#caption").inner_text()
+    before = page.locator("#frame").get_attribute("src")
+    page.get_by_label("Step").focus()
+    page.keyboard.press("ArrowRight")
+    assert "step 2 of 6" in page.locator("#caption").inner_text() and "nearest training exam" in page.locator("#caption").inner_text()
+    assert page.locator("#frame").get_attribute("src") != before and page.locator("#frame").get_attribute("alt")
+    page.get_by_label("to", exact=True).select_option(index=2)
+    assert "<script>" in page.locator("#caption").inner_text()
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("() => document.getElementById('caption').textContent.includes('step 4')", timeout=8000)
+    for selector in ("#frame", "#exam"):
+        assert page.locator(selector).evaluate("i => i.naturalWidth") > 0
+    page.screenshot(path=kept / "html.png")
+    assert not errors and not dialogs and all(u.startswith(("file:", "data:")) for u in asked)
+    context.close()
+
+
+@pytest.mark.parametrize("kind", ["slerp", "paper"])
+def test_the_page_is_one_file_without_outside_addresses(kind):
+    from fake_generator import FakeGenerator
+
+    from radiogan_lib.lab.export_html import page as html_page
+    text = html_page(FakeGenerator(2), ["a", "b"], steps=3, kind=kind)
+    assert "http://" not in text and "https://" not in text and "src=\"" not in text and "__" not in text.replace("__proto__", "")
