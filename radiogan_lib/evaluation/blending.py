@@ -23,7 +23,7 @@ def segment_residual(q: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.nd
     return np.linalg.norm(q - a - along[..., None] * u, axis=-1), along
 
 
-def best_pair(features: np.ndarray, bank: np.ndarray, first: int = 24) -> dict[str, np.ndarray]:
+def best_pair(features: np.ndarray, bank: np.ndarray, first: int = 128) -> dict[str, np.ndarray]:
     """The two bank rows whose segment comes nearest to each row of features.
 
     ρ₂(q) = min over i, j and 0 ≤ α ≤ 1 of ‖q − (1 − α) tᵢ − α tⱼ‖. One end of the pair is searched among the

@@ -17,6 +17,7 @@ from radiogan_lib.evaluation.features import EvaluationError, area_average, chec
 SIDE = 80  # pixels on the longer side of what the judge sees
 SHIFT = 2  # pixels of random displacement while training
 BATCH = 32
+WIDTH = 12  # channels of the first convolution
 
 
 def prepare(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
@@ -31,16 +32,21 @@ def _network(shape: tuple[int, int], n_classes: int):
     import keras
     from keras import layers
 
+    def block(x, width):
+        x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+
     image = keras.Input((*shape, 1))
     x = image
-    for k, width in enumerate((12, 24, 48, 72)):
-        x = layers.Conv2D(width, 3, 2 if k == 0 else 1, "same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
-        x = layers.ReLU()(x)
-        x = layers.MaxPooling2D(2, padding="same")(x) if k < 3 else x
-    x = layers.Dropout(0.3)(layers.Flatten()(x))
-    features = layers.Dense(64, activation="relu", name="features")(x)
-    logits = layers.Dense(n_classes, name="logits")(layers.Dropout(0.3)(features))
+    for widths in ((WIDTH,), (2 * WIDTH,), (4 * WIDTH, 4 * WIDTH)):
+        for width in widths:
+            x = block(x, width)
+        x = layers.MaxPooling2D(2, padding="same")(x)
+    x = block(block(x, 8 * WIDTH), 8 * WIDTH)
+    # A lesion is one hot spot anywhere: the maximum over the body keeps it, the mean tells how much there is
+    x = layers.Concatenate()([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(x)])
+    features = layers.Dense(64, activation="relu", name="features")(layers.Dropout(0.3)(x))
+    logits = layers.Dense(n_classes, name="logits")(features)
     model = keras.Model(image, [logits, features])
     classifier = keras.Model(image, logits)
     classifier.compile(keras.optimizers.Adam(2e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True),

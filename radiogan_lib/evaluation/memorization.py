@@ -7,6 +7,7 @@ P is; a copy is nearer. Which measures can be believed, and which cannot, is in 
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 
 from radiogan_lib.evaluation import distances
 from radiogan_lib.evaluation.blending import blend_report
@@ -27,22 +28,27 @@ def membership_auc(train, holdout, generated, train_labels=None, holdout_labels=
     return auc(-t, -p, train_labels, holdout_labels, rounds, seed)
 
 
-def copy_scores(features: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """d(q, nearest exam) ÷ mean d(q, its next `NEIGHBOURS` exams), in (0, 1]: small only where one exam stands out.
+def copy_scores(features: np.ndarray, bank: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
+    """d(q, nearest exam) ÷ mean d(q, its next k exams), in [0, 1]: small only where one exam stands out.
 
     The local scale of Carlini et al. (Extracting training data from diffusion models, 2023). Unlike the bare
     distance it does not call a blurred or average image a copy for being near everybody.
     """
-    d, _ = distances.nearest_k(features, train, NEIGHBOURS + 1)
+    d, _ = distances.nearest_k(features, bank, k + 1)
     return d[:, 0] / np.maximum(d[:, 1:].mean(axis=1), 1e-12)
 
 
-def copy_fraction(generated_scores, holdout_scores, generated_labels=None, holdout_labels=None,
+def copy_fraction(generated_scores, holdout_scores, generated_labels=None, holdout_labels=None, stranger_scores=None,
                   rounds: int = 999, seed: int = 0) -> dict:
-    """Share of generated exams below the 5 % quantile of held-out exams, with binomial interval and permutation p.
+    """Share of generated exams below the 5 % quantile of held-out exams, with binomial interval and p-value.
 
     5 % is expected of fresh exams. The p-value exchanges generated and held-out exams, so that it knows how
     uncertain a 5 % quantile of few held-out exams is; the interval (Wilson) is that of the share alone.
+
+    With `stranger_scores`, the generated exams' copy scores against the held-out bank, p is the larger of that and of
+    a paired sign test: are more exams suspicious beside training exams than beside exams that cannot have been copied?
+    Smooth images lack the noise that keeps real exams apart and are suspicious beside both. The score compares
+    neighbours 1 and 2 to k + 1, and so hardly depends on the size of the bank.
     """
     q, p = np.asarray(generated_scores, float), np.asarray(holdout_scores, float)
     both = generated_labels is not None and holdout_labels is not None
@@ -53,8 +59,13 @@ def copy_fraction(generated_scores, holdout_scores, generated_labels=None, holdo
     for r in range(rounds):
         mixed = rng.permutation(pool)
         null[r] = (mixed[: len(q)] <= weighted_quantile(mixed[len(q):], 0.05)).mean()
-    return number(hits / len(q), *wilson(hits, len(q)), expected=0.05, threshold=threshold,
-                  p=(1 + (null >= hits / len(q)).sum()) / (rounds + 1), null_high=float(np.quantile(null, 0.99)))
+    p_value, more = (1 + (null >= hits / len(q)).sum()) / (rounds + 1), {}
+    if stranger_scores is not None:
+        beside_train, beside_strangers = q <= threshold, np.asarray(stranger_scores) <= threshold
+        only = [int((beside_train & ~beside_strangers).sum()), int((beside_strangers & ~beside_train).sum())]
+        paired = float(stats.binom.sf(only[0] - 1, sum(only), 0.5)) if sum(only) else 1.0
+        p_value, more = max(p_value, paired), {"beside_strangers": float(beside_strangers.mean()), "p_paired": paired}
+    return number(hits / len(q), *wilson(hits, len(q)), expected=0.05, threshold=threshold, p=p_value, **more)
 
 
 def nearest_ratio(dq, dp, rounds: int, rng) -> dict:
@@ -69,7 +80,6 @@ def data_copying(train, holdout, generated, dq, dp, seed: int = 0, cell: int = 2
     Far below 0: generated exams are nearer to T than real strangers are. Averages over cells with at least `cell`
     held-out and generated exams, weighted by held-out exams. A blurred generator can trigger it: secondary.
     """
-    from scipy import stats
     from sklearn.cluster import KMeans
 
     pca = PCA(train, 16)  # cells only; the distances stay in the data-independent space
@@ -165,7 +175,8 @@ def memorization_report(train, holdout, generated, train_labels=None, holdout_la
     dq, near = distances.nearest_k(q, t)
     dp, _ = distances.nearest_k(p, t)
     dq, dp = dq[:, 0], dp[:, 0]
-    score_q, score_p = copy_scores(q, t), copy_scores(p, t)
+    k = max(1, min(NEIGHBOURS, len(t) - 1, len(p) - 1))
+    score_q, score_p, strangers = copy_scores(q, t, k), copy_scores(p, t, k), copy_scores(q, p, k)
     # A repeated draw is no new evidence: shares are counted over distinct generated exams.
     own = distances.distinct(q, 0.3 * float(np.median(dp)))
     own_y = None if q_y is None else q_y[own]
@@ -175,8 +186,8 @@ def memorization_report(train, holdout, generated, train_labels=None, holdout_la
     order = np.argsort(score_q, kind="stable")[:8]
     report = {
         "membership_auc": membership_auc(t, p, q, t_y, p_y, many, seed),
-        "copy_fraction": copy_fraction(score_q[own], score_p, own_y, p_y, many, seed),
-        "copy_fraction_distance": copy_fraction(dq[own], dp, own_y, p_y, many, seed),
+        "copy_fraction": copy_fraction(score_q[own], score_p, own_y, p_y, strangers[own], many, seed),
+        "copy_fraction_distance": copy_fraction(dq[own], dp, own_y, p_y, rounds=many, seed=seed),
         "nearest_ratio": nearest_ratio(dq, dp, rounds, rng),
         "data_copying_ct": data_copying(t, p, q, dq, dp, seed),
         "fld_gap": fld_gap(t, p, q),
@@ -219,7 +230,7 @@ def detectable_copies(train, holdout, shares=(0.0, 0.02, 0.05, 0.1, 0.2, 0.5), t
         return {"shares": list(shares), "rates": [None] * len(shares), "smallest": None, "n_train": half, "n_holdout": n_hold,
                 "trials": 0, "likeness": likeness, "power": power}
     d2 = distances.squared(features, features)
-    k = min(NEIGHBOURS, half - 1)
+    k = max(1, min(NEIGHBOURS, half - 1, n_hold - 1))
     noticed = np.zeros(len(shares))
     for _ in range(trials):
         order = rng.permutation(len(features))
@@ -232,9 +243,10 @@ def detectable_copies(train, holdout, shares=(0.0, 0.02, 0.05, 0.1, 0.2, 0.5), t
             add = np.where(np.arange(half) < planted, offset, 0)  # independent noise adds its square to every distance
             to_t = d2[np.ix_(source, t)] + add[:, None]
             score_q = _scores(to_t, k)
+            strangers = _scores(d2[np.ix_(source, p)] + add[:, None], k)
             near = [np.sqrt((d2[np.ix_(x, source)] + add).min(axis=1)) for x in (t, p)]
             noticed[s] += copying({"membership_auc": auc(-near[0], -near[1], rounds=199, seed=seed),
-                                   "copy_fraction": copy_fraction(score_q, score_p, rounds=199, seed=seed)})
+                                   "copy_fraction": copy_fraction(score_q, score_p, stranger_scores=strangers, rounds=199, seed=seed)})
     rates = (noticed / trials).tolist()
     smallest = None
     for share, rate in zip(reversed(shares), reversed(rates), strict=True):

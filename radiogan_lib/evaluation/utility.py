@@ -59,8 +59,8 @@ def label_agreement(judge: Judge, generated, generated_labels, holdout=None, hol
             "confusion": np.round(confusion, 4).tolist()}
 
 
-def augmentation_gain(train, train_labels, holdout, holdout_labels, synthetic: Judge, sizes=(10, 20, 50), repeats: int = 3,
-                      steps: int = 200, rounds: int = 200, seed: int = 0) -> list[dict]:
+def augmentation_gain(train, train_labels, holdout, holdout_labels, synthetic: Judge, sizes=(10, 20, 50), repeats: int = 2,
+                      steps: int = 150, rounds: int = 200, seed: int = 0) -> list[dict]:
     """What generated exams add where real ones are few: balanced accuracy with and without them.
 
     `real` trains on k real exams per class alone; `both` starts from the judge trained on generated exams and goes on
@@ -103,7 +103,7 @@ def _paired(alone: list, both: list, labels: np.ndarray, rounds: int, seed: int)
 
 
 def utility_report(train, holdout, generated, train_labels, holdout_labels, generated_labels, judge: Judge | None = None,
-                   epochs: int = 30, sizes=(10, 20, 50), repeats: int = 3, rounds: int = 200, seed: int = 0) -> dict:
+                   epochs: int = 30, sizes=(10, 20, 50), repeats: int = 2, rounds: int = 200, seed: int = 0) -> dict:
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 
     Args:

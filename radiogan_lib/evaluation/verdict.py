@@ -20,7 +20,7 @@ FINE_DETAIL = (0.6, 1.67)  # upper and lower bound of the amplitude ratio; fresh
 RULE = f"""In this order, on 95 % intervals:
 1. blends: the lower bound of the blend fraction is above {BLEND_FRACTION}.
 2. memorises: the lower bound of the membership AUC is above {MEMBERSHIP_AUC}, or that of the copy fraction above \
-{COPY_FRACTION}, with permutation p < 0.01.
+{COPY_FRACTION}, with p < 0.01 (permutation; for copies also: more suspicious beside training than beside held-out exams).
 3. collapsed: the upper bounds of the coverage ratio and of the Vendi ratio are below {COVERAGE_RATIO} and {VENDI_RATIO}.
 4. blurred: the amplitude of fine detail is below {FINE_DETAIL[0]} of real exams' (upper bound); noisy: above \
 {FINE_DETAIL[1]} (lower bound); unrealistic: coverage ratio below {COVERAGE_RATIO} without collapse.

@@ -1,0 +1,55 @@
+"""What the evaluation costs, part by part: python benchmarks/evaluation.py [--dataset DIR] [--large]
+
+A prepared dataset's training exams, with as many noisy blends of them as "generated" exams. --large adds the nearest
+neighbours of 10,000 against 10,000 images and the memory that they take.
+"""
+
+import argparse
+import resource
+import time
+
+import numpy as np
+
+from radiogan_lib import config, data, evaluation, paths
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="")
+    parser.add_argument("--large", action="store_true")
+    a = parser.parse_args()
+    if a.large:
+        from radiogan_lib.evaluation.blending import best_pair
+        from radiogan_lib.evaluation.distances import nearest_k
+
+        x, y = np.random.default_rng(0).random((2, 10_000, 960), dtype=np.float32)
+        clock("10,000 against 10,000, nearest", lambda: nearest_k(x, y, 21))
+        clock("64 best pairs of 10,000", lambda: best_pair(x[:64], y))
+        print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB at most")
+        return
+    folder = paths.need(a.dataset or paths.dataset_dir(config.load("teach")), "01_data_preparation")
+    train, holdout = data.load(folder, split="train"), data.load(folder, split="test")
+    generated, labels = evaluation.make_control("blender", train.suv, holdout.suv, train.labels, holdout.labels)
+    sets, y = (train.suv, holdout.suv, generated), (train.labels, holdout.labels, labels)
+    print(f"{len(train)} training, {len(holdout)} held-out, {len(generated)} generated, {train.suv.shape[1:]}")
+    start = time.perf_counter()
+    clock("memorisation and blends", lambda: evaluation.memorization_report(*sets, *y))
+    clock("smallest detectable share", lambda: evaluation.detectable_copies(*sets[:2]))
+    clock("five controls at half n", lambda: evaluation.run_controls(*sets[:2], None, *y[:2]))
+    judge = clock("judge on real exams", lambda: evaluation.train_judge(train.suv, train.labels, epochs=config.load("teach").classifier_epochs))
+    clock("quality in two spaces, per class", lambda: evaluation.quality_report(*sets, *y, judge=judge))
+    use = clock("use: agreement, TSTR, augmentation", lambda: evaluation.utility_report(*sets, *y, judge=judge))
+    print(f"TRTR {use['trtr']['value']:.3f} [{use['trtr']['low']:.3f}, {use['trtr']['high']:.3f}]")
+    print(f"all: {time.perf_counter() - start:.0f} s")
+
+
+def clock(name, f):
+    """Run, print the seconds, return the result."""
+    start = time.perf_counter()
+    result = f()
+    print(f"{time.perf_counter() - start:7.1f} s  {name}", flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The judge learns, and generated exams are useful exactly when their labels mean something."""
+
+import numpy as np
+import pytest
+import toy_mips
+
+from radiogan_lib.evaluation import EvaluationError, augmentation_gain, label_agreement, train_judge, utility, utility_report
+
+
+@pytest.fixture(scope="module")
+def world():
+    return toy_mips.split(61, n_train=200, n_holdout=100, n_fresh=200)
+
+
+@pytest.fixture(scope="module")
+def judge(world):
+    return train_judge(*world[0], steps=120)
+
+
+def test_judge_learns_and_is_reproducible(world, judge):
+    p, py = world[1]
+    assert np.mean([(judge.predict(p)[py == c] == c).mean() for c in range(5)]) > 0.5, "chance is 0.2"
+    np.testing.assert_allclose(judge.probabilities(p).sum(axis=1), 1, rtol=1e-5)
+    f = judge.features(p)
+    assert f.shape == (100, 64)
+    np.testing.assert_allclose(np.linalg.norm(f, axis=1), 1, rtol=1e-4)
+    twice = [train_judge(*world[0], steps=3, seed=5).probabilities(p) for _ in range(2)]
+    np.testing.assert_allclose(*twice, atol=1e-4)
+    with pytest.raises(EvaluationError, match="two classes"):
+        train_judge(p, np.zeros(100, int))
+
+
+def test_two_judges_do_not_share_weights(world, judge):
+    before = judge.probabilities(world[1][0][:5])
+    train_judge(*world[0], steps=2, seed=9)
+    np.testing.assert_array_equal(judge.probabilities(world[1][0][:5]), before)
+
+
+def test_label_agreement_sees_wrong_labels(world, judge):
+    f, fy = world[2]
+    right = label_agreement(judge, f, fy, *world[1])
+    wrong = label_agreement(judge, f, (fy + 1) % 5, *world[1])
+    assert right["overall"]["low"] > wrong["overall"]["high"]
+    assert abs(right["overall"]["value"] - right["overall"]["ceiling"]) < 0.15
+    np.testing.assert_allclose(np.sum(right["confusion"], axis=1), 1, atol=1e-3)
+
+
+def test_intervals_hold_the_value():
+    y = np.repeat([0, 1], 40)
+    hit = [np.where(np.random.default_rng(s).random(80) < 0.8, y, 1 - y) for s in range(3)]
+    m = utility.balanced_accuracy(hit, y)
+    assert m["low"] < m["value"] < m["high"] and m["value"] == pytest.approx(0.8, abs=0.1)
+    gain = utility._paired([y] * 3, hit, y, 100, 0)
+    assert gain["high"] < 0 and gain["value"] == pytest.approx(m["value"] - 1)
+
+
+def test_report(world):
+    (t, ty), (p, py), (f, fy) = world
+    r = utility_report(t, p, f, ty, py, fy, epochs=8, sizes=(10, 500), repeats=1, rounds=50)
+    assert [a["per_class"] for a in r["augmentation"]] == [10], "a size that the training set cannot give is left out"
+    assert 0 <= r["tstr"]["low"] <= r["tstr"]["value"] <= r["tstr"]["high"] <= 1 and r["chance"] == 0.2
+    nonsense = train_judge(f, np.random.default_rng(0).permutation(fy), steps=60)
+    assert np.mean(nonsense.predict(p) == py) < r["trtr"]["value"]
+
+
+def test_augmentation_needs_enough_exams(world, judge):
+    assert augmentation_gain(*world[0], *world[1], judge, sizes=(1000,)) == []
