@@ -93,6 +93,11 @@ def test_editing_moves_along_a_direction_named_by_what_is_seen(made):
     middle = len(made.frames) // 2
     assert np.abs(made.frames[middle] - frame).max() < 1e-4, (made.caption.value, made.e[middle], made.z[middle])  # amount 0 is the frame it started from
     assert "Edited" in made.caption.value and np.abs(made.frames[0] - made.frames[-1]).max() > 1
+    for k in (0, 5):  # again and again: the first direction is chosen each time
+        made.mode.value = "walk"
+        made.step.value = k
+        made.mode.value = "edit"
+        assert made.direction.value == 0 and "Edited" in made.caption.value
     made.mode.value = "walk"
     assert made.step.max == 9 and np.allclose(made.frames[3], frame)
 
@@ -178,13 +183,13 @@ def test_every_control_is_named_and_the_picture_described(made):
 def test_probe_reads_the_suv_under_the_cross(made):
     made.probe_row.value, made.probe_col.value = 50, 50
     value = made.frames[made.step.value][round(0.5 * 39), round(0.5 * 23)]
-    assert f"Under the probe: SUV {value:.2f}" in made.readout.value
+    assert f"Under the probe: SUV {value:.2f}" in made.bars.value
 
 
 def test_it_works_without_training_exams_and_with_any_classes(tmp_path):
     x = explorer(FakeGenerator(2), ["kind a", "kind b"], folder=tmp_path)
     x.step.value = 5
-    assert "kind a → kind b, step 6" in x.caption.value and x.bars.value == "" and x.nearest is None
+    assert "kind a → kind b, step 6" in x.caption.value and "What a classifier sees" not in x.bars.value and x.nearest is None
     one = explorer(FakeGenerator(1), ["only"], folder=tmp_path)
     assert "only → only" in one.caption.value
     with pytest.raises(latent.ExplorerError, match="2 classes, but 3 names"):

@@ -6,6 +6,7 @@ sliding and one `<img>` is redrawn in place. Explained in notebooks/06_latent_ex
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections.abc import Sequence
 
@@ -20,6 +21,8 @@ from radiogan_lib.lab.latent import ExplorerError, Space, body_box, evidence, re
 KIND_WORDS = {"slerp": "slerp: on the sphere", "lerp": "lerp: straight line", "label": "label only", "paper": "paper: z = [k, 0, …, 0]"}
 AMOUNTS = np.linspace(-3, 3, 13)
 SEED_MAX = 2**31 - 1
+# -1 and not None: ipywidgets takes None for “nothing chosen”, and may then choose nothing of the next options either
+NO_DIRECTION = [("(choose “edit this frame”)", -1)]
 
 
 class LatentExplorer(widgets.VBox):
@@ -42,14 +45,14 @@ class LatentExplorer(widgets.VBox):
         self.judge = classifier.probabilities if hasattr(classifier, "probabilities") else classifier
         if self.judge is None and self.train is not None and list(self.train.class_names) == self.class_names:
             self.judge = evidence(self.train)
-        self._busy = False
+        self._busy, self._later = False, None
         self._pictures: dict[tuple, bytes] = {}
         self._controls(start, end, kind, window)
         super().__init__([
             widgets.HBox([self.class_a, self.seed_a, self.class_b, self.seed_b], layout=_wrap()),
             widgets.HBox([self.kind, self.truncation, self.low, self.high], layout=_wrap()),
             widgets.HBox([self.play, self.step, self.number], layout=_wrap()),
-            widgets.HBox([self.image, widgets.VBox([self.bars, self.readout])], layout=_wrap()),
+            widgets.HBox([self.image, self.bars], layout=_wrap()),
             self.caption, self.measures,
             widgets.HBox([self.mode, self.direction, self.probe_row, self.probe_col], layout=_wrap()),
             widgets.HBox([self.save_png, self.save_nifti, self.saved_files, self.restore_button], layout=_wrap()),
@@ -80,7 +83,7 @@ class LatentExplorer(widgets.VBox):
         self.play = widgets.Play(value=0, min=0, max=self.steps - 1, interval=400, repeat=True, tooltip="Play the walk")
         self.mode = box(widgets.Dropdown, options=[("walk from A to B", "walk"), ("edit this frame", "edit")], value="walk",
                         description="Slider moves", wide="270px")
-        self.direction = box(widgets.Dropdown, options=[("(choose “edit this frame”)", None)], description="Direction", wide="420px")
+        self.direction = box(widgets.Dropdown, options=NO_DIRECTION, description="Direction", wide="420px")
         self.probe_row = box(number, value=0, min=0, max=100, description="Probe down %", wide="190px")
         self.probe_col = box(number, value=0, min=0, max=100, description="Probe right %", wide="190px")
         self.save_png = widgets.Button(description="Save PNG", tooltip="Save this frame as a picture with its recipe")
@@ -88,8 +91,8 @@ class LatentExplorer(widgets.VBox):
         self.saved_files = box(widgets.Dropdown, options=saved.files(self.folder), description="Saved frames", wide="420px")
         self.restore_button = widgets.Button(description="Restore", tooltip="Set all controls to those of the saved frame")
         self.image = widgets.Image(format="png")
-        self.caption, self.measures, self.bars, self.readout = (widgets.HTML() for _ in range(4))
-        widgets.jslink((self.play, "value"), (self.step, "value"))
+        self.caption, self.measures, self.bars = (widgets.HTML() for _ in range(3))
+        widgets.jsdlink((self.play, "value"), (self.step, "value"))  # one way: a slide then sends one message, not two
 
         for w in (self.class_a, self.class_b, self.seed_a, self.seed_b, self.kind, self.truncation):
             w.observe(self._guard(self._ends_moved), "value")
@@ -178,7 +181,7 @@ class LatentExplorer(widgets.VBox):
     def _switch(self) -> None:
         """Between walking and editing; editing starts from the frame that is shown."""
         if self.mode.value == "walk":
-            self._quietly(lambda: setattr(self.direction, "options", [("(choose “edit this frame”)", None)]))
+            self._quietly(lambda: setattr(self.direction, "options", NO_DIRECTION))
             self._rewalk()
             return
         k = self.step.value
@@ -187,11 +190,14 @@ class LatentExplorer(widgets.VBox):
         self._found = self.space.directions(label)
         if not self._found:
             raise ExplorerError("this generator answers to no direction of z: every noise vector gives one picture.")
-        self._quietly(lambda: setattr(self.direction, "options", [(d.name, k) for k, d in enumerate(self._found)]))
+        def offer():
+            self.direction.options = [(d.name, k) for k, d in enumerate(self._found)]
+            self.direction.value = 0
+        self._quietly(offer)
         self._edit()
 
     def _edit(self) -> None:
-        if self.mode.value != "edit" or self.direction.value is None:
+        if self.mode.value != "edit" or self.direction.value == -1:
             return
         z, e = self._origin
         self.z = z + AMOUNTS[:, None].astype(np.float32) * self._found[self.direction.value].vector
@@ -202,8 +208,23 @@ class LatentExplorer(widgets.VBox):
     # -- what happens on every step: no model call --------------------------------------------------------------------
 
     def _stepped(self) -> None:
-        self._quietly(lambda: setattr(self.number, "value", self.step.value + 1))
         self._paint()
+        # The number box follows when the slider rests: each message on the way would delay the next picture
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no kernel: nothing to wait for
+            self._follow()
+            return
+        if self._later is not None:
+            self._later.cancel()
+        self._later = loop.call_later(0.25, self._follow)
+
+    def _follow(self) -> None:
+        def follow():
+            self.number.value = self.step.value + 1
+            if not self.play.playing:  # while it plays, it is ahead
+                self.play.value = self.step.value
+        self._quietly(follow)
 
     def _repaint(self) -> None:
         if self.low.value >= self.high.value:
@@ -221,8 +242,8 @@ class LatentExplorer(widgets.VBox):
                                                         self._probe()))
         self.image.value = self._pictures[k]
         self._say(self.describe(k))  # not also the image's tooltip: ipywidgets 8.1.9 draws an error for an Image that has one
-        self.bars.value = "" if self.probabilities is None else _bars(self.class_names, self.probabilities[k])
-        self.readout.value = f"<div>{html.escape(self._numbers(k))}</div>"
+        self.bars.value = ("" if self.probabilities is None else _bars(self.class_names, self.probabilities[k])) \
+            + f"<div>{html.escape(self._numbers(k))}</div>"
 
     # -- words --------------------------------------------------------------------------------------------------------
 

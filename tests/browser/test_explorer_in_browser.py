@@ -11,11 +11,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 # Time from a key press to the new picture being decoded and ready, measured inside the page
 PRESS = """async ([key, code]) => {
-  const img = document.querySelector('.radiogan-explorer img'), handle = document.activeElement, from = performance.now(), old = img.src;
+  const img = document.querySelector('.radiogan-explorer img'), handle = document.querySelector('.radiogan-explorer [role=slider]'), from = performance.now(), old = img.src;
   const done = new Promise((resolve, reject) => {
     img.addEventListener('load', () => resolve(performance.now() - from), {once: true});
     setTimeout(() => reject(new Error('no new picture within 10 s')), 10000);
   });
+  handle.focus();
   handle.dispatchEvent(new KeyboardEvent('keydown', {key, code: key, keyCode: code, which: code, bubbles: true}));
   const ms = await done;
   return [ms, img.src !== old, img.naturalWidth];
@@ -71,7 +72,7 @@ def try_the_explorer(page, kept, name) -> dict:
     before = caption(page)
     page.get_by_title("Play the walk").or_(page.locator(".radiogan-explorer .jupyter-widgets.widget-play button").first).first.click()
     page.wait_for_function("t => document.querySelector('.radiogan-explorer .radiogan-caption').innerText !== t", arg=before, timeout=10000)
-    page.locator(".radiogan-explorer .widget-play button").nth(0).click()
+    page.get_by_role("button", name="Pause").or_(page.locator(".radiogan-explorer .widget-play button").first).first.click()
 
     page.get_by_label("White at SUV", exact=True).fill("50")
     page.get_by_label("White at SUV", exact=True).press("Tab")
@@ -99,6 +100,8 @@ def test_notebook_06_in_jupyterlab(browser, lab_url, kept):
     page.wait_for_function("""() => { const c = window.jupyterapp?.shell.currentWidget?.sessionContext;
         return c?.isReady && c.session?.kernel?.connectionStatus === 'connected' && c.session.kernel.status === 'idle' }""", timeout=120000)
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")  # its promise would wait for every cell
+    # all cells done, the last one too: while they run, JupyterLab moves the focus to the next one
+    page.wait_for_function("() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(p => /\\d/.test(p.textContent))", timeout=120000)
     measured = try_the_explorer(page, kept, "lab")
     (kept / "latency.json").write_text(json.dumps(measured, indent=1))
     print(f"median latency in JupyterLab: {statistics.median(measured['step_ms']):.0f} ms per slider step, "
