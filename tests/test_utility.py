@@ -56,7 +56,7 @@ def test_intervals_hold_the_value():
 
 def test_report(world):
     (t, ty), (p, py), (f, fy) = world
-    r = utility_report(t, p, f, ty, py, fy, epochs=8, sizes=(10, 500), repeats=1, rounds=50)
+    r = utility_report(t, p, f, ty, py, fy, epochs=25, sizes=(10, 500), repeats=1, rounds=50)
     assert [a["per_class"] for a in r["augmentation"]] == [10], "a size that the training set cannot give is left out"
     assert 0 <= r["tstr"]["low"] <= r["tstr"]["value"] <= r["tstr"]["high"] <= 1 and r["chance"] == 0.2
     nonsense = train_judge(f, np.random.default_rng(0).permutation(fy), steps=60)

@@ -19,7 +19,7 @@ _HOME = {
     "Walk": "walks", "walk": "walks", "walk_measures": "walks", "blend_frame": "walks", "walk_table": "walks", "slerp": "walks",
     "latent_recovery": "recovery",
     "controls": "controls", "make_control": "controls", "run_controls": "controls",
-    "Verdict": "verdict", "verdict": "verdict",
+    "Verdict": "verdicts", "verdict": "verdicts",
     "evaluate": "report", "plain": "report", "write_report": "page", "model_card": "page", "read_images": "images", "sweep_table": "sweep", "sweep_points": "sweep",
 }
 __all__ = sorted(_HOME)
@@ -30,7 +30,7 @@ def __getattr__(name: str):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f"{__name__}.{_HOME[name]}")
     value = module if name == _HOME[name] and not hasattr(module, name) else getattr(module, name)
-    globals()[name] = value  # a submodule of the same name (verdict) must not hide the function
+    globals()[name] = value
     return value
 
 

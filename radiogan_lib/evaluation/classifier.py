@@ -26,9 +26,8 @@ def prepare(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndar
     return np.sqrt(np.clip(small, 0, 20) / 20)[..., None].astype(np.float32)
 
 
-@functools.lru_cache(maxsize=8)
-def _network(shape: tuple[int, int], n_classes: int):
-    """One compiled network per shape and class count: compiling is slow, setting weights is not."""
+def _build(shape: tuple[int, int], n_classes: int):
+    """The network: image → (logits, features). Three poolings, seven convolutions."""
     import keras
     from keras import layers
 
@@ -47,8 +46,16 @@ def _network(shape: tuple[int, int], n_classes: int):
     x = layers.Concatenate()([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(x)])
     features = layers.Dense(64, activation="relu", name="features")(layers.Dropout(0.3)(x))
     logits = layers.Dense(n_classes, name="logits")(features)
-    model = keras.Model(image, [logits, features])
-    classifier = keras.Model(image, logits)
+    return keras.Model(image, [logits, features])
+
+
+@functools.lru_cache(maxsize=8)
+def _network(shape: tuple[int, int], n_classes: int):
+    """One compiled network per shape and class count: compiling is slow, setting weights is not."""
+    import keras
+
+    model = _build(shape, n_classes)
+    classifier = keras.Model(model.inputs[0], model.outputs[0])
     classifier.compile(keras.optimizers.Adam(2e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                        jit_compile="auto" if keras.backend.backend() == "jax" else False)
     return model, classifier
@@ -117,12 +124,12 @@ def train_judge(images, labels, n_classes: int | None = None, epochs: int = 30, 
     shape = start.shape if start else pooled_shape(images.shape[1:], SIDE)
     x, rng = prepare(images, shape), np.random.default_rng(seed)
     model, classifier = _network(shape, n_classes)
-    if start:
-        model.set_weights(start.weights)
-    else:
-        keras.utils.set_random_seed(seed)
-        fresh = keras.models.clone_model(model)
-        model.set_weights(fresh.get_weights())
+    keras.utils.set_random_seed(seed)
+    fresh = _build(shape, n_classes)
+    model.set_weights(start.weights if start else fresh.get_weights())
+    for layer, new in zip(model.layers, fresh.layers, strict=True):  # dropout must not remember earlier trainings
+        if hasattr(layer, "seed_generator"):
+            layer.seed_generator.state.assign(new.seed_generator.state)
     for variable in classifier.optimizer.variables:
         variable.assign(np.zeros(variable.shape, variable.dtype))
     steps = steps or max(1, epochs * len(x) // BATCH)

@@ -96,7 +96,7 @@ def run_controls(train, holdout, fresh=None, train_labels=None, holdout_labels=N
     """
     from radiogan_lib.evaluation.memorization import memorization_report
     from radiogan_lib.evaluation.quality import quality_report
-    from radiogan_lib.evaluation.verdict import verdict
+    from radiogan_lib.evaluation.verdicts import verdict
 
     if fresh is None:
         own, other = halves(train, train_labels, seed)

@@ -219,7 +219,7 @@ def detectable_copies(train, holdout, shares=(0.0, 0.02, 0.05, 0.1, 0.2, 0.5), t
         dict with `shares`, `rates` (noticed, per share; the first, 0, is the false alarm rate), `smallest` (None if
         even the largest share goes unnoticed) and the sizes used.
     """
-    from radiogan_lib.evaluation.verdict import copying
+    from radiogan_lib.evaluation.verdicts import copying
 
     features = np.concatenate(common(check_images(train, "training"), check_images(holdout, "held-out")))
     rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from radiogan_lib.evaluation.controls import run_controls
 from radiogan_lib.evaluation.features import POOLED_SIDE, EvaluationError, check_images, check_labels, pooled_shape
 from radiogan_lib.evaluation.memorization import detectable_copies, memorization_report
 from radiogan_lib.evaluation.quality import quality_report
-from radiogan_lib.evaluation.verdict import RULE, verdict
+from radiogan_lib.evaluation.verdicts import RULE, verdict
 
 SCHEMA_VERSION = 1
 
