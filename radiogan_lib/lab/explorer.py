@@ -180,6 +180,7 @@ class LatentExplorer(widgets.VBox):
 
     def _switch(self) -> None:
         """Between walking and editing; editing starts from the frame that is shown."""
+        self.play.playing = False  # the slider is about to mean something else
         if self.mode.value == "walk":
             self._quietly(lambda: setattr(self.direction, "options", NO_DIRECTION))
             self._rewalk()

@@ -26,14 +26,14 @@ PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>A walk through latent space</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}
-label{display:inline-block;margin:.3rem 1rem .3rem 0}.pair{display:flex;gap:1rem}figure{margin:.5rem 0}figcaption{font-size:.85rem;color:#444}
+label{display:inline-block;margin:.3rem .4rem .3rem .6rem}.pair{display:flex;gap:1rem}figure{margin:.5rem 0}figcaption{font-size:.85rem;color:#444}
 img{height:min(60vh,30rem);image-rendering:pixelated;border:1px solid #ccc}input[type=range]{width:22rem;max-width:100%;vertical-align:middle}
 #near[hidden]{display:none}</style></head><body>
 <h1>A walk through latent space</h1>
 <p>Every picture on the left was drawn by a neural network and shows no patient. FDG-PET projections; dark is high uptake, SUV __LOW__ to
 __HIGH__. Weights __HASH__, seeds __SEED_A__ and __SEED_B__, __KIND__. Not for clinical use.</p>
-<p><label>From <select id="a"></select></label><label>to <select id="b"></select></label>
-<label>Step <input id="step" type="range" min="0" value="0"></label><button id="play" type="button">Play</button></p>
+<p><label for="a">From</label><select id="a"></select> <label for="b">to</label><select id="b"></select>
+<label for="step">Step</label><input id="step" type="range" min="0" value="0"> <button id="play" type="button">Play</button></p>
 <div class="pair"><figure><img id="frame" alt=""><figcaption>generated</figcaption></figure>
 <figure id="near"><img id="exam" alt=""><figcaption>nearest training exam</figcaption></figure></div>
 <p id="caption" role="status" aria-live="polite"></p>

@@ -70,9 +70,9 @@ def try_the_explorer(page, kept, name) -> dict:
     wait_for(page, "and 25")
 
     before = caption(page)
-    page.get_by_title("Play the walk").or_(page.locator(".radiogan-explorer .jupyter-widgets.widget-play button").first).first.click()
+    page.locator(".radiogan-explorer .widget-play button").first.click()
     page.wait_for_function("t => document.querySelector('.radiogan-explorer .radiogan-caption').innerText !== t", arg=before, timeout=10000)
-    page.get_by_role("button", name="Pause").or_(page.locator(".radiogan-explorer .widget-play button").first).first.click()
+    page.locator(".radiogan-explorer .widget-play button").first.click()
 
     page.get_by_label("White at SUV", exact=True).fill("50")
     page.get_by_label("White at SUV", exact=True).press("Tab")
