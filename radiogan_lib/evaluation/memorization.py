@@ -148,6 +148,7 @@ def discriminator_overfit(train_scores, holdout_scores, train_labels=None, holdo
             "mean_train": float(t.mean()), "mean_holdout": float(p.mean())}
 
 
+@distances.one_thread
 def memorization_report(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None,
                         discriminator_scores: dict | None = None, rounds: int = 200, seed: int = 0) -> dict:
     """Every memorisation and blend measure, with intervals.
@@ -202,6 +203,7 @@ def memorization_report(train, holdout, generated, train_labels=None, holdout_la
     return report
 
 
+@distances.one_thread
 def detectable_copies(train, holdout, shares=(0.0, 0.02, 0.05, 0.1, 0.2, 0.5), trials: int = 20, likeness: float = 0.5,
                       power: float = 0.8, most: int = 1500, seed: int = 0) -> dict:
     """Which share of copies would have been noticed at this number of exams? By planting them.

@@ -177,6 +177,7 @@ def _space(t, p, q, weights, rounds: int, seed: int) -> dict:
     }
 
 
+@distances.one_thread
 def quality_report(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None, judge=None,
                    rounds: int = 200, seed: int = 0) -> dict:
     """Quality and diversity with intervals, overall and per class.

@@ -151,6 +151,7 @@ class WalkMeasures(dict):
                 f"nearest to a blend: exams {b['first']} and {b['second']}, residual {b['residual_ratio']:.2f} of held-out exams'")
 
 
+@distances.one_thread
 def walk_measures(walk, train, holdout) -> WalkMeasures:
     """The numbers printed under a walk: shape, realism of its middle, blend residual and nearest exam of each frame.
 
