@@ -37,6 +37,7 @@ class RadioGAN(keras.Model):
         self.generator, self.discriminator, self.cfg = generator, discriminator, cfg
         self.noise_seed = keras.random.SeedGenerator(cfg.seed)
         self.augment = augment.DiffAugment(cfg.diffaugment, fill=0.0 if cfg.value_range == "unit" else -1.0, seed=cfg.seed + 1)
+        self.augment_seed = self.augment.seed  # only a seed that hangs on the model is saved with it, and moves under JAX
         names = ("d_loss", "g_loss", "d_accuracy", "real_logit", "fake_logit")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if cfg.guide:
@@ -49,7 +50,7 @@ class RadioGAN(keras.Model):
 
     def call(self, inputs, training=False):
         """(images (b, h, w, 1) grey values, labels (b,)) → logits, each (b, 1): real, fake, judged (+ penalty)."""
-        real, label = inputs
+        real, label = (ops.convert_to_tensor(v) for v in inputs)
         fake = self.generator([self.noise(ops.shape(label)[0]), label], training=training)  # (b, h, w, 1)
         real, fake = self.augment(real, training), self.augment(fake, training)
         seen, weights = ops.stop_gradient(fake), [ops.convert_to_tensor(v) for v in self.discriminator.trainable_variables]
