@@ -1,4 +1,4 @@
-"""TensorFlow and JAX play the same game."""
+"""TensorFlow and JAX play the same game; two TensorFlow devices play it as one."""
 
 from __future__ import annotations
 
@@ -75,3 +75,18 @@ def _same(a, b, tolerance):
 @JAX
 def test_three_steps_agree_between_tensorflow_and_jax(tmp_path):
     _same(_play(tmp_path, "tf", "tensorflow"), _play(tmp_path, "jax", "jax"), 1e-4)
+
+
+def test_two_devices_as_one_tensorflow(tmp_path):
+    """MirroredStrategy on two virtual devices: weights and loss equal one device's on the same global batch.
+
+    Built under the strategy, the library's BatchNorm takes its statistics over both, as it must for equality.
+    """
+    before = ("import tensorflow as tf; tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
+              "[tf.config.LogicalDeviceConfiguration()] * 2)")
+    body = ("strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])\n"
+            "with strategy.scope(): game = build()\n"
+            "assert strategy.num_replicas_in_sync == 2")
+    one = _play(tmp_path, "one", "tensorflow")
+    two = _play(tmp_path, "two", "tensorflow", before=before, body=body)
+    _same(one, two, 1e-4)
