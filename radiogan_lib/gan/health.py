@@ -38,7 +38,7 @@ class Yardstick:
         from sklearn.model_selection import StratifiedKFold, cross_val_score
         from sklearn.pipeline import make_pipeline
         keep = np.random.default_rng(seed).permutation(len(suv))[:2000]
-        x, y = _features(suv[keep]), np.asarray(labels)[keep]
+        x, y = np.nan_to_num(_features(suv[keep])), np.asarray(labels)[keep]  # exams that are no numbers are the training's to report
         self.components = PCA(min(40, *x.shape), random_state=seed).fit(x)
         self.n_classes, counts = n_classes, np.bincount(y)
         judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
