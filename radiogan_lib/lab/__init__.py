@@ -6,6 +6,8 @@ Names are loaded when first used, so that `from radiogan_lib import lab` stays l
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 
 _HOMES = {
     "notebook": "setup source facts provenance pick_classes",
@@ -29,9 +31,20 @@ def __getattr__(name: str):
     if name not in _WHERE:
         raise AttributeError(f"radiogan_lib.lab has no {name!r}; it has {', '.join(__all__)}")
     value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-    globals()[name] = value  # the function wins over a submodule of the same name (explorer, environment)
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Lab(types.ModuleType):
+    """Importing a submodule sets it as an attribute; where a function has that name (explorer), the function stays."""
+
+    def __setattr__(self, name, value):
+        if not (name in _WHERE and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Lab
