@@ -15,9 +15,9 @@ BLOCK_BYTES = 128 * 2**20
 
 
 def one_thread(function):
-    """Run with one BLAS thread: these matrices are small, and on a busy machine threads that wait cost ten times more.
+    """Run with one BLAS thread: these matrices are small, and on a busy machine threads that wait cost more than they give.
 
-    Measured on two cores shared with other work: the five controls take 10 s with one thread, 149 s with two.
+    Seen on two cores shared with other work: the test of the controls took 36 s with one thread, 149 s with two.
     """
     @functools.wraps(function)
     def wrapped(*arguments, **named):
