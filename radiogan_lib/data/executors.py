@@ -98,6 +98,12 @@ class _Pool(futures.ProcessPoolExecutor):
 
     _starting = threading.Lock()
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # All workers start at once. Python would otherwise start them one by one from `submit`; one that starts while the
+        # pool is breaking is never told to end, and the pool waits for it for ever (seen once in several runs, Python 3.11).
+        self._safe_to_dynamically_spawn_children = False
+
     def submit(self, *args):
         main = sys.modules["__main__"]
         with self._starting:
