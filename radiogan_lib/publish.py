@@ -13,16 +13,21 @@ from radiogan_lib.config import RadioganError
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 BUDGET_NOTEBOOK, BUDGET_ALL = 400_000, 2_000_000  # bytes: GitHub shows what is small, and every clone carries it
+LARGE_PICTURE = 60_000  # characters of base64
 KEPT_METADATA = ("language_info", "radiogan")
 
 
 def slim(png: str) -> str:
-    """A base64 PNG with at most 32 colours, if that is smaller: grey pictures and line drawings lose nothing visible."""
+    """A base64 PNG with 32 colours (16 if it is large), if that is smaller: grey pictures and line drawings lose little."""
     from PIL import Image
 
-    picture, packed = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), io.BytesIO()
-    picture.quantize(32, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
-    small = base64.b64encode(packed.getvalue()).decode()
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    for colours in (32, 16):
+        packed = io.BytesIO()
+        picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        small = base64.b64encode(packed.getvalue()).decode()
+        if len(small) < LARGE_PICTURE:
+            break
     return small if len(small) < len(png) else png
 
 
