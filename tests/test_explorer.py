@@ -1,5 +1,6 @@
 """The explorer without a browser: pictures, words, edits, kept frames, faults in the caption."""
 
+import asyncio
 import io
 import json
 
@@ -34,6 +35,14 @@ def test_sliding_redraws_picture_and_caption_and_calls_no_model(made):
         assert made.number.value == k + 1
     assert len(seen) == len(words) == 10
     assert made.space.generator.calls == calls and made.image is element
+
+
+def test_the_number_box_follows_at_once_where_a_loop_runs_but_no_kernel(made):
+    """Browser tests leave an event loop running in this process; nothing would ever turn it."""
+    async def slide():
+        made.step.value = 4
+    asyncio.run(slide())
+    assert made.number.value == 5
 
 
 def test_the_number_box_moves_the_slider_too(made):

@@ -211,9 +211,8 @@ class LatentExplorer(widgets.VBox):
     def _stepped(self) -> None:
         self._paint()
         # The number box follows when the slider rests: each message on the way would delay the next picture
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no kernel: nothing to wait for
+        loop = _kernel_loop()
+        if loop is None:  # nothing to wait for
             self._follow()
             return
         if self._later is not None:
@@ -368,6 +367,15 @@ class LatentExplorer(widgets.VBox):
             self.step.value = recipe["step"]
         if recipe["weights"] != self.space.weights_hash:
             self._say("Careful: this frame was made with other weights, so the picture is another. " + self.describe(self.step.value))
+
+
+def _kernel_loop():
+    """The loop of the kernel that shows the widget; None in a script, even where something else keeps a loop running."""
+    from IPython import get_ipython
+    try:
+        return asyncio.get_running_loop() if getattr(get_ipython(), "kernel", None) else None
+    except RuntimeError:
+        return None
 
 
 def _wrap():
