@@ -92,6 +92,7 @@ class Config:
     gradient_penalty: float = _setting(0.0, "gan", "weight of the finite-difference R1 + R2 penalty", 0, 1000)
     guide: float = _setting(0.0, "gan", "weight of an auxiliary classifier in the generator's loss; 0 = off", 0, 100)
     projection: bool = _setting(False, "gan", "projection conditioning in the discriminator")
+    batch_spread: bool = _setting(False, "gan", "show the discriminator how much the images of a batch differ")
     ema: float = _setting(0.0, "gan", "momentum of the averaged generator weights; 0 = off", 0, 0.99999)
     diffaugment: str = _setting("", "gan", "comma list of translation, cutout; never flips")
     lecam: float = _setting(0.0, "gan", "weight of the LeCam regulariser", 0, 100)

@@ -81,6 +81,18 @@ def test_label_init_sets_the_strength_of_the_label():
     assert np.abs(weak).max() <= 0.05 and 0.8 < strong.std() < 1.2
 
 
+def test_batch_spread_lets_an_image_s_neighbours_change_its_logit():
+    rng = np.random.default_rng(0)
+    varied = rng.normal(size=(4, 40, 24, 1)).astype("float32")
+    alike = np.repeat(varied[:1], 4, axis=0)
+    label = np.zeros(4, "int32")
+    for on in (True, False):
+        look = gan.build_discriminator(small(batch_spread=on, dropout=0.0), 5)
+        first = [float(look([x, label], training=False)[0, 0]) for x in (varied, alike)]
+        assert (abs(first[0] - first[1]) > 1e-4) == on
+    assert not Config().batch_spread  # the paper has none
+
+
 def test_projection_adds_a_class_dependent_term():
     cfg = small(projection=True, label_init=1.0)
     discriminator = gan.build_discriminator(cfg, 3)

@@ -32,8 +32,8 @@ def sweep_table(reports):
         reports: dicts of `evaluate`, metrics.json files, or run folders that hold one.
 
     Returns:
-        pandas DataFrame: n_train, recipe, seed, verdict, smallest_detectable, and for every measure of `COLUMNS` three
-        columns: name, name_low, name_high.
+        pandas DataFrame: n_train, recipe, seed, steps (if the provenance says so), verdict, smallest_detectable, and for
+        every measure of `COLUMNS` three columns: name, name_low, name_high; membership_auc_p.
     """
     import pandas as pd
 
@@ -42,12 +42,12 @@ def sweep_table(reports):
         made = report.get("provenance", {})
         settings = made.get("settings") or made.get("config") or made
         row = {"n_train": report["n"]["train"], "recipe": settings.get("recipe", ""), "seed": settings.get("seed", report["seed"]),
-               "verdict": report["verdict"]["word"], "smallest_detectable": report["detectable"].get("smallest")}
+               "steps": made.get("steps"), "verdict": report["verdict"]["word"], "smallest_detectable": report["detectable"].get("smallest")}
         everything = {**report["memorization"], **report["quality"].get("pixels", {})}
         for name in (*COLUMNS, "coverage_ratio", "vendi_ratio", "kid"):
             measure = everything.get(name) or {}
             row |= {name: measure.get("value"), f"{name}_low": measure.get("low"), f"{name}_high": measure.get("high")}
-        rows.append(row)
+        rows.append(row | {"membership_auc_p": everything["membership_auc"].get("p")})
     if not rows:
         raise EvaluationError("there is no metrics.json to compare; run notebook 05 for at least one run.")
     return pd.DataFrame(rows).sort_values(["recipe", "n_train", "seed"], ignore_index=True)

@@ -73,6 +73,22 @@ class Projection(layers.Layer):
         return (features_shape[0], 1)
 
 
+@keras.saving.register_keras_serializable(PACKAGE)
+class BatchSpread(layers.Layer):
+    """Appends one channel that says how much the images of this batch differ: (b, h, w, c) → (b, h, w, c + 1).
+
+    A discriminator that sees one image at a time cannot tell that all fakes are alike; this one can (minibatch standard
+    deviation, Karras et al., ICLR 2018).
+    """
+
+    def call(self, x):
+        spread = ops.mean(ops.sqrt(ops.var(x, axis=0) + 1e-8))
+        return ops.concatenate([x, ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x[..., :1]))], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] + 1)
+
+
 def label_embedding(cfg: Config, n_classes: int, width: int, name: str) -> layers.Embedding:
     """The class → vector table. Keras starts it at ±0.05, some fifty times weaker than what it is joined to;
     `label_init` > 0 draws it from N(0, label_init²) instead."""
@@ -144,6 +160,7 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
                 x = fast.BatchNormalization(momentum=cfg.bn_momentum, name=f"down{k}_norm")(x)
             x = layers.LeakyReLU(cfg.leaky_slope, name=f"down{k}_leaky")(x)
             x = fast.Dropout(cfg.dropout, name=f"down{k}_dropout")(x)  # (b, h / 2^k, w / 2^k, width)
+        x = BatchSpread(name="batch_spread")(x) if cfg.batch_spread else x
         x = layers.Flatten(name="flat")(x)
         logit = layers.Dense(1, name="logit", dtype="float32")(x)  # float32: the loss needs the digits
         if cfg.projection:
