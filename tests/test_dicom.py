@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless, generate_uid
 
 from radiogan_lib import data
-from radiogan_lib.data import dicom, dicom_geometry, dicom_values, suv, suv_times
+from radiogan_lib.data import dicom, dicom_geometry, dicom_times, suv, suv_times
 
 SHARED = Path(os.environ.get("RADIOGAN_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 T_HALF = 6586.2
@@ -355,11 +355,11 @@ def test_the_writings_of_dates_and_times():
                             ("10:05:07", 10 * hour + 5 * minute + 7 * second),
                             ("235960", 24 * hour), ("", None), (None, None), ("24", None), ("1", None), ("noon", None),
                             ("1005.5", None)):
-        assert dicom_values.clock(found) == expected, found
-    assert dicom_values.day("20000229") == dicom_values.day("2000.02.29") == datetime(2000, 2, 29)
-    assert dicom_values.day("20010229") is None and dicom_values.day("0") is None
-    assert dicom_values.moment("20000101100507.5+0200") == datetime(2000, 1, 1, 10, 5, 7, 500000)
-    assert dicom_values.moment("20000101") is None and dicom_values.moment("2000-01-01 10:00") is None
+        assert dicom_times.clock(found) == expected, found
+    assert dicom_times.day("20000229") == dicom_times.day("2000.02.29") == datetime(2000, 2, 29)
+    assert dicom_times.day("20010229") is None and dicom_times.day("0") is None
+    assert dicom_times.moment("20000101100507.5+0200") == datetime(2000, 1, 1, 10, 5, 7, 500000)
+    assert dicom_times.moment("20000101") is None and dicom_times.moment("2000-01-01 10:00") is None
 
 
 # Headers of eight real series and the factors published with them: github.com/cornerstonejs/calculate-suv, test/ (MIT).

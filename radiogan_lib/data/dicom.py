@@ -78,7 +78,9 @@ def volume(series: Series, slopes: np.ndarray | None = None) -> np.ndarray:
             result[k] += np.float32(offset)
         padding = number(ds, "PixelPaddingValue")
         if padding is not None:
-            result[k][stored == padding] = 0
+            other = number(ds, "PixelPaddingRangeLimit")
+            low, high = sorted((padding, padding if other is None else other))
+            result[k][(stored >= low) & (stored <= high)] = 0
     return dicom_geometry.to_uniform(result, series.geometry)
 
 

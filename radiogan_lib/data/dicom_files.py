@@ -47,10 +47,10 @@ _KEYWORDS = """
 SOPClassUID SOPInstanceUID Manufacturer StudyInstanceUID SeriesInstanceUID Modality ImageType SeriesType
 SeriesDescription SeriesNumber Units SUVType DecayCorrection CorrectedImage PatientWeight PatientSize PatientSex
 StudyDate SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateTime TimezoneOffsetFromUTC
-FrameReferenceTime ActualFrameDuration TriggerTime TemporalPositionIndex NumberOfSlices
+FrameReferenceTime ActualFrameDuration DecayFactor TriggerTime TemporalPositionIndex NumberOfSlices
 RadiopharmaceuticalInformationSequence ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns
 NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated BitsStored HighBit
-PixelRepresentation PixelPaddingValue RescaleSlope RescaleIntercept LossyImageCompression PixelData FloatPixelData
+PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit RescaleSlope RescaleIntercept LossyImageCompression PixelData FloatPixelData
 DoubleFloatPixelData
 """.split()
 _TAGS = [Tag(k) for k in _KEYWORDS] + [

@@ -14,6 +14,7 @@ from radiogan_lib.data.errors import ExamError
 
 GRAMS_ABOVE = 1000.0  # a "weight" above this is in grams
 CM_ABOVE = 3.0  # a "size" above this is in centimetres
+HEIGHT_M = (0.3, 2.6)
 SUV_TYPES = {"BW", "LBM", "LBMJAMES128", "LBMJANMA", "IBW", "BSA"}
 
 
@@ -65,6 +66,8 @@ def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray
     if height > CM_ABOVE:
         notes.append(f"{tag('PatientSize')} was in centimetres")
         height /= 100
+    if not HEIGHT_M[0] <= height <= HEIGHT_M[1]:
+        raise ExamError(f"{tag('PatientSize')} is no body height in m or cm; SUV of type {suv_type} cannot be turned into SUVbw")
     sex = text(first, "PatientSex")
     if suv_type != "BSA" and sex not in ("M", "F", "O"):
         raise ExamError(f"{tag('PatientSex')} is not M, F or O; SUV of type {suv_type} cannot be turned into SUVbw")

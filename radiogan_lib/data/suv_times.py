@@ -14,22 +14,43 @@ from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from radiogan_lib.data.dicom_values import clock, day, moment, number, private, tag, text, utc_offset, value
+from radiogan_lib.data.dicom_times import clock, day, moment, utc_offset
+from radiogan_lib.data.dicom_values import number, private, tag, text, value
 from radiogan_lib.data.errors import ExamError
 
 DAY = timedelta(days=1)
 AGREE_S = 2.0  # slices whose back-computed starts differ by more do not share one; times are often whole seconds
+OVERNIGHT = timedelta(hours=18)  # no scan lasts this long: such a difference between times of day is a midnight
 LONGEST_UPTAKE = timedelta(hours=12)  # more is accepted only where the header states the date of injection
 _NOMINAL = datetime(2000, 1, 1)  # when an anonymiser removed every date, the times of day still say what is needed
 
 
 def acquired(ds: Dataset) -> datetime | None:
-    """Start of this slice's acquisition: Acquisition Date + Time, else Acquisition DateTime (local time)."""
+    """Start of this slice's acquisition: Acquisition Date + Time, else Acquisition DateTime (local time).
+
+    Without an Acquisition Date the series' date stands in, or the next day where the time of day is so much earlier than
+    Series Time that the scan must have run past midnight.
+    """
     time = clock(value(ds, "AcquisitionTime"))
-    date = day(value(ds, "AcquisitionDate")) or day(value(ds, "SeriesDate")) or day(value(ds, "StudyDate"))
-    if time is not None:
-        return (date or _NOMINAL) + time
-    return moment(value(ds, "AcquisitionDateTime"), utc_offset(value(ds, "TimezoneOffsetFromUTC")))
+    if time is None:
+        return moment(value(ds, "AcquisitionDateTime"), utc_offset(value(ds, "TimezoneOffsetFromUTC")))
+    date = day(value(ds, "AcquisitionDate"))
+    if date is None:
+        date = day(value(ds, "SeriesDate")) or day(value(ds, "StudyDate")) or _NOMINAL
+        begun = clock(value(ds, "SeriesTime"))
+        if begun is not None and begun - time > OVERNIGHT:
+            date += DAY
+    return date + time
+
+
+def acquisitions(headers: Sequence[Dataset]) -> list[datetime | None]:
+    """`acquired` of every slice; times of one scan that lie most of a day apart on one date ran past midnight."""
+    starts = [acquired(ds) for ds in headers]
+    known = [start for start in starts if start is not None]
+    if known and max(known) - min(known) > OVERNIGHT and len({start.date() for start in known}) == 1:
+        late = max(known)
+        starts = [start + DAY if start is not None and late - start > OVERNIGHT else start for start in starts]
+    return starts
 
 
 def series_start(ds: Dataset) -> datetime | None:
@@ -66,7 +87,7 @@ def reference_time(headers: Sequence[Dataset], half_life_s: float) -> tuple[date
         ExamError: no acquisition time to judge by, or dates that contradict each other.
     """
     scan = moment(private(headers[0], "ge_scan_time"), utc_offset(value(headers[0], "TimezoneOffsetFromUTC")))
-    starts = [acquired(ds) for ds in headers]
+    starts = acquisitions(headers)
     series = series_start(headers[0])
     if None in starts:
         if scan is not None:
@@ -83,21 +104,18 @@ def reference_time(headers: Sequence[Dataset], half_life_s: float) -> tuple[date
                 "the dates contradict each other"
             )
         return series, "the reference is Series Time: it is not after the earliest acquisition"
+    unfit = "Series Time is missing" if series is None else "Series Time is later than the scan"
     if scan is not None:
-        return scan, "the reference is GE's private scan time (0009,100D): Series Time is later than the acquisition"
+        return scan, f"the reference is GE's private scan time (0009,100D): {unfit}"
     computed = _back_computed(headers, starts, half_life_s)
     if computed is not None:
-        return computed, "the reference is back-computed from Frame Reference Time: Series Time is later than the scan"
+        return computed, f"the reference is back-computed from Frame Reference Time: {unfit}"
     return first, "the reference is the earliest Acquisition Time: nothing better is in the header"
 
 
 def _back_computed(headers, starts, half_life_s: float) -> datetime | None:
-    """t_acq + T_ave − Frame Reference Time, if every slice has the tags and all agree.
-
-    GE counts Frame Reference Time to the start of a frame, not to its mean count rate: there T_ave is not added (IBSI).
-    """
-    to_start = text(headers[0], "Manufacturer").startswith("GE")
-    found = []
+    """t_acq + T_ave − Frame Reference Time, if every slice has the tags and all agree."""
+    found, to_start = [], _counts_to_frame_start(headers[0], half_life_s)
     for ds, start in zip(headers, starts, strict=True):
         reference_ms, duration_ms = number(ds, "FrameReferenceTime"), number(ds, "ActualFrameDuration")
         if not (reference_ms and duration_ms and reference_ms > 0 and duration_ms > 0):
@@ -106,6 +124,24 @@ def _back_computed(headers, starts, half_life_s: float) -> datetime | None:
         offset_s = average_s - reference_ms / 1000
         found.append(start + timedelta(seconds=offset_s))
     return min(found) if (max(found) - min(found)).total_seconds() <= AGREE_S else None
+
+
+def _counts_to_frame_start(ds: Dataset, half_life_s: float) -> bool:
+    """Does Frame Reference Time point to the start of a frame rather than to its mean count rate?
+
+    DICOM leaves it open (C.8.9.4.1.5). The slice's own Decay Factor says which: it is 2^(t / half-life) with t the time
+    of the mean count rate. Without it, GE's scanners count to the start (a GE exam with Frame Reference Time 0 has the
+    Decay Factor of half a frame), the others to the mean.
+    """
+    factor, reference_ms, duration_ms = (
+        number(ds, k) for k in ("DecayFactor", "FrameReferenceTime", "ActualFrameDuration")
+    )
+    if factor and factor > 1 and reference_ms is not None and duration_ms and duration_ms > 0:
+        average_s = average_activity_time(duration_ms / 1000, half_life_s)
+        beyond_s = half_life_s * math.log2(factor) - reference_ms / 1000  # 0 if it points to the mean, else T_ave
+        if min(abs(beyond_s), abs(beyond_s - average_s)) < 0.2 * average_s:
+            return abs(beyond_s - average_s) < abs(beyond_s)
+    return text(ds, "Manufacturer").startswith("GE")
 
 
 def injection_time(item: Dataset, reference: datetime, zone: timedelta | None = None) -> tuple[datetime, str]:
@@ -129,7 +165,9 @@ def injection_time(item: Dataset, reference: datetime, zone: timedelta | None = 
     time = clock(value(item, "RadiopharmaceuticalStartTime"))
     source = "RadiopharmaceuticalStartTime"
     if stated is not None:
-        time, source = stated - datetime(stated.year, stated.month, stated.day), "RadiopharmaceuticalStartDateTime"
+        of_day = stated - datetime(stated.year, stated.month, stated.day)
+        if time is None or of_day:  # a date that does not fit, at midnight sharp, is an anonymiser's filler
+            time, source = of_day, "RadiopharmaceuticalStartDateTime"
     if time is None:
         raise ExamError(
             f"neither {tag('RadiopharmaceuticalStartDateTime')} nor {tag('RadiopharmaceuticalStartTime')} "

@@ -14,7 +14,13 @@ HALF_LIFE_TOLERANCE = 0.01  # scanners write 6582 to 6588; the next PET nuclide 
 # Coding schemes: SRT/SNM3/99SDM (C-…, Y-…), SCT (numbers), UMLS.
 F18_CODES = {"C-111A1", "77004003"}
 FDG_CODES = {"C-B1031", "Y-X1743", "35321007", "422975006"}
-_FDG = re.compile(r"f-?dg|de?s?oxy[\W_d]*gluc?k?ose", re.I)
+_FDG = re.compile(r"f-?dg(?!al)|d[eé]?s?ox[yi][\W_d]*gl[iuy][ck]+os", re.I)
+# Tracers of fluorine-18 whose name beside "FDG" (a code next to a free text, a cocktail) makes the exam none of FDG.
+_NOT_FDG = re.compile(
+    r"thymidine|(?<![a-z])flt(?![a-z])|dopa|fluoride|(?<![a-z])naf(?![a-z])|psma|choline|estradiol|misonidazole|"
+    r"florbeta|flutemetamol|flortaucipir|fluciclovine|galactose|fapi|dota",
+    re.I,
+)
 _F18 = re.compile(r"f[\W_]*18|18[\W_]*f|fluorine|fluor[\W_]*18", re.I)
 # Words that name no tracer: the nuclide alone, or what some scanners write by default.
 _UNNAMED = re.compile(
@@ -62,7 +68,7 @@ def check_fdg(ds: Dataset) -> list[str]:
         other = (not _FDG.search(name) and not _UNNAMED.fullmatch(name)) or any(
             not (code in FDG_CODES or _FDG.search(meaning) or _UNNAMED.fullmatch(meaning)) for code, meaning in tracers
         )
-        if other and not fdg:
+        if (other and not fdg) or any(_NOT_FDG.search(said) for said in (name, *(m for _, m in tracers))):
             raise ExamError(f"{tag('Radiopharmaceutical')} names a tracer other than FDG", "Only FDG is used.")
         if not fdg and not (by_code or by_decay):
             raise ExamError(f"{tag('Radiopharmaceutical')} does not say that the tracer is FDG")
