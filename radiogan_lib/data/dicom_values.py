@@ -77,6 +77,16 @@ def value(ds: Dataset, keyword: str):
         return None
 
 
+def stated(ds: Dataset, keyword: str) -> bool:
+    """Does the element hold anything but blanks, readable or not?"""
+    try:
+        found = ds.get_item(keyword)
+    except Exception:  # noqa: BLE001
+        return True
+    raw = None if found is None else found.value
+    return bool(raw.strip(b" \0") if isinstance(raw, bytes) else str(raw if raw is not None else "").strip())
+
+
 def text(ds: Dataset, keyword: str) -> str:
     """A code string in capitals without padding; empty if missing."""
     found = value(ds, keyword)

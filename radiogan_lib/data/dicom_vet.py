@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEG2000, HTJ2K, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
+from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from radiogan_lib.data import dicom_geometry, suv
-from radiogan_lib.data.dicom_values import number, tag, text, value, words
+from radiogan_lib.data.dicom_values import number, stated, tag, text, value, words
 from radiogan_lib.data.errors import ExamError
 
 PET = "1.2.840.10008.5.1.4.1.1.128"
@@ -65,7 +65,7 @@ def vet(members: list[Dataset]) -> Series:
         slope = number(ds, "RescaleSlope")
         if slope is None or slope <= 0:
             raise ExamError(f"{tag('RescaleSlope')} is missing, unreadable or not above zero in a slice")
-        if value(ds, "RescaleIntercept") is not None and number(ds, "RescaleIntercept") is None:
+        if stated(ds, "RescaleIntercept") and number(ds, "RescaleIntercept") is None:
             raise ExamError(f"{tag('RescaleIntercept')} is unreadable in a slice")
         _refuse_lossy(ds)
     # The tracer and the corrections are judged first: they are what a reader needs to hear about a wrong series.
@@ -77,7 +77,8 @@ def vet(members: list[Dataset]) -> Series:
 
 
 def _refuse_lossy(ds: Dataset) -> None:
-    said, syntax = value(ds, "LossyImageCompression"), ds.file_meta.TransferSyntaxUID if hasattr(ds, "file_meta") else None
+    said = value(ds, "LossyImageCompression")
+    syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
     remedy = "Export the series uncompressed, or with a lossless compression."
     if said == "01":
         raise ExamError("(0028,2110) Lossy Image Compression is 01: the values are no longer the scanner's", remedy)

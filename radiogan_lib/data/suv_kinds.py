@@ -67,7 +67,9 @@ def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray
         notes.append(f"{tag('PatientSize')} was in centimetres")
         height /= 100
     if not HEIGHT_M[0] <= height <= HEIGHT_M[1]:
-        raise ExamError(f"{tag('PatientSize')} is no body height in m or cm; SUV of type {suv_type} cannot be turned into SUVbw")
+        raise ExamError(
+            f"{tag('PatientSize')} is no body height in m or cm; SUV of type {suv_type} cannot be turned into SUVbw"
+        )
     sex = text(first, "PatientSex")
     if suv_type != "BSA" and sex not in ("M", "F", "O"):
         raise ExamError(f"{tag('PatientSex')} is not M, F or O; SUV of type {suv_type} cannot be turned into SUVbw")

@@ -28,8 +28,8 @@ _NOMINAL = datetime(2000, 1, 1)  # when an anonymiser removed every date, the ti
 def acquired(ds: Dataset) -> datetime | None:
     """Start of this slice's acquisition: Acquisition Date + Time, else Acquisition DateTime (local time).
 
-    Without an Acquisition Date the series' date stands in, or the next day where the time of day is so much earlier than
-    Series Time that the scan must have run past midnight.
+    Without an Acquisition Date the series' date stands in, or the next day where the time of day is so much earlier
+    than Series Time that the scan must have run past midnight.
     """
     time = clock(value(ds, "AcquisitionTime"))
     if time is None:
