@@ -38,8 +38,11 @@ def nested(labels, patients, n: int, seed: int) -> np.ndarray:
     return np.lexsort((labels, turn))[:n]
 
 
-def one(cfg, train, holdout, n: int, folder: Path) -> dict:
-    """Train on n exams, judge, write the report into the run's folder; returns the report as metrics.json holds it."""
+def one(cfg, train, holdout, n: int, folder: Path, more=lambda few, generated, labels: {}, command: str = "") -> dict:
+    """Train on n exams, judge, write the report into the run's folder; returns the report as metrics.json holds it.
+
+    `more` gives further arguments of `evaluate`, such as a utility report.
+    """
     from radiogan_lib import gan
 
     few = train.subset(nested(train.labels, train.patient_ids, n, cfg.seed))
@@ -51,7 +54,8 @@ def one(cfg, train, holdout, n: int, folder: Path) -> dict:
     report = evaluation.evaluate(few.suv, holdout.suv, generated, few.labels, holdout.labels, labels, class_names=train.class_names,
                                  discriminator_scores=scores, controls=False, rounds=cfg.bootstrap, seed=cfg.seed,
                                  provenance={"settings": cfg.as_dict(), "steps": int(run.history["steps"].iloc[-1]),
-                                             "command": f"python benchmarks/n_sweep.py --profile {cfg.profile}"})
+                                             "command": command or f"python benchmarks/n_sweep.py --profile {cfg.profile}"},
+                                 **more(few, generated, labels))
     evaluation.write_report(report, folder)
     return report
 

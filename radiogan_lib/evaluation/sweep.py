@@ -44,7 +44,9 @@ def sweep_table(reports):
         row = {"n_train": report["n"]["train"], "recipe": settings.get("recipe", ""), "seed": settings.get("seed", report["seed"]),
                "steps": made.get("steps"), "verdict": report["verdict"]["word"], "smallest_detectable": report["detectable"].get("smallest")}
         everything = {**report["memorization"], **report["quality"].get("pixels", {})}
-        for name in (*COLUMNS, "coverage_ratio", "vendi_ratio", "kid"):
+        use = report.get("utility") or {}
+        everything |= {"label_agreement": (use.get("label_agreement") or {}).get("overall"), "tstr": use.get("tstr"), "trtr": use.get("trtr")}
+        for name in (*COLUMNS, "coverage_ratio", "vendi_ratio", "kid", "label_agreement", "tstr", "trtr"):
             measure = everything.get(name) or {}
             row |= {name: measure.get("value"), f"{name}_low": measure.get("low"), f"{name}_high": measure.get("high")}
         rows.append(row | {"membership_auc_p": everything["membership_auc"].get("p")})
