@@ -214,7 +214,7 @@ def test_phantom_dicom_reads_back_as_the_phantom(tmp_path, monkeypatch):
     image, truth = data.read_suv(folder), data.read_suv("phantom:lung/20001", phantom_spacing_mm=8.0)
     assert image.shape == truth.shape and np.allclose(image.affine, truth.affine)
     assert np.abs(np.asarray(image.dataobj) - np.asarray(truth.dataobj)).max() < 0.005
-    assert "different in" in str(lab.suv_explanation(folder)) and "BQML" in str(lab.suv_explanation(folder))
+    assert "different slopes" in str(lab.suv_explanation(folder)) and "BQML" in str(lab.suv_explanation(folder))
     assert "8.00 × 8.00 × 8.00 mm" in str(lab.exam_facts(image))
     right, wrong = pictures(lab.one_slope_mistake(folder))[:2]
     assert right.max() > 3 * wrong.max()
@@ -222,3 +222,27 @@ def test_phantom_dicom_reads_back_as_the_phantom(tmp_path, monkeypatch):
     png(lab.rotating_row(image, 3))
     with pytest.raises(RadioganError, match="names no phantom"):
         lab.phantom_as_dicom("phantom:liver/1")
+
+
+def test_each_spoilt_exam_is_refused_for_its_own_fault():
+    table = lab.spoilt_exams()
+    assert len(table.rows) == 8 and len({row[1] for row in table.rows}) == 8
+    for row, word in zip(table.rows, ("Weight", "PROPCNTS", "ATTN", "tracer", "injected after", "GATED", "missing", "Bq/ml")):
+        assert word in row[1] and row[2], row
+
+
+def test_the_exam_to_follow(tmp_path, monkeypatch, capsys):
+    import nibabel as nib
+
+    from radiogan_lib import config
+
+    monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path))
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.diag([4.0, 4, 4, 1])), tmp_path / "ANNA.nii.gz")
+    rows = "exam_id,patient_id,class,path\na,a,x,phantom:lung/1\nb,b,x,gone.nii.gz\nc,c,y,ANNA.nii.gz\nd,d,y,phantom:lung/2\n"
+    (tmp_path / "cohort.csv").write_text(rows)
+    cfg = config.load("smoke", cohort=str(tmp_path / "cohort.csv"))
+    assert str(lab.exam_to_follow(cfg)).endswith("ANNA.nii.gz")
+    said = capsys.readouterr().out
+    assert "first of the cohort's 2 real exams" in said and "ANNA" not in said
+    assert lab.exam_to_follow(cfg, "mine") == "mine"
+    assert lab.exam_to_follow(config.load("smoke")).is_dir() and "no real exam" in capsys.readouterr().out

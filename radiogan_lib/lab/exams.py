@@ -1,11 +1,12 @@
-"""One exam, step by step: a phantom written as DICOM, what its header says, and the commonest mistake on purpose.
+"""One exam, step by step: a phantom written as DICOM, what its header says, and what goes wrong on purpose.
 
 Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations
 
-import hashlib
+import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,88 +16,56 @@ from radiogan_lib.config import RadioganError
 from radiogan_lib.lab.figures import WINDOW, mip_row
 from radiogan_lib.lab.tables import Table
 
-WEIGHT_KG, DOSE_BQ, HALF_LIFE_S = 70.0, 300e6, 6586.2
-INJECTED, SCANNED = "090000.00", "100000.00"  # one hour apart, as is usual
-UPTAKE_S = 3600.0
+FOLLOWED = "phantom:lung/20001"
 
 
-def phantom_as_dicom(which: str, spacing_mm: float = 4.0) -> Path:
+def phantom_as_dicom(which: str = FOLLOWED, spacing_mm: float = 4.0) -> Path:
     """Write a phantom as a folder of DICOM PET slices, as a scanner would export it, and return the folder.
 
-    Every slice has its own rescale slope, so that the commonest mistake in reading PET can be shown. It is written once,
-    below the home folder's `data/`.
+    Every slice has its own rescale slope, so that the commonest mistake in reading PET can be shown. It is written
+    once, below the home folder's `data/`.
 
     Args:
         which: `phantom:<class>/<seed>`, as in a cohort csv.
         spacing_mm: isotropic voxel size.
     """
-    from radiogan_lib.data import phantom
+    from radiogan_lib.data import dicom, phantom
 
     try:
-        kind, _, rest = which.partition(":")
-        name, _, seed = rest.partition("/")
-        if kind != "phantom" or name not in phantom.CLASSES:
-            raise ValueError
-        seed = int(seed)
-    except ValueError:
+        name, seed = phantom.parse(which)
+    except phantom.PhantomError:
         raise RadioganError(f"{which!r} names no phantom; write phantom:<class>/<seed> with one of the classes "
                             f"{', '.join(phantom.CLASSES)}.") from None
     folder = paths.home() / "data" / "phantom_dicom" / f"{name}-{seed}-{spacing_mm:g}mm"
-    if not (folder.parent / f"{folder.name}.complete").is_file():
-        image = phantom.make(name, seed, spacing_mm)
-        suv = np.asarray(image.dataobj, dtype=np.float32)
-        folder.mkdir(parents=True, exist_ok=True)
-        for k in range(suv.shape[2]):
-            file = folder / f"slice_{k:04d}.dcm"  # the mark beside it is written last: a folder without it is written again
-            _slice(suv[:, :, k], k, image.affine, spacing_mm, which).save_as(file, enforce_file_format=True)
-        paths.write_text(folder.parent / f"{folder.name}.complete", f"{suv.shape[2]}\n")
+    mark = folder.parent / f"{folder.name}.complete"
+    if not mark.is_file():  # written last: a folder without it is written again
+        dicom.write_phantom_series(phantom.make(name, seed, spacing_mm), folder, dose_mbq=300, seed=seed)
+        paths.write_text(mark, "written\n")
     return folder
 
 
-def _slice(suv: np.ndarray, k: int, affine, spacing_mm: float, which: str):
-    """One DICOM PET instance in Bq/ml, decay-corrected to the start of the scan; the slope fills the 16 bits."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage
+def exam_to_follow(cfg, exam_path: str = ""):
+    """The exam that notebook 01 follows: the reader's own, the cohort's first real one, or a phantom written as DICOM.
 
-    # UIDs derived from the phantom's name: valid, reproducible, and of no patient
-    root = "2.25." + str(int(hashlib.sha256(which.encode()).hexdigest()[:24], 16))
-    factor = WEIGHT_KG * 1000 / (DOSE_BQ * 2 ** (-UPTAKE_S / HALF_LIFE_S))  # SUV per (Bq/ml)
-    activity = suv[::-1, ::-1].T / factor  # DICOM rows run to the back, columns to the patient's left
-    slope = max(float(activity.max()), 1e-3) / 32767
-    ds = Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = PositronEmissionTomographyImageStorage
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = f"{root}.3.{k + 1}"
-    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = root + ".1", root + ".2", root + ".4"
-    ds.Modality, ds.PatientName, ds.PatientID, ds.PatientSex = "PT", "Phantom", "PHANTOM", "O"
-    ds.Manufacturer, ds.SeriesDescription = "radiogan_lib", "phantom, attenuation corrected"
-    ds.ImageType = ["ORIGINAL", "PRIMARY"]
-    ds.PatientWeight, ds.PatientSize = WEIGHT_KG, 1.75
-    ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = "20200101"
-    ds.StudyTime = ds.SeriesTime = ds.AcquisitionTime = ds.ContentTime = SCANNED
-    ds.Units, ds.DecayCorrection, ds.CorrectedImage = "BQML", "START", ["DECY", "ATTN", "SCAT", "RADL", "NORM"]
-    ds.CountsSource, ds.SeriesType = "EMISSION", ["WHOLE BODY", "IMAGE"]
-    dose = Dataset()
-    dose.Radiopharmaceutical, dose.RadiopharmaceuticalStartTime = "Fluorodeoxyglucose", INJECTED
-    dose.RadiopharmaceuticalStartDateTime = "20200101" + INJECTED
-    dose.RadionuclideTotalDose, dose.RadionuclideHalfLife = DOSE_BQ, HALF_LIFE_S
-    nuclide = Dataset()
-    nuclide.CodeValue, nuclide.CodingSchemeDesignator, nuclide.CodeMeaning = "C-111A1", "SRT", "^18^Fluorine"
-    dose.RadionuclideCodeSequence = [nuclide]
-    ds.RadiopharmaceuticalInformationSequence = [dose]
-    ds.FrameReferenceTime, ds.ActualFrameDuration, ds.DecayFactor = 0.0, 120000, 1.0
-    ds.InstanceNumber, ds.NumberOfSlices, ds.ImageIndex = k + 1, 1, k + 1
-    ds.Rows, ds.Columns = activity.shape
-    ds.PixelSpacing, ds.SliceThickness = [spacing_mm, spacing_mm], spacing_mm
-    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    corner = np.asarray(affine) @ [suv.shape[0] - 1, suv.shape[1] - 1, k, 1]  # RAS+ position of DICOM's first pixel
-    ds.ImagePositionPatient = [round(float(v), 4) for v in (-corner[0], -corner[1], corner[2])]
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
-    ds.RescaleIntercept, ds.RescaleSlope = 0, f"{slope:.9g}"
-    ds.PixelData = np.round(activity / float(ds.RescaleSlope)).clip(0, 32767).astype("<i2").tobytes()
-    return ds
+    Args:
+        cfg: names the cohort.
+        exam_path: a DICOM folder or NIfTI file; "" looks into the cohort.
+
+    Returns:
+        What `data.read_suv` takes. Says in one line, without its path, which it is.
+    """
+    from radiogan_lib.data import cohort
+
+    if exam_path:
+        print("Followed step by step: the exam of the parameter exam_path.")
+        return exam_path
+    real = [p for p in cohort.read(paths.cohort_path(cfg)).exams["path"] if not p.startswith("phantom:")]
+    for path in real:
+        if Path(path).exists():
+            print(f"Followed step by step: the first of the cohort's {len(real)} real exams.")
+            return path
+    print("Followed step by step: a phantom written as DICOM, because the cohort holds no real exam.")
+    return phantom_as_dicom()
 
 
 def exam_facts(image) -> Table:
@@ -105,59 +74,39 @@ def exam_facts(image) -> Table:
     step = np.sqrt((np.asarray(image.affine)[:3, :3] ** 2).sum(0))
     body = suv[suv > 0.2]
     middle = float(np.median(body)) if body.size else float("nan")
-    return Table([
-        ("voxels", " × ".join(str(n) for n in suv.shape[:3]) + " (left–right, back–front, foot–head)"),
-        ("voxel size", " × ".join(f"{s:.2f}" for s in step) + " mm"),
-        ("extent", " × ".join(f"{s * n:.0f}" for s, n in zip(step, suv.shape)) + " mm"),
-        ("SUV", f"highest {suv.max():.4g}, median inside the body {middle:.2f}"),
-    ])
+    rows = [("voxels", " × ".join(str(n) for n in suv.shape[:3]) + " (left–right, back–front, foot–head)"),
+            ("voxel size", " × ".join(f"{s:.2f}" for s in step) + " mm"),
+            ("extent", " × ".join(f"{s * n:.0f}" for s, n in zip(step, suv.shape)) + " mm"),
+            ("SUV", f"highest {suv.max():.4g}, median inside the body {middle:.2f}")]
+    return Table(rows + [("remark", note) for note in getattr(image, "extra", {}).get("notes", [])])
 
 
-def _slices(folder) -> list:
-    """The DICOM slices of a folder, sorted along the patient."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
+def _series(folder):
+    """The PET series of a DICOM folder as the library reads it; None for anything else."""
+    from radiogan_lib.data import dicom, volumes
 
-    found = []
-    for file in sorted(Path(folder).iterdir()) if Path(folder).is_dir() else []:
-        try:
-            ds = pydicom.dcmread(file)
-        except (InvalidDicomError, OSError):
-            continue
-        if getattr(ds, "Modality", "") == "PT" and "PixelData" in ds and "RescaleSlope" in ds:
-            found.append(ds)
-    return sorted(found, key=lambda d: float(d.ImagePositionPatient[2]))
+    if isinstance(folder, str) and folder.startswith("phantom:"):
+        return None
+    kind, found = volumes.locate(folder)
+    return dicom.read_series(found) if kind == "dicom" else None
 
 
 def suv_explanation(folder) -> Table:
-    """Which header values make an exam's SUV, one row each: what it says, and what it is for.
+    """How the library derived an exam's factor from stored values to SUV, one row per step, from the header alone.
 
     Args:
         folder: a DICOM PET folder; for a NIfTI file the table says that its values are taken as SUV.
     """
-    slices = _slices(folder)
-    if not slices:
-        return Table([("format", "no DICOM slices: the file is taken to hold SUV already", "checked to lie in a plausible range")],
-                     ("what", "value", "what for"))
-    first = slices[0]
-    dose = (first.get("RadiopharmaceuticalInformationSequence") or [{}])[0]
-    slopes = [float(d.RescaleSlope) for d in slices]
-
-    def of(ds, name, unit=""):
-        value = ds.get(name) if ds else None
-        value = getattr(value, "value", value)
-        return "not given" if value in (None, "") else f"{value}{unit}"
-
-    total = getattr(dose.get("RadionuclideTotalDose"), "value", dose.get("RadionuclideTotalDose"))
-    return Table([
-        ("units", of(first, "Units"), "BQML is activity per millilitre; others need other rules"),
-        ("slopes", f"{len(set(slopes))} different in {len(slopes)} slices, {min(slopes):.4g} to {max(slopes):.4g}",
-         "stored whole number × its slice's slope = activity"),
-        ("injected dose", f"{float(total) / 1e6:.0f} MBq" if total else "not given", "what SUV is relative to"),
-        ("half-life", of(dose, "RadionuclideHalfLife", " s"), "how fast the dose decays"),
-        ("decay corrected to", of(first, "DecayCorrection"), "START: to the start of the scan; ADMIN: to the injection"),
-        ("patient weight", of(first, "PatientWeight", " kg"), "spreads the dose evenly over the body's mass"),
-    ], ("what", "value", "what for"))
+    series = _series(folder)
+    if series is None:
+        return Table([("format", "no DICOM slices: the values are taken to be SUV already, and checked to be plausible")])
+    slopes = [float(ds.RescaleSlope) for ds in series.headers]
+    return Table([("rule", series.factor.rule),
+                  ("slices", f"{len(slopes)} with {len(set(slopes))} different slopes, "
+                             f"{min(slopes):.4g} to {max(slopes):.4g}"),
+                  *((f"step {k}", words) for k, words in enumerate(series.factor.explanation, 1)),
+                  ("factor", f"{series.factor.value:.6g}: SUV = stored number × slope of its slice × factor"),
+                  *(("note", note) for note in series.notes)], ("what", "as read from the header"))
 
 
 def one_slope_mistake(folder, window=WINDOW):
@@ -167,21 +116,71 @@ def one_slope_mistake(folder, window=WINDOW):
         folder: a DICOM PET folder, or any exam: where there are no slices, only the correct picture is drawn.
     """
     from radiogan_lib import data
+    from radiogan_lib.data import dicom
 
-    right = data.read_suv(folder)
-    mip = data.coronal_mip(right, spacing_mm=4.0)
-    highest = float(np.asarray(right.dataobj).max())
-    slices = _slices(folder)
-    if not slices:
-        return mip_row([mip], [f"as read: highest SUV {highest:.1f}"], window, height=3.4)
+    series = _series(folder)
+    if series is None:
+        right = data.read_suv(folder)
+        return mip_row([data.coronal_mip(right, spacing_mm=4.0)],
+                       [f"as read: highest SUV {float(np.max(right.dataobj)):.1f}"], window, height=3.4)
+    pictures, titles = [], []
+    for words, values in (("each slice its own slope", dicom.volume(series)),
+                          ("one slope for all", dicom.with_one_slope(series))):
+        pictures.append(data.coronal_mip(dicom.as_image(values, series.geometry.affine), spacing_mm=4.0))
+        titles.append(f"{words}\nhighest SUV {values.max():.1f}")
+    return mip_row(pictures, titles, window, height=3.4)
+
+
+# What may be wrong with an exam, and the header that shows it; a slice that is lost and a file in Bq/ml come on top.
+SPOILT = (
+    ("nobody was weighed", dict(PatientWeight=None)),
+    ("values in proportional counts", dict(Units="PROPCNTS")),
+    ("not corrected for attenuation", dict(CorrectedImage=["DECY", "SCAT"])),
+    ("another tracer", "PSMA-1007"),
+    ("injected after the scan", "123000"),
+    ("gated to the heartbeat", dict(SeriesType=["GATED", "IMAGE"])),
+)
+
+
+def spoilt_exams() -> Table:
+    """One small exam, spoilt in eight ways, and what the library says to each. Nothing of it stays on disk."""
     import nibabel as nib
 
-    # The ratio of the two slopes, slice by slice, is the whole mistake: the stored numbers are the same
-    ratio = np.array([float(slices[0].RescaleSlope) / float(d.RescaleSlope) for d in slices], dtype=np.float32)
-    values = np.asarray(right.dataobj, dtype=np.float32)
-    if values.shape[2] != len(ratio):  # not one slice per plane (several series in a folder): nothing to compare
-        return mip_row([mip], [f"as read: highest SUV {highest:.1f}"], window, height=3.4)
-    wrong = nib.Nifti1Image(values * ratio, right.affine)
-    return mip_row([mip, data.coronal_mip(wrong, spacing_mm=4.0)],
-                   [f"each slice its own slope\nhighest SUV {highest:.1f}",
-                    f"one slope for all\nhighest SUV {float(np.asarray(wrong.dataobj).max()):.1f}"], window, height=3.4)
+    from radiogan_lib import data
+    from radiogan_lib.data import dicom, phantom
+
+    image, rows = phantom.make("lung", 20001, 12.0).slicer[:, :, 30:44], []  # a part of the chest is enough
+
+    def says(what, path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                data.read_suv(path)
+                rows.append((what, "read", ""))
+            except data.ExamError as error:
+                rows.append((what, error.reason, error.remedy))
+
+    with tempfile.TemporaryDirectory() as folder:
+        for k, (what, change) in enumerate(SPOILT):
+            if isinstance(change, str):
+                drug = _drug(change)
+                change = dict(RadiopharmaceuticalInformationSequence=[drug])
+            says(what, dicom.write_phantom_series(image, Path(folder) / str(k), **change))
+        lost = dicom.write_phantom_series(image, Path(folder) / "lost")
+        sorted(lost.iterdir())[7].unlink()
+        says("one slice was lost", lost)
+        bq = nib.Nifti1Image(np.asarray(image.dataobj, np.float32) * 5000, image.affine)
+        nib.save(bq, Path(folder) / "exam.nii.gz")
+        says("a NIfTI file in Bq/ml", Path(folder) / "exam.nii.gz")
+    return Table(rows, ("what is wrong", "what the library says", "remedy"))
+
+
+def _drug(change: str):
+    """The injection of a phantom with another tracer, or another time if `change` is one."""
+    from pydicom.dataset import Dataset
+
+    drug = Dataset()
+    drug.Radiopharmaceutical = "FDG" if change.isdigit() else change
+    drug.RadiopharmaceuticalStartTime = change if change.isdigit() else "110000"
+    drug.RadionuclideTotalDose, drug.RadionuclideHalfLife = "350000000", "6586.2"
+    return drug
