@@ -56,7 +56,7 @@ def _files(path: str) -> list:
         try:
             stat = os.stat(name)
             out.append([os.path.relpath(name, os.path.dirname(path)), stat.st_size, stat.st_mtime_ns])
-        except OSError:
+        except (OSError, ValueError):  # not there, or a path that none can be (a NUL in it)
             out.append([os.path.relpath(name, os.path.dirname(path)), "missing"])
     return out
 

@@ -44,8 +44,8 @@ def _decode(path: Path) -> str:
     """The csv's text, from UTF-8 with or without a byte-order mark, UTF-16 with one, or a Windows code page."""
     try:
         raw = path.read_bytes()
-    except OSError as e:
-        fault = "does not exist" if isinstance(e, FileNotFoundError) else f"cannot be read ({type(e).__name__})"
+    except (OSError, ValueError) as e:
+        fault = "does not exist" if isinstance(e, (FileNotFoundError, ValueError)) else f"cannot be read ({type(e).__name__})"
         raise ConfigError(f"the cohort file {path.name} {fault}; give the path of a csv with the columns "
                           f"{', '.join(REQUIRED)} and split.") from None
     if raw[:2] == b"PK":
@@ -77,11 +77,11 @@ def _parse(path: Path) -> pd.DataFrame:
                 raise ConfigError(f"{path.name}, row {reader.line_num}: {len(values)} values under {len(names)} column "
                                   f"names; quote values that hold a {'tab' if delimiter == chr(9) else delimiter!r}.")
             else:
-                records.append([v.strip() for v in values[:len(names)]] + [reader.line_num])
+                records.append([_one_line(v, n) for v, n in zip(values, names)] + [reader.line_num])
     except csv.Error as e:
         raise ConfigError(f"{path.name}, row {reader.line_num}: not readable as csv ({e}); check its quotes.") from None
     if names is None:
-        raise ConfigError(f"{path.name} is empty; it needs a header with {', '.join(REQUIRED)} and one row per exam.")
+        raise ConfigError(f"{path.name} is empty; write a header with {', '.join(REQUIRED)} and one row per exam.")
     lower = [n.lower() if n.lower() in (*REQUIRED, "split") else n for n in names]
     twice = sorted({n for n in lower if lower.count(n) > 1})
     if twice or "row" in lower:
@@ -90,9 +90,16 @@ def _parse(path: Path) -> pd.DataFrame:
     return pd.DataFrame(records, columns=[*lower, "row"], dtype=object).astype({"row": int})
 
 
+def _one_line(value: str, column: str) -> str:
+    """A value without blanks around it and, unless it is a path, with every line break inside it as one blank."""
+    return value.strip() if str(column).lower() == "path" else " ".join(value.split())
+
+
 def _from_frame(frame: pd.DataFrame) -> pd.DataFrame:
     table = frame.drop(columns="row", errors="ignore").reset_index(drop=True)
-    table = table.map(lambda v: "" if pd.isna(v) else str(v).strip()).astype(object)
+    table = table.map(lambda v: "" if pd.isna(v) else str(v)).astype(object)
+    for name in table:
+        table[name] = [_one_line(v, name) for v in table[name]]
     return table.assign(row=np.arange(len(table)) + 2)  # as if it had been written as csv
 
 
@@ -110,8 +117,9 @@ def read(source: str | Path | pd.DataFrame) -> Cohort:
     if isinstance(source, pd.DataFrame):
         name, folder, exams = "the cohort table", Path.cwd(), _from_frame(source)
     else:
-        path = Path(source).expanduser()
-        name, folder, exams = path.name, path.resolve().parent, _parse(path)
+        path = _at_home(source)
+        name, exams = path.name, _parse(path)
+        folder = path.resolve().parent
     missing = [c for c in REQUIRED if c not in exams]
     if missing:
         hint = " (if every exam is another patient's, copy exam_id)" if missing == ["patient_id"] else ""
@@ -132,11 +140,19 @@ def read(source: str | Path | pd.DataFrame) -> Cohort:
         if (other := folded.setdefault(label.casefold(), label)) != label:
             raise ConfigError(f"{name}: the classes {other!r} and {label!r} differ only in capitals; write them alike.")
     if len(class_names) < 2:
-        raise ConfigError(f"{name} has one class only ({class_names[0]!r}); a conditional GAN needs two or more.")
-    exams["path"] = [p if p.startswith("phantom:") else str((folder / Path(p).expanduser())) for p in exams["path"]]
+        raise ConfigError(f"{name} has one class only ({class_names[0]!r}); a conditional GAN needs two or more: add exams of another.")
+    exams["path"] = [p if p.startswith("phantom:") else str(folder / _at_home(p)) for p in exams["path"]]
     cohort = Cohort(exams, class_names)
     _check_split(cohort, name)
     return cohort
+
+
+def _at_home(path: str | Path) -> Path:
+    """`~` replaced by the user's folder; `~` of nobody stays, and its exam is refused as not there."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _check_split(cohort: Cohort, name: str) -> None:
@@ -155,10 +171,10 @@ def _check_split(cohort: Cohort, name: str) -> None:
         patient = exams["patient_id"][torn].iloc[0]
         more = exams["patient_id"][torn].nunique() - 1
         raise ConfigError(f"{name}, {_rows(exams.row[exams['patient_id'] == patient])}: one patient is in both splits"
-                          f"{f' (and {more} more patients)' if more else ''}; put all exams of a patient in one split.")
+                          f"{f' (and {more} more patients)' if more else ''}; keep all exams of a patient in one split.")
     for split, role in (("train", "to learn from"), ("test", "to tell memorising from generalising")):
         if not (exams["split"] == split).any():
-            remedy = "a class needs two patients or more to have one held out" if made else \
+            remedy = "a class needs two patients or more to have one held out: add some" if made else \
                 f"mark some patients {split}, or leave the split column empty to have patients divided for you"
             raise ConfigError(f"{name} has no {split} exam {role}; {remedy}.")
 

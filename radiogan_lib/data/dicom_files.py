@@ -9,12 +9,13 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from radiogan_lib.data.dicom_values import value
 from radiogan_lib.data.errors import ExamError
 
 MAX_FILES = 20_000  # a folder with more holds many exams; a cohort has one row per exam
+MAX_DEFLATED = 1 << 20  # bytes; pydicom unpacks a deflated file whole, and it may grow a thousandfold. No slice is this large
 NOT_DICOM = {
     ".nii",
     ".gz",
@@ -50,7 +51,8 @@ StudyDate SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateT
 FrameReferenceTime ActualFrameDuration DecayFactor TriggerTime TemporalPositionIndex NumberOfSlices
 RadiopharmaceuticalInformationSequence ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns
 NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated BitsStored HighBit
-PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit RescaleSlope RescaleIntercept LossyImageCompression PixelData FloatPixelData
+PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit RescaleSlope RescaleIntercept LossyImageCompression
+PixelData FloatPixelData
 DoubleFloatPixelData
 """.split()
 _TAGS = [Tag(k) for k in _KEYWORDS] + [
@@ -80,6 +82,7 @@ def read_headers(folder: Path) -> list[Dataset]:
         if not name.startswith(".")
         and name.upper() != "DICOMDIR"
         and os.path.splitext(name)[1].lower() not in NOT_DICOM
+        and os.path.isfile(os.path.join(root, name))  # a pipe would be waited for, for ever
     ]
     if len(files) > MAX_FILES:
         raise ExamError(f"the folder holds {len(files)} files, more than one exam has", "Give the folder of one exam.")
@@ -92,6 +95,8 @@ def read_headers(folder: Path) -> list[Dataset]:
 def _read(file: str) -> Dataset | None:
     for force in (False, True):
         try:
+            if os.path.getsize(file) > MAX_DEFLATED and _deflated(file):
+                return None
             ds = pydicom.dcmread(file, defer_size=100_000, specific_tags=_TAGS, force=force)
             if "TransferSyntaxUID" not in ds.file_meta:  # without a preamble it can only be uncompressed
                 ds.file_meta.TransferSyntaxUID = _UNCOMPRESSED[ds.original_encoding]
@@ -101,3 +106,8 @@ def _read(file: str) -> Dataset | None:
         except Exception:  # noqa: BLE001 - a damaged or foreign file is no slice; a lost slice shows up as a gap
             return None
     return None
+
+
+def _deflated(file: str) -> bool:
+    """Is the whole file, not only its pixels, packed by zlib?"""
+    return str(pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID", "")) == DeflatedExplicitVRLittleEndian

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from radiogan_lib.data.dicom_values import number, numbers, tag
 from radiogan_lib.data.errors import ExamError
 
+MAX_VOXELS = 600_000_000  # as for NIfTI: 2.4 GB of float32 hold the largest total-body scans
 SAME_PLACE_MM = 0.01  # scanners write positions to a hundredth of a millimetre or better
 TILT = 1e-3  # direction cosines of one series agree to this
 GAP = 1.9  # a step this many times the usual one is a missing slice, not an uneven step
@@ -118,6 +119,12 @@ def stack(headers: list[Dataset]) -> Geometry:
         more = f" and at {wide.size - 3} more places" if wide.size > 3 else ""
         raise ExamError(
             f"slices are missing ({tag('ImagePositionPatient')}): {where}{more}", "Fetch the whole series again."
+        )
+    rows, columns = (int(number(headers[0], name)) for name in ("Rows", "Columns"))
+    if rows * columns * len(along) > MAX_VOXELS:
+        raise ExamError(
+            f"{len(along)} slices of {rows} x {columns} are more than {MAX_VOXELS:,} voxels: no PET exam",
+            "Crop or resample it.",
         )
     expected = number(headers[0], "NumberOfSlices")
     if expected is not None and len(along) < expected:

@@ -101,9 +101,13 @@ def read_header(path: Path) -> Header:
         shape, dtype = tuple(int(n) for n in header.get_data_shape()), header.get_data_dtype()
         slope, inter = header.get_slope_inter()
         offset = int(header["vox_offset"]) if magic[:2] == b"n+" else 0
+        if magic[:2] == b"n+" and offset == 0:  # some writers leave it out: the data follow the header and its four bytes
+            offset = size + 4
         unit = header.get_xyzt_units()[0]
     except Exception as error:  # noqa: BLE001 - nibabel raises many types on nonsense
         raise ExamError(f"the NIfTI header is damaged ({type(error).__name__})", "Fetch the file again.") from None
+    if offset and offset < size:
+        raise ExamError("vox_offset lies inside the header: the values would be the header's own", "Fetch the file again.")
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise ExamError(
             f"dim says {' x '.join(map(str, shape))}: {'a picture' if len(shape) < 3 else 'several volumes'}, "

@@ -65,7 +65,8 @@ def published(exams: pd.DataFrame, cfg: Config, notes: list[str]) -> tuple[pd.Da
                                for v, hide in zip(exams[f"{kind}_id"], private)]
     table["class"], table["split"] = exams["class"], exams["split"]
     if not private.all():
-        table["path"] = exams["path"].where(~private, "")
+        shown = exams["path"].str.replace(r"[\r\n]+", " ", regex=True)  # a table's row is one line
+        table["path"] = shown.where(~private, "")
     optional = [c for c in exams.columns if c not in table and c not in ("row", "path")]
     for column in optional:
         if column.lower() in OPEN_COLUMNS or not private.all():
@@ -98,7 +99,7 @@ def rejects(results: list[dict], exams: pd.DataFrame, table: pd.DataFrame, keep_
     lines = []
     for i, result in enumerate(results):
         if "reason" in result:
-            path = exams["path"][i]
+            path = " ".join(exams["path"][i].splitlines())
             is_open = keep_ids or path.startswith("phantom:")
             lines.append({"exam": table["exam_id"][i],
                           "file": path if is_open else f"row {exams['row'][i]} of the cohort",

@@ -53,12 +53,12 @@ def check_fdg(ds: Dataset) -> list[str]:
         by_decay = half_life is not None and abs(half_life / F18_HALF_LIFE_S - 1) <= HALF_LIFE_TOLERANCE
         if any(code or meaning for code, meaning in nuclide) and not by_code:
             raise ExamError(
-                f"{tag('RadionuclideCodeSequence')} names a nuclide other than fluorine-18", "Only FDG is used."
+                f"{tag('RadionuclideCodeSequence')} names a nuclide other than fluorine-18", "Leave this exam out: only FDG is used."
             )
         if half_life is not None and half_life > 0 and not by_decay:
             raise ExamError(
                 f"{tag('RadionuclideHalfLife')} is {half_life:g} s, not fluorine-18's {F18_HALF_LIFE_S:g} s",
-                "Only FDG is used.",
+                "Leave this exam out: only FDG is used.",
             )
         tracers = [
             (code, meaning) for code, meaning in _codes(item, "RadiopharmaceuticalCodeSequence") if code or meaning
@@ -69,7 +69,7 @@ def check_fdg(ds: Dataset) -> list[str]:
             not (code in FDG_CODES or _FDG.search(meaning) or _UNNAMED.fullmatch(meaning)) for code, meaning in tracers
         )
         if (other and not fdg) or any(_NOT_FDG.search(said) for said in (name, *(m for _, m in tracers))):
-            raise ExamError(f"{tag('Radiopharmaceutical')} names a tracer other than FDG", "Only FDG is used.")
+            raise ExamError(f"{tag('Radiopharmaceutical')} names a tracer other than FDG", "Leave this exam out: only FDG is used.")
         if not fdg and not (by_code or by_decay):
             raise ExamError(f"{tag('Radiopharmaceutical')} does not say that the tracer is FDG")
         named = named or fdg

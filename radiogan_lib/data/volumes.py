@@ -84,12 +84,24 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
     Raises:
         ExamError: nothing there, an unknown kind of file, or several exams in one folder.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        file = _pick(path)
-        return ("nifti", file) if file else ("dicom", path)
-    if not path.exists():
+    try:
+        path = Path(path).expanduser()
+        if path.is_dir():
+            file = _pick(path)
+            return ("nifti", file) if file else ("dicom", path)
+        there = path.exists()
+    except ExamError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, ~ of nobody, a folder not to be opened
+        refused = isinstance(error, PermissionError)
+        raise ExamError(
+            "the folder cannot be opened" if refused else "there is no such file or folder: no path can be like this",
+            "Ask for the right to read it." if refused else "Correct the path in the cohort.",
+        ) from None
+    if not there:
         raise ExamError("there is no such file or folder", "Correct the path in the cohort.")
+    if not path.is_file():  # a pipe would be waited for, a device read, for ever
+        raise ExamError("this is not a file but a pipe, a socket or a device", "Correct the path in the cohort.")
     if not is_nifti(path):
         if path.suffix.lower() in (".dcm", ".ima", ""):
             raise ExamError(
