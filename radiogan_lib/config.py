@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
+import reprlib
 import types
 import typing
 from dataclasses import dataclass, field
@@ -145,11 +147,22 @@ FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 _TYPES = typing.get_type_hints(Config)
 
 
+def _short(value) -> str:
+    """The value for a message: never long, whatever it holds (YAML can name a thousand million items in a few lines)."""
+    if isinstance(value, (str, bytes)):
+        return repr(value[:60])
+    if isinstance(value, (list, tuple, dict, set)):
+        return f"a {type(value).__name__} of {len(value)}" if len(value) > 8 or not all(
+            isinstance(v, (str, int, float, bool, type(None))) for v in value) else reprlib.repr(value)
+    return f"a number of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 200 else reprlib.repr(value)
+
+
 def _checked(name: str, value, where: str):
     """The value in the field's type and range, or a ConfigError that says what would do."""
-    if name not in FIELDS:
+    if not isinstance(name, str) or name not in FIELDS:
+        name = name[:60] if isinstance(name, str) else _short(name)
         near = difflib.get_close_matches(name, FIELDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = f" Did you mean {near[0]!r}?" if near else " Correct it."
         raise ConfigError(f"{where}: there is no setting {name!r}.{hint} Known settings: {', '.join(FIELDS)}.")
     meta, kind = FIELDS[name].metadata, _TYPES[name]
     many = isinstance(kind, types.GenericAlias)
@@ -160,14 +173,14 @@ def _checked(name: str, value, where: str):
     out = []
     for item in items:
         if scalar is float and isinstance(item, int) and not isinstance(item, bool):
-            item = float(item)
+            item = float(item) if abs(item) < 2**1000 else math.inf
         if not isinstance(item, scalar) or (scalar is int and isinstance(item, bool)):
-            raise ConfigError(f"{where}: {name} = {value!r} is a {type(item).__name__}; it must be {scalar.__name__}.")
+            raise ConfigError(f"{where}: {name} = {_short(value)} is a {type(item).__name__}; it must be {scalar.__name__}: correct it.")
         if meta["choices"] and item not in meta["choices"]:
-            raise ConfigError(f"{where}: {name} = {item!r}; choose one of {', '.join(meta['choices'])}.")
+            raise ConfigError(f"{where}: {name} = {_short(item)}; choose one of {', '.join(meta['choices'])}.")
         if scalar in (int, float) and not ((meta["low"] is None or item >= meta["low"])
                                            and (meta["high"] is None or item <= meta["high"])):
-            raise ConfigError(f"{where}: {name} = {item!r}; it must lie between {meta['low']} and {meta['high']}.")
+            raise ConfigError(f"{where}: {name} = {_short(item)}; choose a value between {meta['low']} and {meta['high']}.")
         out.append(item)
     return tuple(out) if many else out[0]
 
@@ -189,11 +202,11 @@ def load(profile: str = "teach", **settings) -> Config:
     """
     path = PROFILES / f"{profile}.yaml"
     if not isinstance(profile, str) or profile not in profiles():
-        raise ConfigError(f"there is no profile {profile!r}; known profiles: {', '.join(profiles())}.")
+        raise ConfigError(f"there is no profile {_short(profile)}; choose one of the known profiles: {', '.join(profiles())}.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         fixed = dict(content.get("settings") or {})
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError, UnicodeDecodeError) as e:
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError, OSError) as e:
         raise ConfigError(f"{path.name} is not a readable profile: {' '.join(str(e).split())[:200]}. "
                           "It needs `profile: NAME` and a `settings:` table.") from None
     settings = {k: v for k, v in settings.items() if not (k in ("recipe", "cohort") and v == "")}

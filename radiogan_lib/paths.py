@@ -6,6 +6,7 @@ Everything sits below one home folder: the repository, or `RADIOGAN_HOME`. Noteb
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,13 @@ REPO = Path(__file__).resolve().parents[1]
 
 class MissingArtefact(RadioganError, FileNotFoundError):
     """A file that an earlier notebook makes is not there."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WriteError(RadioganError, OSError):
+    """A file that cannot be written: a full disk, a folder that is not ours, a file where a folder should be."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -90,12 +98,12 @@ def atomic(path: Path):
     A reader sees the old file or the whole new one, never half of it. The suffix is kept, so that writers which look
     at it (NumPy, Keras, Pillow) behave the same.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}")
-    os.close(handle)
-    temporary = Path(name)
+    path, temporary = Path(path), None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:100]}-", suffix=f".part{path.suffix}")
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
@@ -103,8 +111,29 @@ def atomic(path: Path):
         with open(temporary, "rb") as f:
             os.fsync(f.fileno())
         os.replace(temporary, path)
+    except OSError as e:
+        raise (_write_error(e, path) or e) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CANNOT = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
+
+
+def _write_error(e: OSError, path: Path) -> WriteError | None:
+    """The fault in one sentence if it is about writing this file; None for others, such as one about a file that was read."""
+    short = e.errno is None and "requested and" in str(e)  # NumPy's words for a write that stopped half-way
+    elsewhere = e.filename is not None and Path(os.fsdecode(e.filename)).parent not in (path.parent, *path.parents)
+    if isinstance(e, RadioganError) or elsewhere or not (short or e.errno in _CANNOT):
+        return None
+    number = errno.ENOSPC if short else e.errno
+    remedy = "make room" if number in _FULL else "choose a folder that you may write to"
+    error = WriteError(f"{shown(path)} cannot be written ({os.strerror(number)}); {remedy} and run again: what is finished is kept.")
+    error.errno, error.strerror = number, os.strerror(number)
+    return error
 
 
 def write_text(path: Path, text: str) -> Path:

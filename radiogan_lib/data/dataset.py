@@ -7,6 +7,7 @@ notebooks/01_data_preparation.ipynb.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,8 +120,12 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
         version, class_names = content["schema_version"], list(content["class_names"])
         shape = (content["exams"], *content["canvas"])
         marks = {"mips.npy": content["sha256"], "exams.csv": content["exams_sha256"]}
-        fov, suv_max = tuple(content["field_of_view_mm"]), float(content["suv_max"])
-    except (ValueError, KeyError, TypeError) as e:
+        fov, suv_max = tuple(float(v) for v in content["field_of_view_mm"]), float(content["suv_max"])
+        if len(fov) != 2 or not all(math.isfinite(v) and v > 0 for v in (*fov, suv_max)):
+            raise ValueError
+        if not class_names or not all(isinstance(name, str) for name in class_names):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as e:
         raise DatasetError(f"{paths.shown(described)} is damaged ({type(e).__name__}); {again}") from None
     if version != SCHEMA_VERSION:
         raise DatasetError(f"{paths.shown(described)} has version {version}; this library reads {SCHEMA_VERSION}; "
@@ -139,6 +144,8 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
                            f"says float32 {shape}; {again}")
     exams = pd.read_csv(directory / "exams.csv", keep_default_na=False,
                         dtype={c: str for c in ("exam_id", "patient_id", "class", "split", "path")})
+    if len(exams) != len(suv) or not set(exams["class"]) <= set(class_names):
+        raise DatasetError(f"{paths.shown(described)} and exams.csv beside it contradict each other; {again}")
     rows = np.arange(len(exams)) if split is None else np.flatnonzero(exams["split"] == split)
     return MipDataset(np.asarray(suv[rows]), exams.iloc[rows].reset_index(drop=True), class_names, fov, suv_max,
                       content["sha256"])

@@ -31,11 +31,13 @@ def key() -> bytes:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 600 from the start
-            with os.fdopen(handle, "w") as f:
-                f.write(secrets.token_hex(32))
-            with contextlib.suppress(FileExistsError):  # another process was first: its key is the key
-                os.link(temporary, path)
-            os.unlink(temporary)
+            try:
+                with os.fdopen(handle, "w") as f:
+                    f.write(secrets.token_hex(32))
+                with contextlib.suppress(FileExistsError):  # another process was first: its key is the key
+                    os.link(temporary, path)
+            finally:
+                os.unlink(temporary)
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
         value = bytes.fromhex(path.read_text().strip())

@@ -41,7 +41,8 @@ def _only_one(directory: Path):
                     left.unlink(missing_ok=True)
             yield
     except OSError as e:
-        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
+                           errno.EISDIR, errno.ENAMETOOLONG):
             raise
         raise DatasetError(f"{paths.shown(directory)} cannot be written ({e.strerror}); make room or choose another "
                            "folder, and run again: what is finished is kept.") from None
@@ -133,15 +134,14 @@ def _refuse_if_empty(counts: pd.DataFrame, rejects: pd.DataFrame, directory: Pat
 
 def _write(directory, good, files, marks, table, results, cfg, content: dict) -> pd.DataFrame:
     """Put the prepared exams together; dataset.json comes last and says that all is there. Returns exams.csv."""
-    with paths.atomic(directory / "mips.npy") as temporary:
-        mips = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(len(good), *cfg.canvas))
-        for row, i in enumerate(good):
+    # Written piece by piece, not through a memory map: a disk that fills up under a map ends the process without a word.
+    with paths.atomic(directory / "mips.npy") as temporary, open(temporary, "wb") as f:
+        np.lib.format.write_array_header_1_0(f, {"descr": "<f4", "fortran_order": False, "shape": (len(good), *cfg.canvas)})
+        for i in good:
             result = cache.recall(files[i], marks[i])
             if result is None:
                 raise DatasetError(f"{paths.shown(files[i])} vanished during the work; run again.")
-            mips[row] = result["mip"]
-        mips.flush()
-        del mips
+            f.write(np.ascontiguousarray(result["mip"], "<f4").tobytes())
     facts = pd.DataFrame([results[i]["facts"] for i in good]).round(4)
     described = table.iloc[good].drop(columns=[c for c in facts if c in table]).reset_index(drop=True)
     exams = pd.concat([described, facts], axis=1)
