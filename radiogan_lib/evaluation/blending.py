@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from radiogan_lib.evaluation import distances
-from radiogan_lib.evaluation.intervals import matching_weights, number, weighted_quantile, wilson
+from radiogan_lib.evaluation.intervals import matching_weights, number, resample, weighted_quantile, wilson
 
 
 def segment_residual(q: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +23,7 @@ def segment_residual(q: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.nd
     return np.linalg.norm(q - a - along[..., None] * u, axis=-1), along
 
 
-def best_pair(features: np.ndarray, bank: np.ndarray, first: int = 128) -> dict[str, np.ndarray]:
+def best_pair(features: np.ndarray, bank: np.ndarray, first: int = 128, between: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The two bank rows whose segment comes nearest to each row of features.
 
     ρ₂(q) = min over i, j and 0 ≤ α ≤ 1 of ‖q − (1 − α) tᵢ − α tⱼ‖. One end of the pair is searched among the
@@ -33,13 +33,14 @@ def best_pair(features: np.ndarray, bank: np.ndarray, first: int = 128) -> dict[
 
     Args:
         features: (n, d) pooled linear intensity. bank: (m, d), m ≥ 2.
+        between: (m, m) squared distances of the bank's rows, where they are known.
 
     Returns:
         dict of arrays (n,): residual, single (distance to the nearest row), i, j (i the nearer end), alpha (share of j).
     """
     n, m = len(features), len(bank)
     first = min(first, m)
-    bank_d2 = distances.squared(bank, bank)
+    bank_d2 = distances.squared(bank, bank) if between is None else between
     out = {"residual": np.empty(n, np.float32), "single": np.empty(n, np.float32), "alpha": np.empty(n, np.float32),
            "i": np.empty(n, np.int64), "j": np.empty(n, np.int64)}
     for rows in distances.blocks(n, first * m * 12 + m * 8):
@@ -75,7 +76,7 @@ def blend_score(pairs: dict[str, np.ndarray], scale: float) -> np.ndarray:
 
 
 def blend_report(train: np.ndarray, holdout: np.ndarray, generated: np.ndarray, holdout_labels=None,
-                 generated_labels=None, rounds: int = 200, seed: int = 0) -> dict:
+                 generated_labels=None, holdout_groups=None, rounds: int = 200, seed: int = 0) -> dict:
     """Blend measures with intervals. All arguments are pooled features (n, d).
 
     Returns:
@@ -92,7 +93,7 @@ def blend_report(train: np.ndarray, holdout: np.ndarray, generated: np.ndarray, 
         return weighted_quantile(q["residual"][qi], 0.5) / max(weighted_quantile(p["residual"][pi], 0.5, weights[pi]), 1e-12)
 
     every = (np.arange(len(generated)), np.arange(len(holdout)))
-    draws = [ratio(rng.integers(0, len(generated), len(generated)), rng.integers(0, len(holdout), len(holdout)))
+    draws = [ratio(rng.integers(0, len(generated), len(generated)), resample(len(holdout), rng, holdout_groups))
              for _ in range(rounds)]
     scale = float(np.median(p["single"]))
     score_q, score_p = blend_score(q, scale), blend_score(p, scale)

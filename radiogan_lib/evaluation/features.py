@@ -48,6 +48,16 @@ def check_labels(labels, n: int, name: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
+def check_groups(groups, n: int, name: str) -> np.ndarray | None:
+    """Patients as numbers (n,), or None where every exam is a patient of its own; or say what is wrong with them."""
+    if groups is None:
+        return None
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+    if len(codes) != n:
+        raise EvaluationError(f"the {name} groups have {len(codes)} entries; give {n}, one per image.")
+    return codes if codes.max() + 1 < n else None
+
+
 def _overlap(n_in: int, n_out: int) -> np.ndarray:
     """Rows average the input cells that each output cell covers, weighted by the covered length: (n_out, n_in)."""
     edges_in, edges_out = np.arange(n_in + 1), np.linspace(0, n_in, n_out + 1)
@@ -86,11 +96,28 @@ def pooled(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarr
     return flat / np.float32(np.sqrt(flat.shape[1]))
 
 
+def common_shape(*shapes: tuple[int, int]) -> tuple[int, int]:
+    """The small shape at which images of these shapes are compared: the smallest one's, at most `POOLED_SIDE` long."""
+    return pooled_shape(min(shapes, key=lambda s: s[0] * s[1]))
+
+
 def common(*sets: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Pool several image sets to one small shape: that of the smallest set, at most `POOLED_SIDE` on the longer side."""
-    smallest = min((s.shape[1:] for s in sets), key=lambda s: s[0] * s[1])
-    shape = pooled_shape(smallest)
+    """Pool several image sets (n, h, w) to one small shape, `common_shape`."""
+    shape = common_shape(*(s.shape[1:] for s in sets))
     return tuple(pooled(s, shape) for s in sets)
+
+
+def check_sets(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None) -> tuple[list, list]:
+    """The three image sets of every report, checked, and their labels: all three, or three times None.
+
+    Raises:
+        EvaluationError: what is wrong with which set.
+    """
+    names = ("training", "held-out", "generated")
+    images = [check_images(x, n) for x, n in zip((train, holdout, generated), names, strict=True)]
+    labels = [None if y is None else check_labels(y, len(x), n)
+              for x, y, n in zip(images, (train_labels, holdout_labels, generated_labels), names, strict=True)]
+    return images, labels if all(y is not None for y in labels) else [None, None, None]
 
 
 class PCA:

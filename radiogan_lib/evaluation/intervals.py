@@ -35,12 +35,29 @@ def _placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray,
     return below / (2 * len(negative)), above / (2 * len(positive))
 
 
-def auc(positive, negative, positive_labels=None, negative_labels=None, rounds: int = 999, seed: int = 0) -> dict:
+def resample(n: int, rng, groups=None) -> np.ndarray:
+    """Indices of one bootstrap draw: of n exams, or of whole groups (patients), each with all its exams."""
+    if groups is None:
+        return rng.integers(0, n, n)
+    members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
+    return np.concatenate([members[k] for k in rng.integers(0, len(members), len(members))])
+
+
+def cluster_order(singles: int, groups: np.ndarray, rng) -> np.ndarray:
+    """A random order of `singles` single exams followed by those of `groups`, in which a group stays together."""
+    codes = np.concatenate([np.arange(singles), singles + np.unique(groups, return_inverse=True)[1]])
+    return np.argsort(rng.permutation(codes.max() + 1)[codes], kind="stable")
+
+
+def auc(positive, negative, positive_labels=None, negative_labels=None, positive_groups=None, negative_groups=None,
+        rounds: int = 999, seed: int = 0) -> dict:
     """AUC of `positive` above `negative`, within classes, with DeLong interval and one-sided permutation p.
 
     The classes' AUCs are averaged with weights n⁺n⁻, which is the share of all within-class pairs that are ordered
     right. The p-value permutes group membership within classes: it answers "how often would exams that the
     generator never saw differ this much?" (DeLong et al., Biometrics 1988; stratified Wilcoxon: van Elteren 1960).
+    With groups (patients), the interval sums what the exams of one patient contribute (Obuchowski, Biometrics 1997), and
+    patients, not exams, change sides in the permutation. No patient may be on both sides.
 
     Returns:
         dict value, low, high, p, null_sd, n_positive, n_negative.
@@ -52,6 +69,9 @@ def auc(positive, negative, positive_labels=None, negative_labels=None, rounds: 
     rng, total = np.random.default_rng(seed), sum((lp == c).sum() * (ln == c).sum() for c in classes)
     value = variance = 0.0
     null = np.zeros(rounds)
+    if positive_groups is not None or negative_groups is not None:
+        groups = _codes(positive_groups, len(lp)), _codes(negative_groups, len(ln))
+        return _clustered_auc(positive, negative, lp, ln, *groups, classes, total, rounds, rng)
     for c in classes:
         p, n = positive[lp == c], negative[ln == c]
         weight = len(p) * len(n) / total
@@ -65,6 +85,42 @@ def auc(positive, negative, positive_labels=None, negative_labels=None, rounds: 
     half = 1.96 * np.sqrt(variance)
     return number(value, max(0, value - half), min(1, value + half), p=(1 + (null >= value - 1e-12).sum()) / (rounds + 1),
                   null_sd=null.std(), n_positive=len(positive), n_negative=len(negative))
+
+
+def _codes(groups, n: int) -> np.ndarray:
+    return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+
+
+def _clustered_auc(positive, negative, lp, ln, gp, gn, classes, total: int, rounds: int, rng) -> dict:
+    """`auc` where exams come in groups; gp, gn: group numbers from 0."""
+    value, influence = 0.0, (np.zeros(len(lp)), np.zeros(len(ln)))
+    for c in classes:
+        weight = (lp == c).sum() * (ln == c).sum() / total
+        placed = _placements(positive[lp == c], negative[ln == c])
+        value += weight * placed[0].mean()
+        for part, v, own in zip(influence, placed, (lp == c, ln == c), strict=True):
+            part[own] = weight * (v - v.mean()) / len(v)
+    sums = [np.bincount(g, part) for g, part in zip((gp, gn), influence, strict=True)]
+    half = 1.96 * np.sqrt(sum((s**2).sum() * len(s) / max(len(s) - 1, 1) for s in sums))
+    group = np.concatenate([gp, gp.max() + 1 + gn])
+    side, label = np.arange(group.max() + 1) <= gp.max(), np.concatenate([lp, ln])
+    # a patient changes sides only with one whose first exam is of the same class
+    first = label[np.unique(group, return_index=True)[1]]
+    ranks = [(label == c, stats.rankdata(np.concatenate([positive, negative])[label == c])) for c in classes]
+    null = np.empty(rounds)
+    for r in range(rounds):
+        drawn = side.copy()
+        for c in np.unique(first):
+            drawn[first == c] = rng.permutation(side[first == c])
+        won = pairs = 0.0
+        for members, rank in ranks:
+            chosen = drawn[group[members]]
+            k = chosen.sum()
+            won += rank[chosen].sum() - k * (k + 1) / 2
+            pairs += k * (len(chosen) - k)
+        null[r] = won / max(pairs, 1)
+    return number(value, max(0, value - half), min(1, value + half), p=(1 + (null >= value - 1e-12).sum()) / (rounds + 1),
+                  null_sd=null.std(), n_positive=len(lp), n_negative=len(ln), groups=len(side))
 
 
 def _variance(v: np.ndarray) -> float:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from radiogan_lib.evaluation import distances
-from radiogan_lib.evaluation.features import PCA, check_images, check_labels, common, spectrum
-from radiogan_lib.evaluation.intervals import matching_weights, number, wilson
+from radiogan_lib.evaluation.features import PCA, check_groups, check_sets, common, spectrum
+from radiogan_lib.evaluation.intervals import matching_weights, number, resample, wilson
 
 MAX_KERNEL = 2500  # rows of a Gram matrix; larger sets are subsampled
 
@@ -156,7 +156,7 @@ def _matched(labels_t, labels_q, n_t: int, n_q: int, rng) -> tuple[np.ndarray, n
     return np.concatenate(ti), np.concatenate(qi)
 
 
-def _space(t, p, q, weights, rounds: int, seed: int) -> dict:
+def _space(t, p, q, weights, groups, rounds: int, seed: int) -> dict:
     """All quality numbers of one feature space; T and Q are of equal size."""
     ts, ps, qs = _scaled(t, p, q)
     if weights is None:
@@ -164,9 +164,8 @@ def _space(t, p, q, weights, rounds: int, seed: int) -> dict:
     covered_q, dense_q = coverage_density(p, q)
     covered_t, dense_t = coverage_density(p, t)
     rng = np.random.default_rng(seed)
-    pick = rng.integers(0, len(p), (rounds, len(p)))
-    reach = np.maximum((covered_t * weights)[pick].mean(axis=1), 1e-9)
-    ratios = (covered_q * weights)[pick].mean(axis=1) / reach
+    picks = [resample(len(p), rng, groups) for _ in range(rounds)]
+    ratios = [(covered_q * weights)[k].mean() / max((covered_t * weights)[k].mean(), 1e-9) for k in picks]
     cover = [float(np.average(c, weights=weights)) for c in (covered_q, covered_t)]
     return {
         "kid": kid(qs, ps, weights, rounds, seed), "kid_floor": kid(ts, ps, weights, rounds, seed),
@@ -178,13 +177,14 @@ def _space(t, p, q, weights, rounds: int, seed: int) -> dict:
 
 
 @distances.one_thread
-def quality_report(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None, judge=None,
-                   rounds: int = 200, seed: int = 0) -> dict:
+def quality_report(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None, holdout_groups=None,
+                   judge=None, rounds: int = 200, seed: int = 0) -> dict:
     """Quality and diversity with intervals, overall and per class.
 
     Args:
         train, holdout, generated: (n, h, w) linear SUV.
         train_labels, …: int (n,), optional; with them comparisons match class mixes, and classes are reported.
+        holdout_groups: (n,) patients, optional: the interval of the coverage ratio then resamples patients.
         judge: a `classifier.Judge` trained on real exams; adds its feature space.
 
     Returns:
@@ -193,11 +193,8 @@ def quality_report(train, holdout, generated, train_labels=None, holdout_labels=
     Raises:
         EvaluationError: images that are empty, not finite, or not (n, h, w).
     """
-    names = ("training", "held-out", "generated")
-    images = [check_images(x, n) for x, n in zip((train, holdout, generated), names, strict=True)]
-    labels = [None if y is None else check_labels(y, len(x), n)
-              for x, y, n in zip(images, (train_labels, holdout_labels, generated_labels), names, strict=True)]
-    t_y, p_y, q_y = labels if all(y is not None for y in labels) else (None, None, None)
+    images, (t_y, p_y, q_y) = check_sets(train, holdout, generated, train_labels, holdout_labels, generated_labels)
+    groups = check_groups(holdout_groups, len(images[1]), "held-out")
     spaces = {"pixels": common(*images)}
     if judge is not None:
         spaces["judge"] = tuple(judge.features(x) for x in images)
@@ -212,12 +209,13 @@ def quality_report(train, holdout, generated, train_labels=None, holdout_labels=
               "fine_detail_floor": sharpness(images[1], images[0][ti], weights) if same_size else number(None),
               "two_sample_auc": two_sample_auc(*seen, seed=seed)}
     for name, (t, p, q) in spaces.items():
-        report[name] = _space(t[ti], p, q[qi], weights, rounds, seed)
+        report[name] = _space(t[ti], p, q[qi], weights, groups, rounds, seed)
     if q_y is not None:
         report["classes"] = {}
         for c in np.unique(q_y):
             picks = [np.flatnonzero(y == c) for y in (t_y[ti], p_y, q_y[qi])]
             if min(len(i) for i in picks) >= 10:
-                report["classes"][int(c)] = {name: _space(t[ti][picks[0]], p[picks[1]], q[qi][picks[2]], None, rounds, seed)
+                own = None if groups is None else groups[picks[1]]
+                report["classes"][int(c)] = {name: _space(t[ti][picks[0]], p[picks[1]], q[qi][picks[2]], None, own, rounds, seed)
                                              for name, (t, p, q) in spaces.items()}
     return report

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from radiogan_lib.evaluation.controls import run_controls
-from radiogan_lib.evaluation.features import POOLED_SIDE, EvaluationError, check_images, check_labels, pooled_shape
-from radiogan_lib.evaluation.memorization import detectable_copies, memorization_report
+from radiogan_lib.evaluation.features import POOLED_SIDE, EvaluationError, check_sets, common_shape
+from radiogan_lib.evaluation.detection import detectable_copies
+from radiogan_lib.evaluation.memorization import memorization_report
 from radiogan_lib.evaluation.quality import quality_report
 from radiogan_lib.evaluation.verdicts import RULE, verdict
 
@@ -42,15 +43,16 @@ def plain(value):
 
 
 def evaluate(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None, *,
-             class_names=None, discriminator_scores: dict | None = None, memorization: dict | None = None,
-             quality: dict | None = None, utility: dict | bool | None = None, judge=None, controls: list | bool = True,
-             walks: list | None = None, provenance: dict | None = None, invert: bool = True, epochs: int = 30,
-             rounds: int = 200, seed: int = 0) -> Report:
+             train_groups=None, holdout_groups=None, class_names=None, discriminator_scores: dict | None = None,
+             memorization: dict | None = None, quality: dict | None = None, utility: dict | bool | None = None, judge=None,
+             controls: list | bool = True, walks: list | None = None, provenance: dict | None = None, invert: bool = True,
+             epochs: int = 30, rounds: int = 200, seed: int = 0) -> Report:
     """Judge a generator from three sets of images.
 
     Args:
         train, holdout, generated: (n, h, w) linear intensity (SUV). Held-out exams must be unknown to the generator.
         train_labels, …: int (n,), all three or none; with them everything is compared within classes.
+        train_groups, holdout_groups: (n,) patients, optional: exams of one patient are then no independent evidence.
         class_names: in label order; default "class 0", …
         discriminator_scores: {"train", "holdout"} logits, if the discriminator is at hand.
         memorization, quality, utility: reports that exist already are taken as they are. `utility=True` computes it
@@ -67,13 +69,7 @@ def evaluate(train, holdout, generated, train_labels=None, holdout_labels=None, 
     Raises:
         EvaluationError: images or labels that cannot be judged.
     """
-    names = ("training", "held-out", "generated")
-    images = [check_images(x, n) for x, n in zip((train, holdout, generated), names, strict=True)]
-    labels = (train_labels, holdout_labels, generated_labels)
-    if any(y is None for y in labels):
-        labels = (None, None, None)
-    else:
-        labels = tuple(check_labels(y, len(x), n) for x, y, n in zip(images, labels, names, strict=True))
+    images, labels = check_sets(train, holdout, generated, train_labels, holdout_labels, generated_labels)
     if utility is True:
         if labels[0] is None:
             raise EvaluationError("label agreement and TSTR need labels of all three sets; give them, or leave utility out.")
@@ -82,16 +78,17 @@ def evaluate(train, holdout, generated, train_labels=None, holdout_labels=None, 
 
         n_classes = len(class_names) if class_names is not None else int(max(y.max() for y in labels)) + 1
         judge = judge or train_judge(images[0], labels[0], n_classes, epochs=epochs, seed=seed)
-        utility = utility_report(*images, *labels, judge=judge, epochs=epochs, rounds=rounds, seed=seed)
+        utility = utility_report(*images, *labels, holdout_groups=holdout_groups, judge=judge, epochs=epochs, rounds=rounds, seed=seed)
     if memorization is None:
-        memorization = memorization_report(*images, *labels, discriminator_scores=discriminator_scores, rounds=rounds, seed=seed)
+        memorization = memorization_report(*images, *labels, train_groups=train_groups, holdout_groups=holdout_groups,
+                                           discriminator_scores=discriminator_scores, rounds=rounds, seed=seed)
     if quality is None:
-        quality = quality_report(*images, *labels, judge=judge, rounds=rounds, seed=seed)
+        quality = quality_report(*images, *labels, holdout_groups=holdout_groups, judge=judge, rounds=rounds, seed=seed)
     if controls is True:
         controls = run_controls(images[0], images[1], None, labels[0], labels[1], seed=seed, rounds=rounds)
     if class_names is None and labels[0] is not None:
         class_names = [f"class {k}" for k in range(int(max(y.max() for y in labels)) + 1)]
-    small = pooled_shape(min((x.shape[1:] for x in images), key=lambda s: s[0] * s[1]))
+    small = common_shape(*(x.shape[1:] for x in images))
     report = {
         "schema_version": SCHEMA_VERSION, "seed": seed,
         "n": dict(zip(("train", "holdout", "generated"), map(len, images), strict=True)),

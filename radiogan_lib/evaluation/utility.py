@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from radiogan_lib.evaluation.classifier import Judge, train_judge
-from radiogan_lib.evaluation.features import check_images, check_labels
-from radiogan_lib.evaluation.intervals import number, wilson
+from radiogan_lib.evaluation.features import check_groups, check_images, check_labels
+from radiogan_lib.evaluation.intervals import number, resample, wilson
 
 
 def _recalls(predicted: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:
@@ -18,17 +18,17 @@ def _recalls(predicted: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]
     return {int(c): predicted[labels == c] == c for c in np.unique(labels)}
 
 
-def balanced_accuracy(predictions: list[np.ndarray], labels: np.ndarray, rounds: int = 200, seed: int = 0) -> dict:
-    """Mean recall over classes, averaged over judges; interval: bootstrap of held-out exams within classes and of judges."""
+def balanced_accuracy(predictions: list[np.ndarray], labels: np.ndarray, rounds: int = 200, seed: int = 0, groups=None) -> dict:
+    """Mean recall over classes, averaged over judges; interval: bootstrap of held-out patients within classes and of judges."""
     hits = [_recalls(p, labels) for p in predictions]
-    rng = np.random.default_rng(seed)
+    rng, own = np.random.default_rng(seed), {int(c): None if groups is None else groups[labels == c] for c in np.unique(labels)}
 
-    def once(resample: bool) -> float:
-        chosen = rng.integers(0, len(hits), len(hits)) if resample else range(len(hits))
+    def once(draw: bool) -> float:
+        chosen = resample(len(hits), rng) if draw else range(len(hits))
         recalls = []
         for c in hits[0]:
             n = len(hits[0][c])
-            pick = rng.integers(0, n, n) if resample else np.arange(n)
+            pick = resample(n, rng, own[c]) if draw else np.arange(n)
             recalls.append(np.mean([hits[j][c][pick].mean() for j in chosen]))
         return float(np.mean(recalls))
 
@@ -60,7 +60,7 @@ def label_agreement(judge: Judge, generated, generated_labels, holdout=None, hol
 
 
 def augmentation_gain(train, train_labels, holdout, holdout_labels, synthetic: Judge, sizes=(10, 20, 50), repeats: int = 2,
-                      steps: int = 150, rounds: int = 200, seed: int = 0) -> list[dict]:
+                      steps: int = 150, rounds: int = 200, seed: int = 0, groups=None) -> list[dict]:
     """What generated exams add where real ones are few: balanced accuracy with and without them.
 
     `real` trains on k real exams per class alone; `both` starts from the judge trained on generated exams and goes on
@@ -83,31 +83,34 @@ def augmentation_gain(train, train_labels, holdout, holdout_labels, synthetic: J
             n = synthetic.n_classes
             alone.append(train_judge(*few, n, steps=steps, seed=seed + r).predict(holdout))
             both.append(train_judge(*few, n, steps=steps // 2, start=synthetic, seed=seed + r).predict(holdout))
-        rows.append({"per_class": int(size), "real": balanced_accuracy(alone, holdout_labels, rounds, seed),
-                     "both": balanced_accuracy(both, holdout_labels, rounds, seed),
-                     "gain": _paired(alone, both, holdout_labels, rounds, seed)})
+        rows.append({"per_class": int(size), "real": balanced_accuracy(alone, holdout_labels, rounds, seed, groups),
+                     "both": balanced_accuracy(both, holdout_labels, rounds, seed, groups),
+                     "gain": _paired(alone, both, holdout_labels, rounds, seed, groups)})
     return rows
 
 
-def _paired(alone: list, both: list, labels: np.ndarray, rounds: int, seed: int) -> dict:
+def _paired(alone: list, both: list, labels: np.ndarray, rounds: int, seed: int, groups=None) -> dict:
     """Difference of balanced accuracies; exams and repeats are resampled together for both, so that luck cancels."""
     rng = np.random.default_rng(seed)
     difference = np.stack([(b == labels).astype(float) - (a == labels) for a, b in zip(alone, both, strict=True)])
-    groups = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
 
-    def once(resample: bool) -> float:
-        rows = rng.integers(0, len(difference), len(difference)) if resample else np.arange(len(difference))
-        return float(np.mean([difference[rows][:, rng.choice(g, len(g)) if resample else g].mean() for g in groups]))
+    def once(draw: bool) -> float:
+        rows = resample(len(difference), rng) if draw else np.arange(len(difference))
+        return float(np.mean([difference[rows][:, m[resample(len(m), rng, None if groups is None else groups[m])] if draw else m].mean()
+                              for m in members]))
 
     return number(once(False), *np.quantile([once(True) for _ in range(rounds)], [0.025, 0.975]))
 
 
-def utility_report(train, holdout, generated, train_labels, holdout_labels, generated_labels, judge: Judge | None = None,
-                   epochs: int = 30, sizes=(10, 20, 50), repeats: int = 2, rounds: int = 200, seed: int = 0) -> dict:
+def utility_report(train, holdout, generated, train_labels, holdout_labels, generated_labels, holdout_groups=None,
+                   judge: Judge | None = None, epochs: int = 30, sizes=(10, 20, 50), repeats: int = 2, rounds: int = 200,
+                   seed: int = 0) -> dict:
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 
     Args:
         train, holdout, generated: (n, h, w) SUV, with int labels (n,) each.
+        holdout_groups: (n,) patients, optional: intervals then resample patients.
         judge: trained on the real exams; made here if missing.
         epochs: of the judges on all real and on all generated exams.
 
@@ -117,11 +120,12 @@ def utility_report(train, holdout, generated, train_labels, holdout_labels, gene
     """
     n = int(max(np.max(v) for v in (train_labels, holdout_labels, generated_labels))) + 1
     p_y = check_labels(holdout_labels, len(holdout), "held-out")
+    groups = check_groups(holdout_groups, len(holdout), "held-out")
     judge = judge or train_judge(train, train_labels, n, epochs=epochs, seed=seed)
     synthetic = train_judge(generated, generated_labels, n, epochs=epochs, seed=seed)
     real, synth = judge.predict(holdout), synthetic.predict(holdout)
-    trtr, tstr = (balanced_accuracy([v], p_y, rounds, seed) for v in (real, synth))
+    trtr, tstr = (balanced_accuracy([v], p_y, rounds, seed, groups) for v in (real, synth))
     return {"label_agreement": label_agreement(judge, generated, generated_labels, holdout, p_y), "trtr": trtr,
-            "tstr": tstr, "tstr_minus_trtr": _paired([real], [synth], p_y, rounds, seed), "chance": 1 / len(np.unique(p_y)),
+            "tstr": tstr, "tstr_minus_trtr": _paired([real], [synth], p_y, rounds, seed, groups), "chance": 1 / len(np.unique(p_y)),
             "augmentation": augmentation_gain(train, train_labels, holdout, p_y, synthetic, sizes, repeats,
-                                              rounds=rounds, seed=seed)}
+                                              rounds=rounds, seed=seed, groups=groups)}

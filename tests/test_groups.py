@@ -1,0 +1,76 @@
+"""Exams of one patient are no independent evidence: intervals must not shrink when every exam is there twice."""
+
+import numpy as np
+import pytest
+import toy_mips
+
+from radiogan_lib.evaluation import EvaluationError, intervals, memorization_report, quality_report, utility
+
+
+def width(m):
+    return m["high"] - m["low"]
+
+
+def test_auc_of_doubled_exams():
+    rng = np.random.default_rng(3)
+    p, n, lp, ln = rng.normal(0.4, 1, 60), rng.normal(0, 1, 50), np.arange(60) % 3, np.arange(50) % 3
+    once = intervals.auc(p, n, lp, ln)
+    twice = [np.repeat(v, 2) for v in (p, n, lp, ln)]
+    naive = intervals.auc(*twice)
+    patients = intervals.auc(*twice, np.repeat(np.arange(60), 2), np.repeat(np.arange(50), 2))
+    assert naive["value"] == pytest.approx(once["value"]) == pytest.approx(patients["value"])
+    assert width(naive) < 0.8 * width(once), "the naive interval believes that it has twice the exams"
+    assert width(patients) == pytest.approx(width(once), rel=0.05)
+    assert patients["null_sd"] == pytest.approx(once["null_sd"], rel=0.15) and naive["null_sd"] < 0.8 * once["null_sd"]
+    assert patients["groups"] == 110 and patients["p"] > naive["p"]
+
+
+def test_single_exams_need_no_groups():
+    rng = np.random.default_rng(4)
+    p, n = rng.normal(0.2, 1, 40), rng.normal(0, 1, 30)
+    one, same = intervals.auc(p, n), intervals.auc(p, n, None, None, np.arange(40), np.arange(30))
+    assert same["value"] == one["value"] and width(same) == pytest.approx(width(one), rel=0.01)
+    assert same["p"] == pytest.approx(one["p"], abs=0.05)
+
+
+def test_false_alarms_of_patients_with_many_exams():
+    """Ten patients a side, eight like exams each: the naive test finds a difference far too often, the grouped one does not."""
+    ids, found = np.repeat(np.arange(10), 8), []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        a, b = (np.repeat(rng.normal(size=10), 8) + 0.2 * rng.normal(size=80) for _ in range(2))
+        found.append([intervals.auc(a, b, rounds=99, seed=seed)["p"] <= 0.05, intervals.auc(a, b, None, None, ids, ids, 99, seed)["p"] <= 0.05])
+    naive, grouped = np.mean(found, axis=0)
+    assert naive > 0.2 and grouped < 0.13
+
+
+def test_bootstrap_and_permutation_keep_a_patient_together():
+    groups, rng = np.array([0, 0, 1, 2, 2, 2]), np.random.default_rng(0)
+    for _ in range(20):
+        drawn = np.bincount(intervals.resample(6, rng, groups), minlength=6)
+        assert drawn[0] == drawn[1] and drawn[3] == drawn[4] == drawn[5]
+        order = intervals.cluster_order(4, groups, rng)
+        assert sorted(order) == list(range(10))
+        assert np.ptp(np.flatnonzero(np.isin(order, [7, 8, 9]))) == 2
+
+
+def test_reports_widen():
+    (t, ty), (p, py), (f, fy) = toy_mips.split(71, n_train=100, n_holdout=60, n_fresh=100)
+    again = [np.repeat(v, 2, axis=0) for v in (t, ty, p, py)]
+    ids = {"train_groups": [f"p{k // 2}" for k in range(200)], "holdout_groups": [f"h{k // 2}" for k in range(120)]}
+    noise = np.random.default_rng(0)
+    again[0], again[2] = (x * noise.uniform(0.98, 1.02, (len(x), 1, 1)).astype(np.float32) for x in (again[0], again[2]))
+    sets = (again[0], again[2], f, again[1], again[3], fy)
+    naive, grouped = memorization_report(*sets, rounds=300), memorization_report(*sets, **ids, rounds=300)
+    for name in ("membership_auc", "nearest_ratio"):
+        assert width(grouped[name]) > 1.1 * width(naive[name]), name
+        assert grouped[name]["value"] == naive[name]["value"]
+    few = fy < 3
+    quality = [quality_report(again[0], again[2], f[few], again[1], again[3], fy[few], holdout_groups=g, rounds=400)
+               for g in (None, ids["holdout_groups"])]
+    assert width(quality[1]["pixels"]["coverage_ratio"]) > 1.1 * width(quality[0]["pixels"]["coverage_ratio"])
+    seen = np.where(np.repeat(np.random.default_rng(1).random(60), 2) < 0.7, again[3], (again[3] + 1) % 5)
+    use = [utility.balanced_accuracy([seen], again[3], 400, 0, g) for g in (None, np.arange(120) // 2)]
+    assert width(use[1]) > 1.2 * width(use[0])
+    with pytest.raises(EvaluationError, match="held-out groups have 3"):
+        memorization_report(*sets, holdout_groups=[1, 2, 3])
