@@ -222,3 +222,19 @@ def test_unknown_augmentation_is_refused_by_name():
     from radiogan_lib.config import ConfigError
     with pytest.raises(ConfigError, match="flip"):
         radiogan.compiled(small(diffaugment="flip"), 3)
+
+
+@TF
+def test_the_guide_asks_for_images_as_typical_as_real_ones_and_no_more():
+    """No pull where the fakes are recognised as well as the real images; none on the guide's view of the real ones ever."""
+    import tensorflow as tf
+
+    from radiogan_lib.gan import guide
+    label = np.arange(4) % 3
+    sure, unsure = (tf.Variable(tf.one_hot(label, 3) * scale) for scale in (9.0, 1.0))
+    for fake, real, pulled in ((sure, unsure, False), (unsure, sure, True)):
+        with tf.GradientTape() as tape:
+            loss = guide.pressure(guide.cross_entropy(fake, label), guide.cross_entropy(real, label))
+        on_fake, on_real = tape.gradient(loss, [fake, real], unconnected_gradients="zero")
+        assert (float(tf.reduce_max(tf.abs(on_fake))) > 1e-4) == pulled
+        assert float(tf.reduce_max(tf.abs(on_real))) == 0

@@ -2,7 +2,9 @@
 
 Lesions are a few pixels of a whole body: the discriminator's one number says little about them, and the generator
 ignores its label for thousands of steps. The guide learns the classes from real training exams only, beside the game,
-and its cross-entropy on the generated images joins the generator's loss. Off (`guide = 0`) in the paper's recipe.
+and what its cross-entropy on generated images exceeds that on real ones joins the generator's loss: the images are asked
+to be as typical of their class as real exams are, and no more. (AC-GAN asks for more and more, and gets caricatures: the
+faint lesion, which makes real classes overlap, is never drawn.) Off (`guide = 0`) in the paper's recipe.
 It is not the judge of notebooks/04_evaluation.ipynb, which is trained apart and never meets the generator.
 Explained in notebooks/03_training.ipynb.
 """
@@ -40,6 +42,11 @@ def cross_entropy(logits, label):
     n = logits.shape[-1]
     target = (1 - SMOOTHING) * ops.one_hot(label, n) + SMOOTHING / n
     return ops.mean(keras.losses.categorical_crossentropy(target, logits, from_logits=True))
+
+
+def pressure(on_fake, on_real):
+    """What the generator pays for its label: the excess of the fakes' cross-entropy over the real images' (scalars)."""
+    return ops.relu(on_fake - ops.stop_gradient(on_real))
 
 
 def accuracy(logits, label):

@@ -44,8 +44,8 @@ class RadioGAN(keras.Model):
             self.guide = guides.build_guide(cfg, generator.get_layer("label_embedding").input_dim)
             self.trackers["guide_accuracy"] = keras.metrics.Mean(name="guide_accuracy")
         if cfg.lecam:  # running means of the logits, the anchors of the regulariser
-            self.real_anchor = self.add_weight(name="real_anchor", shape=(), trainable=False, aggregation="mean")
-            self.fake_anchor = self.add_weight(name="fake_anchor", shape=(), trainable=False, aggregation="mean")
+            self.real_anchor = self.add_weight(name="real_anchor", shape=(), initializer="zeros", trainable=False, aggregation="mean")
+            self.fake_anchor = self.add_weight(name="fake_anchor", shape=(), initializer="zeros", trainable=False, aggregation="mean")
         self.built = True
 
     def call(self, inputs, training=False):
@@ -87,8 +87,8 @@ class RadioGAN(keras.Model):
         if "penalty" in y_pred:
             d_loss = d_loss + self.cfg.gradient_penalty / 2 * ops.mean(y_pred["penalty"])
         if "class_real" in y_pred:
-            d_loss = d_loss + guides.cross_entropy(y_pred["class_real"], y_pred["label"])
-            g_loss = g_loss + self.cfg.guide * guides.cross_entropy(y_pred["class_fake"], y_pred["label"])
+            on_real, on_fake = (guides.cross_entropy(y_pred[name], y_pred["label"]) for name in ("class_real", "class_fake"))
+            d_loss, g_loss = d_loss + on_real, g_loss + self.cfg.guide * guides.pressure(on_fake, on_real)
             self.trackers["guide_accuracy"].update_state(guides.accuracy(y_pred["class_fake"], y_pred["label"]))
         if self.cfg.lecam:
             d_loss = d_loss + self.cfg.lecam * self._lecam(real, fake)
