@@ -2,7 +2,8 @@
 
 Each notebook is executed by papermill into its run's folder. What is finished and unchanged is not run again: a
 notebook is finished when its source, its parameters, the library and every file that it needs are those of its last
-successful run, and every file that it made is still there. A sweep is several values: `--set seed=0,1,2`.
+successful run, and every file that it made is still there. A sweep is several values (`--set seed=0,1,2`): its results
+stand in one table in the end.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ import os
 import re
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
 
-from radiogan_lib import config, paths
+from radiogan_lib import config, paths, sweeps
 
 NOTEBOOKS = paths.REPO / "notebooks"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -36,7 +36,7 @@ def notebooks(first: str = "00", last: str = "99") -> list[Path]:
     """The numbered notebooks from `first` to `last`, in order."""
     found = [p for p in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) if first[:2] <= p.name[:2] <= last[:2]]
     if not found:
-        raise config.ConfigError(f"no notebook lies between {first} and {last}; there are "
+        raise config.ConfigError(f"no notebook lies between {first} and {last}; choose among "
                                  f"{', '.join(p.name for p in sorted(NOTEBOOKS.glob('[0-9][0-9]_*.ipynb')))}.")
     return found
 
@@ -109,11 +109,15 @@ def library_digest() -> str:
     return _digest([(str(p.name), paths.sha256(p)) for p in files])
 
 
+def declared(path: Path, key: str) -> list[str]:
+    """What a notebook says it `needs` or `makes` (its `radiogan` metadata), e.g. "{dataset}/dataset.json"."""
+    return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("radiogan", {}).get(key, [])
+
+
 def _artefacts(path: Path, key: str, cfg: config.Config) -> list[Path]:
-    """The files that a notebook says it needs or makes (its `radiogan` metadata), as paths."""
-    declared = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("radiogan", {}).get(key, [])
+    """The same as paths."""
     places = {"{dataset}": paths.dataset_dir(cfg), "{run}": paths.run_dir(cfg), "{cohort}": paths.cohort_path(cfg)}
-    return [Path(places[head] / tail if tail else places[head]) for head, _, tail in (d.partition("/") for d in declared)]
+    return [Path(places[head] / tail if tail else places[head]) for head, _, tail in (d.partition("/") for d in declared(path, key))]
 
 
 class _Progress(logging.Handler):
@@ -217,6 +221,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE",
                         help="a parameter or setting; several values (seed=0,1,2) make a sweep")
     parser.add_argument("--jobs", type=int, default=1, help="experiments of a sweep that run at once")
+    parser.add_argument("--scheduler", default="", metavar="ADDRESS",
+                        help="run a sweep on the workers of this Dask scheduler (tcp://…), which see the same folders")
     parser.add_argument("--force", action="store_true", help="run also what is finished")
     parser.add_argument("--publish", action="store_true", help="write the clean executed notebooks back into notebooks/")
     args = parser.parse_args(arguments)
@@ -225,11 +231,17 @@ def main(arguments: list[str] | None = None) -> int:
         experiments = [_portable(dict(zip(names, combination))) for combination in itertools.product(*values)]
         if args.publish and len(experiments) > 1:
             raise config.ConfigError("--publish takes one experiment, not a sweep.")
-        with ThreadPoolExecutor(max(1, args.jobs)) as pool:
-            folders = list(pool.map(lambda s: run_all(args.profile, s, args.first, args.last, args.force), experiments))
+        if len(experiments) > 1:
+            for e in experiments:  # a misspelt name is told before anything runs
+                config.load(args.profile, **{k: v for k, v in e.items() if k in config.FIELDS})
+                parameters_for(notebooks()[0], args.profile, e, set().union(*(known_parameters(p) for p in notebooks())))
+            done = sweeps.run(args.profile, experiments, args.first, args.last, args.force, max(1, args.jobs), args.scheduler)
+            sweeps.write(args.profile, done, args.settings)
+            return int(any(d["error"] for d in done))
+        folder = run_all(args.profile, experiments[0], args.first, args.last, args.force)
         if args.publish:
             from radiogan_lib import publish
-            publish.publish(folders[0], notebooks(args.first, args.last))
+            publish.publish(folder, notebooks(args.first, args.last))
     except config.RadioganError as e:
         print(f"\n{e}", file=sys.stderr)
         return 1
