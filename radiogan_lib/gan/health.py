@@ -1,7 +1,9 @@
 """Is the game going well? Signs measured while it trains, and a diagnosis of them in plain language.
 
-The yardstick is fitted once to the training exams: shrunken projections, principal components, a linear discriminant for
-the class. It is coarse and cheap, for the operator of a training; notebook 04 holds the real judges.
+The yardstick is fitted once to the training exams: shrunken projections, principal components for their spread, and a linear
+discriminant for the class, which also sees the brightest pixel of every block, for a lesion is bright and small. It is coarse
+and cheap (unseen phantoms of the teach profile: 0.62 right of 0.20 by chance; without the brightest pixels 0.42), for the
+operator of a training; notebook 04 holds the real judges.
 Explained in notebooks/03_training.ipynb.
 """
 
@@ -15,12 +17,17 @@ import pandas as pd
 SHRUNK = (20, 12)  # pixels the yardstick looks at
 
 
-def _features(suv: np.ndarray) -> np.ndarray:
-    """(n, h, w) SUV → (n, 240): root of the block mean of a 20 × 12 grid (the canvas's own if that is smaller)."""
+def _features(suv: np.ndarray, which=np.mean) -> np.ndarray:
+    """(n, h, w) SUV → (n, 240): root of the mean (or maximum) of each block of a 20 × 12 grid; a smaller canvas's own pixels."""
     n, h, w = suv.shape
     rows, columns = min(SHRUNK[0], h), min(SHRUNK[1], w)
-    small = suv.reshape(n, rows, h // rows, columns, w // columns).mean((2, 4))
-    return np.sqrt(np.clip(small, 0, None)).reshape(n, -1)
+    small = which(suv.reshape(n, rows, h // rows, columns, w // columns), (2, 4))
+    return np.sqrt(np.clip(np.nan_to_num(small), 0, None)).reshape(n, -1)
+
+
+def _detailed(suv: np.ndarray) -> np.ndarray:
+    """What the judge of classes sees: (n, 480)."""
+    return np.concatenate([_features(suv), _features(suv, np.max)], axis=1)
 
 
 class Yardstick:
@@ -36,19 +43,17 @@ class Yardstick:
         from sklearn.decomposition import PCA
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
         from sklearn.model_selection import StratifiedKFold, cross_val_score
-        from sklearn.pipeline import make_pipeline
         keep = np.random.default_rng(seed).permutation(len(suv))[:2000]
-        x, y = np.nan_to_num(_features(suv[keep])), np.asarray(labels)[keep]  # exams that are no numbers are the training's to report
+        x, seen, y = _features(suv[keep]), _detailed(suv[keep]), np.asarray(labels)[keep]
         self.components = PCA(min(40, *x.shape), random_state=seed).fit(x)
         self.n_classes, counts = n_classes, np.bincount(y)
         judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-        self.judge = judge.fit(self.components.transform(x), y) if (counts > 0).sum() > 1 else None
+        self.judge = judge.fit(seen, y) if (counts > 0).sum() > 1 else None
         folds = min(5, counts[counts > 0].min())
         self.ceiling = float("nan")  # agreement of real exams that the judge has not seen
         if self.judge is not None and folds > 1:
             splits = StratifiedKFold(folds, shuffle=True, random_state=seed)
-            fresh = make_pipeline(PCA(min(40, *x.shape) if folds < 2 else min(40, x.shape[1], len(x) // 2)), judge)
-            self.ceiling = float(cross_val_score(fresh, x, y, cv=splits).mean())
+            self.ceiling = float(cross_val_score(judge, seen, y, cv=splits).mean())
         self.spread = self._spread(self.components.transform(x), y)
         self.previous = None
 
@@ -71,7 +76,7 @@ class Yardstick:
             movement: how far the pictures moved since the last measure, relative to the exams' spread.
         """
         f = self.components.transform(_features(suv))
-        agreement = float(np.mean(self.judge.predict(f) == labels)) if self.judge is not None else float("nan")
+        agreement = float(np.mean(self.judge.predict(_detailed(suv)) == labels)) if self.judge is not None else float("nan")
         moved = float("nan") if self.previous is None else \
             float(np.sqrt(((f - self.previous) ** 2).sum(1)).mean() / max(self.spread, 1e-9))
         self.previous = f
