@@ -68,6 +68,7 @@ class Config:
     suv_max: float = _setting(30.0, "data", "SUV is clipped to [0, suv_max]", 1, 1000)
     keep_ids: bool = _setting(False, "data", "keep exam and patient identifiers instead of keyed hashes")
     workers: int = _setting(0, "batch", "processes that prepare exams; 0 = one per core", 0, 1024)
+    devices: int = _setting(1, "batch", "devices that share each batch of the training; 0 = all GPUs", 0, 1024)
 
     noise_dim: int = _setting(100, "gan", "length of z (paper)", 1, 4096)
     embedding_dim: int = _setting(50, "gan", "length of the label embedding (paper)", 1, 4096)

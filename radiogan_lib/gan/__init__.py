@@ -18,7 +18,7 @@ _HOME = {
     "health": ("diagnose", "Diagnosis", "Yardstick"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = (*_HOME, "augment", "checkpoints", "fast")
+_MODULES = (*_HOME, "augment", "checkpoints", "devices", "fast")
 __all__ = sorted((*_WHERE, *_MODULES))
 
 

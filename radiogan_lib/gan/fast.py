@@ -12,13 +12,15 @@ import keras
 from keras import layers, ops
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+if ON_TENSORFLOW:  # its graph optimiser tries to fuse bias and LeakyReLU, fails on the gradient's graph, and says so at every start
+    import tensorflow as tf
+    tf.config.optimizer.set_experimental_options({"remapping": False})
 
 
 def several_replicas() -> bool:
     """Is this built for several TensorFlow devices? Their batch then is normalised as one, as on a single device."""
     if not ON_TENSORFLOW:
         return False  # JAX's DataParallel has one global batch anyway
-    import tensorflow as tf
     return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
 
@@ -27,14 +29,12 @@ class BatchNormalization(layers.BatchNormalization):
     """Keras composes the training pass from a dozen operations; TensorFlow's fused kernel does it in one."""
 
     def __init__(self, *args, **kwargs):
-        kwargs.setdefault("synchronized", several_replicas())
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs | {"synchronized": several_replicas()})  # whatever a saved network was built for
 
     def call(self, inputs, training=None, mask=None):
         fused = ON_TENSORFLOW and training and self.trainable and len(inputs.shape) == 4
         if not fused or self.synchronized:
             return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs, ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta), epsilon=self.epsilon, is_training=True)
         count = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype)
@@ -52,7 +52,6 @@ class Dropout(layers.Dropout):
         dropped = round(256 * self.rate)  # of 256 byte values
         if not (ON_TENSORFLOW and training and dropped):
             return super().call(inputs, training=training) if dropped else inputs
-        import tensorflow as tf
         words = tf.random.stateless_uniform([(tf.size(inputs) + 3) // 4], self.seed_generator.next(), None, None, tf.int32)
         bytes_ = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:tf.size(inputs)]
         keep = tf.reshape(tf.cast(bytes_ >= dropped, inputs.dtype), tf.shape(inputs))

@@ -82,7 +82,8 @@ class BatchSpread(layers.Layer):
     """
 
     def call(self, x):
-        spread = ops.mean(ops.sqrt(ops.var(x, axis=0) + 1e-8))
+        variance = ops.moments(x, axes=[0], synchronized=True)[1] if fast.several_replicas() else ops.var(x, axis=0)
+        spread = ops.mean(ops.sqrt(variance + 1e-8))  # of the whole batch, however many devices share it
         return ops.concatenate([x, ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x[..., :1]))], axis=-1)
 
     def compute_output_shape(self, input_shape):
