@@ -25,7 +25,8 @@ def main() -> None:
         x, y = np.random.default_rng(0).random((2, 10_000, 960), dtype=np.float32)
         clock("10,000 against 10,000, nearest", lambda: nearest_k(x, y, 21))
         clock("64 best pairs of 10,000", lambda: best_pair(x[:64], y))
-        print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB at most")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{peak:.2f} GiB at most, of which the images are {(x.nbytes + y.nbytes) / 2**30:.2f}")
         return
     folder = paths.need(a.dataset or paths.dataset_dir(config.load("teach")), "01_data_preparation")
     train, holdout = data.load(folder, split="train"), data.load(folder, split="test")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-# Each threshold lies between what fresh exams and the matching control gave: ten seeds of the surrogate in tests/, three of
-# phantoms (benchmarks/controls.py). They are set by hand, not re-derived by permutation.
+# Set by hand, between what fresh exams and the matching control gave on the surrogate of tests/ and three shuffles of phantoms;
+# not re-derived by permutation. What they do on ten other shuffles (500 training, 250 held-out, 500 generated exams) is in
+# benchmarks/controls.md: 50 of 50 controls named right, no false alarm; copies noticed in 9 of 10 trials from 10 % of the
+# images on, blends from 20 % on (as "memorises"; as "blends" where they are the majority).
 BLEND_FRACTION = 0.5       # lower bound; fresh exams 0.05, blurred up to 0.3, blender above 0.95
 MEMBERSHIP_AUC = 0.52      # lower bound, and p < 0.01; fresh exams 0.5
 COPY_FRACTION = 0.08       # lower bound, and p < 0.01; fresh exams 0.05

@@ -26,6 +26,13 @@ class WalkMeasures(dict):
         """The frame that a blend of two training exams explains best: see `blend_frame`."""
         return self["blend_frame"]
 
+    def summary(self) -> dict:
+        """One row of a table that compares walks: its shape, and the frame in red."""
+        b = self["blend_frame"]
+        return {**{k: self[k] for k in ("chord_ratio", "off_chord", "largest_step", "realism", "nearest_switches")},
+                "red_frame": b["index"] + 1, "its_residual": b["residual_ratio"], "share_of_second_exam": b["share_of_second"],
+                "explained_by_second": b["explained_by_second"]}
+
     def __str__(self) -> str:
         chord = "a closed walk" if self["chord_ratio"] is None else f"chord ratio {self['chord_ratio']:.2f}, off-chord " \
                                                                     f"{self['off_chord']:.2f}"

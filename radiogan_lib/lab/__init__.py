@@ -17,6 +17,7 @@ _HOMES = {
     "figures": "mip_row mip_grid real_beside_generated class_figure contact_sheet rotating_row suv_steps histogram",
     "figures_walks": "walk_strip walk_with_neighbours audit",
     "figures_training": "curves training_strip confusion",
+    "figures_sweep": "sweep",
     "figures_networks": "architecture",
     "latent": "Space",
     "diagrams": "diagram",
