@@ -182,6 +182,14 @@ def _quiet():
             os.environ.pop(k, None)
 
 
+def _record(file: Path) -> dict:
+    """What finished before; nothing where the file is damaged: then the notebooks run again, and find their artefacts made."""
+    try:
+        return {k: v for k, v in json.loads(file.read_text(encoding="utf-8")).items() if isinstance(v.get("seconds"), (int, float))}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
 def run_all(profile: str, settings: dict, first="00", last="99", force=False, say=print) -> Path:
     """Run the notebooks of one experiment that are not finished yet; return the run's folder."""
     todo = notebooks(first, last)
@@ -190,7 +198,7 @@ def run_all(profile: str, settings: dict, first="00", last="99", force=False, sa
     cfg = config.load(profile, **{k: v for k, v in settings.items() if k in config.FIELDS})
     folder = paths.run_dir(cfg)
     record_file = folder / "batch.json"
-    record = json.loads(record_file.read_text()) if record_file.exists() else {}
+    record = _record(record_file)
     library = library_digest()
     say(f"{cfg} → {paths.shown(folder)}")
     for path in todo:

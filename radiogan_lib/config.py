@@ -163,8 +163,8 @@ def _checked(name: str, value, where: str):
     if not isinstance(name, str) or name not in FIELDS:
         name = name[:60] if isinstance(name, str) else _short(name)
         near = difflib.get_close_matches(name, FIELDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else " Correct it."
-        raise ConfigError(f"{where}: there is no setting {name!r}.{hint} Known settings: {', '.join(FIELDS)}.")
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{where}: there is no setting {name!r}.{hint} Choose among the known settings: {', '.join(FIELDS)}.")
     meta, kind = FIELDS[name].metadata, _TYPES[name]
     many = isinstance(kind, types.GenericAlias)
     scalar = typing.get_args(kind)[0] if many else kind

@@ -344,3 +344,403 @@ def test_class_counts_that_do_not_fit_the_cohort(tmp_path, good):
     with pytest.raises(RadioganError) as caught:
         prepare(good[0], tmp_path / "out", settings(train_exams=[1, 2, 3, 4, 5]), "sync")
     tried("cohort csv", "numbers for other classes", str(caught.value), "5 numbers but the cohort has 2 classes")
+
+
+# ---- datasets -----------------------------------------------------------------------------------------------------
+
+def _json(**changes):
+    def damage(out):
+        content = json.loads((out / "dataset.json").read_text()) | changes
+        (out / "dataset.json").write_text(json.dumps({k: v for k, v in content.items() if v is not ...}, default=str))
+    return damage
+
+
+def _text(name, content):
+    return lambda out: (out / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+DATASETS = {
+    "never made": (lambda out: (out / "dataset.json").unlink(), "dataset.json.*Run notebooks/01"),
+    "wrong canvas": (_json(canvas=[80, 48]), "mips.npy holds float32 .* where dataset.json says"),
+    "wrong number of exams": (_json(exams=7), "mips.npy holds"), "canvas is text": (_json(canvas="abc"), "mips.npy holds|damaged"),
+    "changed hash": (_json(sha256="0" * 64), "mips.npy changed"), "another version": (_json(schema_version=99), "version 99"),
+    "pictures cut off": (lambda out: _text("mips.npy", (out / "mips.npy").read_bytes()[:-9])(out), "mips.npy changed"),
+    "exams cut off": (lambda out: _text("exams.csv", (out / "exams.csv").read_bytes()[:-9])(out), "exams.csv changed"),
+    "pictures gone": (lambda out: (out / "mips.npy").unlink(), "mips.npy is missing"),
+    "description cut off": (lambda out: _text("dataset.json", (out / "dataset.json").read_bytes()[:200])(out), "damaged"),
+    "description of a thousand brackets": (_text("dataset.json", "[" * 100_000), "damaged"),
+    "description is a list": (_text("dataset.json", "[1]"), "damaged"),
+    "classes of another cohort": (_json(class_names=["x", "y"]), "contradict"),
+    "field of view of letters": (_json(field_of_view_mm="ab"), "damaged"),
+    "endless SUV": (_json(suv_max=10**400), "damaged"),
+}
+
+
+@pytest.mark.parametrize("kind", DATASETS)
+def test_a_bad_dataset_is_not_trusted_and_is_made_again(kind, tmp_path, home, good):
+    out, frame = home / "data" / "set", good[0]
+    prepare(frame, out, settings(), "sync")
+    DATASETS[kind][0](out)
+    with pytest.raises(RadioganError) as caught:
+        load(out)
+    prepare(frame, out, settings(), "sync")  # mended by running again
+    again = load(out).sha256 == good[1].sha256
+    tried("dataset", kind, str(caught.value), DATASETS[kind][1], again)
+    assert again
+
+
+# ---- settings -----------------------------------------------------------------------------------------------------
+
+def _laughs():
+    """Nine lines that name a thousand million values."""
+    lines = ["a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
+    lines += [f"{c}: &{c} [{', '.join(['*' + p] * 10)}]" for p, c in zip("abcdefgh", "bcdefghi")]
+    return "\n".join(lines) + "\nsettings: {epochs: *i}\n"
+
+
+PROFILES = {
+    "unknown key": ("settings: {epocs: 3}", "Did you mean 'epochs'"), "wrong type": ("settings: {epochs: three}", "must be int"),
+    "negative epochs": ("settings: {epochs: -1}", "epochs = -1; choose a value between 1"),
+    "not a number": ("settings: {learning_rate: .nan}", "nan; choose"), "numbers as keys": ("settings: {1: 2}", "no setting '1'"),
+    "an endless number": (f"settings: {{learning_rate: {'9' * 400}}}", "choose a value"), "no table": ("settings: [1, 2]", "mine.yaml"),
+    "not YAML": ("a: [", "mine.yaml"), "binary": ("\x00\x01", "mine.yaml"), "code in YAML": ("!!python/object/apply:os.system ['true']", "mine.yaml"),
+    "brackets without end": ("[" * 5000, "mine.yaml"), "a thousand million values": (_laughs(), "epochs = a list of 10"),
+    "empty list": ("settings: {train_exams: []}", "train_exams is empty"),
+}
+
+
+@pytest.mark.parametrize("kind", PROFILES)
+def test_a_bad_profile(kind, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.yaml").write_text(PROFILES[kind][0])
+    monkeypatch.setattr(config, "PROFILES", tmp_path)
+    with pytest.raises(config.ConfigError) as caught:
+        config.load("mine")
+    code = batch.main(["--profile", "mine"])
+    tried("settings", kind, str(caught.value), PROFILES[kind][1], length=1500)
+    assert code == 1 and str(caught.value) in capsys.readouterr().err
+
+
+# ---- command lines ------------------------------------------------------------------------------------------------
+
+def _evaluation(*arguments):
+    from radiogan_lib.evaluation.__main__ import main
+    return main(list(arguments))
+
+
+def _three(folder, content) -> list[str]:
+    """--train and its two companions, all the same bad file."""
+    path = folder / "images.npy"
+    path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content, allow_pickle=True)
+    return ["--train", str(path), "--holdout", str(path), "--generated", str(path), "--out", str(folder / "report")]
+
+
+def _png_bomb(folder):
+    """A PNG whose header promises 60000 x 60000 pixels."""
+    import struct
+    import zlib
+    head = struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)
+
+    def chunk(name, body):
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    (folder / "in").mkdir()
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    (folder / "in" / "big.png").write_bytes(content)
+    return sum(([f"--{n}", str(folder / "in")] for n in ("train", "holdout", "generated")), [])
+
+
+def _idc(*arguments):
+    from radiogan_lib.data import idc
+    return idc.main(list(arguments))
+
+
+def _file_as_home(folder, monkeypatch):
+    (folder / "file").write_text("x")
+    monkeypatch.setenv("RADIOGAN_HOME", str(folder / "file" / "home"))
+
+
+COMMANDS = {
+    "batch: misspelt parameter": (lambda f: batch.main(["--set", "clas_a=lung"]), "--set clas_a: no notebook has this parameter"),
+    "batch: misspelt profile": (lambda f: batch.main(["--profile", "tech"]), "no profile 'tech'"),
+    "batch: profile that is a path": (lambda f: batch.main(["--profile", "../../etc/passwd"]), "no profile"),
+    "batch: setting without a value": (lambda f: batch.main(["--set", "epochs"]), "name=value"),
+    "batch: negative epochs": (lambda f: batch.main(["--set", "epochs=-3"]), "epochs = -3"),
+    "batch: no such cohort": (lambda f: batch.main(["--set", "cohort=gone.csv"]), "gone.csv does not exist"),
+    "batch: a folder as cohort": (lambda f: batch.main(["--set", f"cohort={f}"]), "does not exist|is a folder"),
+    "batch: no such notebook": (lambda f: batch.main(["--from", "40"]), "no notebook lies between"),
+    "evaluation: nothing there": (lambda f: _evaluation(*_three(f, b"")[:1], str(f / "gone"), "--holdout", "x", "--generated", "x"), "gone"),
+    "evaluation: not images": (lambda f: _evaluation(*_three(f, b"\x93NUMPY junk")), "images.npy"),
+    "evaluation: pickled objects": (lambda f: _evaluation(*_three(f, np.array([{}, print], dtype=object))), "images.npy"),
+    "evaluation: NaN": (lambda f: _evaluation(*_three(f, np.full((20, 8, 8), np.nan, np.float32))), "NaN|finite|number"),
+    "evaluation: three images": (lambda f: _evaluation(*_three(f, np.zeros((3, 8, 8), np.float32))), "at least 10"),
+    "evaluation: one dimension": (lambda f: _evaluation(*_three(f, np.zeros(20, np.float32))), "shape|dimension"),
+    "evaluation: picture bomb": (lambda f: _evaluation(*_png_bomb(f)), "big.png"),
+    "download: no table of labels": (lambda f: _idc("fetch", "--labels", str(f / "gone.csv"), "--classes", "lung"), "gone.csv"),
+    "download: unknown class": (lambda f: _idc("fetch", "--classes", "toe", "--collections", "tcga_luad"), "toe"),
+    "download: negative number": (lambda f: _idc("fetch", "--per-class", "-1"), "cannot be negative"),
+}
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_bad_command_ends_with_one_sentence_and_code_1(kind, tmp_path, capsys, home):
+    call, why = COMMANDS[kind]
+    code = call(tmp_path)
+    said = capsys.readouterr().err.strip()
+    tried("command line", kind, said, why, unharmed=not home.exists() or not list(home.rglob("*.part*")), length=1800)
+    assert code == 1
+
+
+# ---- networks -----------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run with untrained networks; no training is needed to break it."""
+    from gan_tools import small
+
+    from radiogan_lib import gan
+    folder, cfg = tmp_path_factory.mktemp("run"), small()
+    gan.build_generator(cfg, 3).save(folder / "generator.keras")
+    gan.build_discriminator(cfg, 3).save(folder / "discriminator.keras")
+    paths.write_json(folder / "config.json", cfg.as_dict())
+    paths.write_json(folder / "provenance.json", {"class_names": ["a", "b", "c"]})
+    (folder / "history.csv").write_text("epoch,d_loss\n1,0.7\n2,0.6\n")
+    return folder
+
+
+def _other_canvas(run):
+    from gan_tools import small
+
+    from radiogan_lib import gan
+    gan.build_generator(small(doublings=2), 3).save(run / "generator.keras")
+
+
+def _other_classes(run):
+    from gan_tools import small
+
+    from radiogan_lib import gan
+    gan.build_generator(small(), 5).save(run / "generator.keras")
+
+
+def _lambda(run):
+    """A network that carries code: loading it would run what somebody else wrote."""
+    import keras
+    x = keras.Input((3,))
+    keras.Model(x, keras.layers.Lambda(lambda v: v * 2, output_shape=(3,))(x)).save(run / "generator.keras")
+
+
+def _foreign(run):
+    import keras
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(run / "generator.keras")
+
+
+def _cut(name, keep=0.5):
+    return lambda run: (run / name).write_bytes((run / name).read_bytes()[:int(keep * (run / name).stat().st_size)])
+
+
+NETWORKS = {
+    "weights of another canvas": (_other_canvas, "20 x 12 pixels.*40 x 24"), "weights of other classes": (_other_classes, "knows 5 classes"),
+    "not a Keras file": (lambda run: (run / "generator.keras").write_bytes(b"not a network"), "cannot be read"),
+    "HDF5 named .keras": (lambda run: (run / "generator.keras").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500)), "cannot be read"),
+    "pickle named .keras": (lambda run: (run / "generator.keras").write_bytes(b"\x80\x04cos\nsystem\n"), "cannot be read"),
+    "Keras file with a Lambda layer": (_lambda, "cannot be read"), "network of another project": (_foreign, "not a generator"),
+    "network cut off": (_cut("generator.keras"), "cannot be read"), "empty network": (_cut("discriminator.keras", 0), "cannot be read"),
+    "settings cut off": (_cut("config.json"), "cannot be read"), "settings of another library": (
+        lambda run: (run / "config.json").write_text('{"learning_speed": 1}'), "learning_speed"),
+    "no class names": (lambda run: (run / "provenance.json").write_text("{}"), "cannot be read"),
+    "nothing there": (lambda run: (run / "generator.keras").unlink(), "generator.keras is missing"),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_networks_that_cannot_be_trusted(kind, trained, home):
+    import shutil
+
+    from radiogan_lib import gan
+    run = home / "runs" / "mine"
+    shutil.copytree(trained, run)
+    assert gan.load_run(run).class_names == ["a", "b", "c"]
+    NETWORKS[kind][0](run)
+    with pytest.raises(RadioganError) as caught:
+        gan.load_run(run)
+    tried("networks", kind, str(caught.value), NETWORKS[kind][1], length=1500)
+
+
+def test_a_history_cut_off_keeps_its_whole_lines(trained, home):
+    import shutil
+
+    from radiogan_lib import gan
+    run = home / "runs" / "mine"
+    shutil.copytree(trained, run)
+    _cut("history.csv", 0.9)(run)
+    assert list(gan.load_run(run).history.epoch) == [1]
+    for junk in (b"", b"\xff\xfe\x00", b"a,b\n1,2\n", b"epoch\nx\n"):
+        (run / "history.csv").write_bytes(junk)
+        assert len(gan.load_run(run).history) == 0
+
+
+def test_exams_of_another_canvas_are_not_trained_on(tmp_path):
+    from gan_tools import blobs, small
+
+    from radiogan_lib import gan
+    with pytest.raises(gan.RunError) as caught:
+        gan.train(small(doublings=2), blobs(small()), tmp_path / "run")
+    tried("networks", "exams of another canvas", str(caught.value), "40 x 24 pixels, but doublings = 2", not (tmp_path / "run").exists())
+
+
+def test_samples_with_code_in_them_are_not_opened(trained, home):
+    import shutil
+
+    from radiogan_lib import gan
+    run = home / "runs" / "mine"
+    shutil.copytree(trained, run)
+    (run / "samples").mkdir()
+    np.save(run / "samples" / "epoch-000001.npy", np.array([print], dtype=object), allow_pickle=True)
+    with pytest.raises(gan.RunError) as caught:
+        gan.samples_over_epochs(gan.load_run(run))
+    tried("networks", "pickled pictures", str(caught.value), "samples")
+
+
+# ---- disks --------------------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def small_disk(folder: Path, options: str):
+    """A disk of its own in memory; skips where nothing may be mounted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("mounting a small disk needs root; the same fault is injected in another test")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
+
+
+def _fill(folder: Path, leave: int) -> Path:
+    """Take all but `leave` bytes of a small disk."""
+    import os
+    with open(folder / "ballast", "wb") as f:
+        left = os.statvfs(folder)
+        f.write(bytes(max(0, left.f_bavail * left.f_frsize - leave)))
+    return folder / "ballast"
+
+
+def test_a_disk_that_fills_up_during_preparation(tmp_path, good, monkeypatch):
+    """A cohort of 300 kB of pictures on 128 kB of room: one sentence, and the rest of the work when there is room."""
+    with small_disk(tmp_path / "disk", "size=4m") as disk:
+        cfg = settings(doublings=5)
+        ballast = _fill(disk, 128 << 10)
+        with pytest.raises(RadioganError) as caught:
+            prepare(good[0], disk / "out", cfg, "sync")
+        kept = len(list((disk / "out/cache").glob("*.npz")))
+        half = list((disk / "out").rglob("*.part*"))
+        ballast.unlink()
+        report = prepare(good[0], disk / "out", cfg, "sync")
+        prepare(good[0], tmp_path / "reference", cfg, "sync")
+        unharmed = load(disk / "out").sha256 == load(tmp_path / "reference").sha256 and report.reused == kept and not half
+    tried("disk", "full during preparation", str(caught.value), "No space left on device", unharmed)
+    assert unharmed and kept >= 1
+
+
+def test_a_disk_that_fills_up_during_training(tmp_path, monkeypatch):
+    from gan_tools import blobs, small
+
+    from radiogan_lib import gan
+    cfg = small(epochs=3, samples_every=1)
+    with small_disk(tmp_path / "disk", "size=8m") as disk:
+        ballast = _fill(disk, 300 << 10)
+        with pytest.raises(RadioganError) as caught:
+            gan.train(cfg, blobs(cfg), disk / "run", checkpoint_seconds=0)
+        half = list((disk / "run").rglob("*.part*"))
+        ballast.unlink()
+        run = gan.train(cfg, blobs(cfg), disk / "run", checkpoint_seconds=0)
+        whole = gan.train(cfg, blobs(cfg), tmp_path / "reference", checkpoint_seconds=0)
+        same = all(np.array_equal(a, b) for a, b in zip(run.generator.get_weights(), whole.generator.get_weights(), strict=True))
+    tried("disk", "full during training", str(caught.value), "No space left on device.*kept", same and not half)
+    assert same and run.finished and not half
+
+
+def test_a_full_disk_injected_where_none_can_be_mounted(tmp_path, monkeypatch):
+    import errno
+    import os
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    paths.write_text(tmp_path / "old.txt", "old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(paths.WriteError) as caught:
+        paths.write_text(tmp_path / "old.txt", "new")
+    assert (tmp_path / "old.txt").read_text() == "old" and len(list(tmp_path.glob(".*"))) == 0
+    tried("disk", "full (injected)", str(caught.value), "old.txt cannot be written .No space left", True)
+
+
+READ_ONLY = {
+    "preparation": (lambda place, frame: prepare(frame, place / "out", settings(), "sync"), "Read-only"),
+    "training": (lambda place, frame: _train_in(place / "run"), "Read-only"),
+    "evaluation": (lambda place, frame: _report_in(place / "report"), "Read-only"),
+    "batch": (lambda place, frame: batch.run_notebook(_tiny_notebook(place), place / "runs" / "00.ipynb", {}, 60), "Read-only"),
+}
+
+
+def _train_in(folder):
+    from gan_tools import blobs, small
+
+    from radiogan_lib import gan
+    gan.train(small(), blobs(small()), folder)
+
+
+def _report_in(folder):
+    from radiogan_lib.evaluation import write_report
+    from radiogan_lib.evaluation.report import Report
+    write_report(Report({"schema_version": 1}), folder)
+
+
+def _tiny_notebook(place):
+    import nbformat
+    from radiogan_lib.publish import KERNEL
+    nb = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL}, cells=[nbformat.v4.new_code_cell("1")])
+    nbformat.write(nb, place.parent / "tiny.ipynb")
+    return place.parent / "tiny.ipynb"
+
+
+@pytest.mark.parametrize("kind", READ_ONLY)
+def test_a_read_only_place(kind, tmp_path, good):
+    call, why = READ_ONLY[kind]
+    with small_disk(tmp_path / "disk", "size=1m,ro") as disk:
+        with pytest.raises(RadioganError) as caught:
+            call(disk, good[0])
+    tried("disk", f"read-only: {kind}", str(caught.value), why)
+
+
+@pytest.mark.parametrize("kind", ["preparation", "training"])
+def test_a_file_where_the_folder_should_be(kind, tmp_path, good):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RadioganError) as caught:
+        READ_ONLY[kind][0](tmp_path / "file", good[0])
+    unharmed = (tmp_path / "file").read_text() == "mine"
+    tried("disk", f"a file in the way: {kind}", str(caught.value), "Not a directory|File exists", unharmed)
+    assert unharmed
+
+
+def test_an_output_folder_in_use_is_waited_for(tmp_path, good):
+    """Another process holds the folder: the second run says so, waits, and then finds the work done."""
+    import threading
+    import time
+
+    from radiogan_lib.data import cache
+    out = tmp_path / "out"
+    out.mkdir()
+    handle = open(out / ".lock", "w")
+    assert cache.locked(handle)
+    good[0].to_csv(tmp_path / "cohort.csv", index=False)
+    script = textwrap.dedent(f"""
+        from radiogan_lib import config, data
+        cfg = config.load("smoke", train_exams=[0], test_exams=[0], keep_ids=True)
+        print(data.prepare({str(tmp_path / "cohort.csv")!r}, {str(out)!r}, cfg, "sync").prepared)
+    """)
+    run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=paths.REPO)
+    first = run.stdout.readline()
+    waited = run.poll() is None and not (out / "dataset.json").exists()
+    threading.Timer(0.2, handle.close).start()
+    rest = run.communicate(timeout=50)[0]
+    unharmed = waited and rest.split()[-1] == "3" and load(out).sha256 == good[1].sha256
+    tried("disk", "output folder in use", first.strip() + ".", "another run writes to this folder; waiting", unharmed)
+    assert unharmed and time.monotonic()

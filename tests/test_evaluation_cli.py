@@ -78,9 +78,9 @@ def test_faults_are_one_sentence(tmp_path, capsys):
             read_images(path)
     np.save(tmp_path / "few.npy", np.zeros((3, 8, 8), np.float32))
     few = str(tmp_path / "few.npy")
-    assert main(["--train", few, "--holdout", few, "--generated", few, "--out", str(tmp_path / "out")]) == 2
+    assert main(["--train", few, "--holdout", few, "--generated", few, "--out", str(tmp_path / "out")]) == 1
     assert "at least 10" in capsys.readouterr().err and not (tmp_path / "out").exists()
     np.save(tmp_path / "t.npy", np.random.default_rng(0).random((12, 8, 8)))
     t = str(tmp_path / "t.npy")
-    assert main(["--train", t, "--holdout", t, "--generated", t, "--use", "--out", str(tmp_path / "out")]) == 2
+    assert main(["--train", t, "--holdout", t, "--generated", t, "--use", "--out", str(tmp_path / "out")]) == 1
     assert "--use needs classes" in capsys.readouterr().err

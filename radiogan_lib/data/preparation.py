@@ -80,7 +80,7 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.
         settings = {k: v for k, v in cfg.stage("data").items() if k != "cohort"}  # its path may name a person
         whole = deidentify.keyed(json.dumps([SCHEMA_VERSION, settings, marks, chosen.class_names,
                                              table.to_csv(index=False)]), secret)
-        if (done := _finished(directory, whole)) is not None:
+        if (done := _finished(directory, whole, cfg)) is not None:
             return report.Report(directory, 0, len(done["exams"]), done["rejects"], done["counts"],
                                  [*notes, *report.remarks(done["exams"], done["counts"])])
         results = [cache.recall(f, m, pixels=False) for f, m in zip(files, marks)]
@@ -155,11 +155,13 @@ def _write(directory, good, files, marks, table, results, cfg, content: dict) ->
     return exams
 
 
-def _finished(directory: Path, fingerprint: str) -> dict | None:
+def _finished(directory: Path, fingerprint: str, cfg: Config) -> dict | None:
     """The dataset's tables if it is whole and was made from exactly these things."""
     try:
         content = json.loads((directory / "dataset.json").read_text(encoding="utf-8"))
+        told = [content[k] for k in ("schema_version", "canvas", "field_of_view_mm", "suv_max")]
         if content["fingerprint"] != fingerprint or not content["complete"] \
+                or told != [SCHEMA_VERSION, list(cfg.canvas), list(cfg.field_of_view_mm), cfg.suv_max] \
                 or paths.sha256(directory / "mips.npy") != content["sha256"] \
                 or paths.sha256(directory / "exams.csv") != content["exams_sha256"]:
             return None
@@ -167,8 +169,8 @@ def _finished(directory: Path, fingerprint: str) -> dict | None:
         names = content["class_names"]
         counts = pd.DataFrame({s: [content["counts"][s][c] for c in names] for s in content["counts"]}, index=names)
         exams = pd.read_csv(directory / "exams.csv", dtype=str, keep_default_na=False)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if content["rejected"] != len(rejects):
+    if content["rejected"] != len(rejects) or content["exams"] != len(exams) or not set(exams["class"]) <= set(names):
         return None
     return {"exams": exams, "rejects": rejects, "counts": counts}

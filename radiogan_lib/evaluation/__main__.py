@@ -17,7 +17,7 @@ from radiogan_lib.config import RadioganError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit status (0 done, 2 a fault that the user can mend)."""
+    """Run the command; returns the exit status (0 done, 1 a fault that the user can mend)."""
     parser = argparse.ArgumentParser(prog="python -m radiogan_lib.evaluation", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, what in (("train", "what the generator was trained on"), ("holdout", "real images that it never saw"),
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(a)
     except RadioganError as e:
         print(f"error: {e}", file=sys.stderr)
-        return 2
+        return 1
 
 
 def _run(a: argparse.Namespace) -> int:

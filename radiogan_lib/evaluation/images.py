@@ -83,7 +83,7 @@ def read_images(path, name: str = "given") -> tuple[np.ndarray, np.ndarray | Non
             labels = found["labels"].astype(np.int64) if "labels" in found else None
         return images, labels, None
     if not path.is_dir():
-        raise EvaluationError(f"there is no file or folder {path} for the {name} images.")
+        raise EvaluationError(f"there is no file or folder {path} for the {name} images; correct the path.")
     classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     groups = classes or [path]
     parts, labels = [], []

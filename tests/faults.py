@@ -1,0 +1,212 @@
+"""What the fault tests and the long campaign (benchmarks/faults.py) share: work that is killed at a random moment and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from radiogan_lib import config, data, paths
+from radiogan_lib.data import idc
+from radiogan_lib.data.dataset import load, prepare
+
+HERE = Path(__file__).parent
+
+
+def settings(**more):
+    return config.load("smoke", **{"train_exams": [0], "test_exams": [0], "phantom_spacing_mm": 10.0, **more})
+
+
+def cohort(n: int) -> pd.DataFrame:
+    """n coarse phantoms of two classes."""
+    kinds = data.phantom.CLASSES
+    rows = [(f"e{i}", f"p{i}", c, f"phantom:{c}/{20000 + i}", "test" if i >= n - 4 else "train") for i in range(n) for c in [kinds[i % 2]]]
+    return pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
+
+
+def forked(work, kill_after_s: float | None) -> bool:
+    """Run `work` in a fork of this process, SIGKILL it after a time; whether it had finished by itself.
+
+    A fork starts at once, so that the kill falls into the work and not into Python's start. Not for TensorFlow.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+                os.dup2(nowhere.fileno(), 2)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    if kill_after_s is not None:
+        deadline = time.monotonic() + kill_after_s
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status) == 0
+            time.sleep(0.002)
+        os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def hammered(work, finished, kills: int, seconds: float, rng, check) -> dict:
+    """Start `work` and kill it, again and again, each time at a random moment of the next `seconds`; then let it end.
+
+    Args:
+        work: a function without arguments; whatever it has done must count the next time.
+        finished: whether everything is there (then the folder is emptied by `check` for the next round).
+        kills: how many kills that hit a running process are wanted.
+        seconds: what the whole work takes undisturbed.
+        rng: moments come from it.
+        check: called after every kill with whether all is finished; raises if something half-written can be read.
+
+    Returns:
+        Counts: kills, rounds (times that the work reached its end).
+    """
+    hit = rounds = 0
+    while hit < kills:
+        by_itself = forked(work, float(rng.uniform(0.01, max(0.05, seconds))))
+        hit += not by_itself
+        rounds += bool(finished())
+        check(bool(finished()))
+    if not finished():
+        assert forked(work, None), "the work did not end when it was left alone"
+        rounds += 1
+        check(True)
+    return {"kills": hit, "completed": rounds}
+
+
+class Preparation:
+    """Preparation of phantoms, with what must hold at every moment."""
+
+    def __init__(self, folder: Path, n: int = 12):
+        self.table, self.out, self.n, self.kept = cohort(n), folder / "out", n, 0
+        started = time.monotonic()
+        prepare(self.table, folder / "reference", settings(), "sync")
+        self.seconds, self.reference = time.monotonic() - started, load(folder / "reference").sha256
+
+    def work(self):
+        prepare(self.table, self.out, settings(), "sync")
+
+    def finished(self):
+        return (self.out / "dataset.json").exists()
+
+    def check(self, finished):
+        whole = [f for f in self.out.glob("cache/*.npz") if not f.name.startswith(".")]
+        for f in whole:  # a file under its own name is whole
+            with np.load(f, allow_pickle=False) as stored:
+                assert stored["mip"].shape == (40, 24)
+        assert len(whole) >= self.kept, "something finished was lost"
+        self.kept = len(whole)
+        if finished:
+            assert load(self.out).sha256 == self.reference, "the dataset differs from the undisturbed one"
+            import shutil
+            shutil.rmtree(self.out)
+            self.kept = 0
+
+
+class Download:
+    """Series from an S3 server on loopback into projections."""
+
+    def __init__(self, folder: Path, url: str, series: pd.DataFrame):
+        self.url, self.series, self.out, self.kept = url, series, folder / "public", 0
+        started = time.monotonic()
+        idc.fetch(series, folder / "reference", url, scheduler="sync")
+        self.seconds, self.reference = time.monotonic() - started, self._content(folder / "reference")
+
+    @staticmethod
+    def _content(folder):
+        """Of every projection its pixels (a zip file also holds the time), and the cohort."""
+        pixels = {}
+        for f in sorted(folder.glob("[!.]*.mip.npz")):
+            with np.load(f, allow_pickle=False) as stored:
+                pixels[f.name] = stored["mip"].tobytes()
+        return pixels, (folder / "cohort.csv").read_text() if (folder / "cohort.csv").exists() else ""
+
+    def work(self):
+        idc.fetch(self.series, self.out, self.url, scheduler="sync")
+
+    def finished(self):
+        return (self.out / "cohort.csv").exists()
+
+    def check(self, finished):
+        pixels, table = self._content(self.out)
+        assert all(self.reference[0][name] == content for name, content in pixels.items()), "a projection differs"
+        assert len(pixels) >= self.kept, "something finished was lost"
+        self.kept = len(pixels)
+        if finished:
+            assert (pixels, table) == self.reference
+            assert not (self.out / ".fetching").exists() or not list((self.out / ".fetching").iterdir())
+            import shutil
+            shutil.rmtree(self.out)
+            self.kept = 0
+
+
+def s3_server(port: int) -> subprocess.Popen:
+    """A real S3 server (moto) in a process of its own on loopback."""
+    import urllib.request
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).close()
+            return server
+        except OSError:
+            if server.poll() is not None:
+                break
+            time.sleep(0.1)
+    raise RuntimeError("the S3 server did not start")
+
+
+def uploaded_series(url: str, folder: Path, n: int = 3) -> pd.DataFrame:
+    """n coarse phantoms as DICOM series in a bucket, and the manifest rows that describe them."""
+    import boto3
+    import pydicom
+    bucket = "idc-open-data"
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    client.create_bucket(Bucket=bucket)
+    rows = []
+    for i in range(n):
+        place = folder / f"s{i}"
+        data.dicom_write.write_phantom_series(data.read_suv(f"phantom:lung/{30010 + i}", 20.0), place, seed=i)
+        files = sorted(place.glob("*.dcm"))
+        for file in files:
+            client.put_object(Bucket=bucket, Key=f"series-{i}/{file.name}", Body=file.read_bytes(), ACL="public-read")
+        rows.append({"collection": "c", "patient_id": f"p{i}", "study_uid": "s", "series_uid": pydicom.dcmread(files[0]).SeriesInstanceUID,
+                     "class": "ab"[i % 2], "split": "test" if i > 1 else "train", "instances": len(files),
+                     "megabytes": sum(f.stat().st_size for f in files) / 1e6, "licence": "CC BY 4.0", "doi": "10.0/0",
+                     "s3_prefix": f"s3://{bucket}/series-{i}/"})
+    return pd.DataFrame(rows)
+
+
+TRAIN = """
+import sys
+sys.path.insert(0, {here!r})
+from gan_tools import blobs, small
+from radiogan_lib import gan
+cfg = small(ema=0.9, epochs={epochs})
+print("loaded", flush=True)
+gan.train(cfg, blobs(cfg), sys.argv[1], checkpoint_seconds=0)
+"""
+
+
+def training(folder: Path, epochs: int = 6) -> subprocess.Popen:
+    """A small training in a fresh process; its first line says that TensorFlow is loaded."""
+    return subprocess.Popen([sys.executable, "-c", TRAIN.format(here=str(HERE), epochs=epochs), str(folder)], stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True, cwd=paths.REPO)
+
+
+def same_training(a: Path, b: Path, epochs: int = 6) -> bool:
+    """Equal to the last bit: every variable of the last state (weights, optimizer, averages, noise), and the history without its clock."""
+    one, two = (np.load(d / "checkpoints" / f"state-{epochs:06d}.npz", allow_pickle=False) for d in (a, b))
+    clock = ["seconds", "images_per_s", "movement"]
+    left, right = (pd.read_csv(d / "history.csv").drop(columns=clock, errors="ignore") for d in (a, b))
+    return one.files == two.files and all(np.array_equal(one[k], two[k]) for k in one.files) and left.equals(right)
