@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import html
 import math
 import os
 import reprlib
@@ -32,7 +33,9 @@ RECIPES: dict[str, dict] = {
         "generator_kernel": 4,         # paper: not given; 3 leaves checkerboards
         "learning_rate": 1e-3,         # paper: 2e-4
         "diffaugment": "translation",  # paper: none
-        "guide": 0.2,                  # paper: none
+        "guide": 0.3,                  # paper: none
+        "batch_spread": True,          # paper: none
+        "cooldown": 0.3,               # paper: none
         "ema": 0.998,                  # paper: none
     },
 }
@@ -51,7 +54,7 @@ def _setting(default, stage: str, help: str, low=None, high=None, choices=None):
     return field(default=default, metadata=dict(stage=stage, help=help, low=low, high=high, choices=choices))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Config:
     """The settings of one experiment. Defaults are the paper's values, or our reading where it gives none."""
 
@@ -83,6 +86,7 @@ class Config:
     epochs: int = _setting(300, "gan", "passes over the training exams (paper)", 1, 100000)
     batch_size: int = _setting(32, "gan", "exams per step", 2, 4096)
     learning_rate: float = _setting(2e-4, "gan", "Adam step (paper)", 0, 1)
+    cooldown: float = _setting(0.0, "gan", "last share of the training in which the Adam step falls to nearly nothing", 0, 1)
     beta_1: float = _setting(0.5, "gan", "Adam beta_1 (paper)", 0, 0.9999)
     precision: str = _setting("float32", "gan", "arithmetic", choices=("float32", "mixed_bfloat16"))
     samples_every: int = _setting(1, "gan", "epochs between pictures of the fixed latent grid", 1, 10000)
@@ -132,8 +136,15 @@ class Config:
         d = self.as_dict()
         return {f.name: d[f.name] for f in dataclasses.fields(self) if f.metadata["stage"] in stages}
 
+    def _shown(self, name: str):
+        """A setting as it may be seen: of the cohort the file's name, for its folders may name a person."""
+        return Path(self.cohort).name if name == "cohort" else getattr(self, name)
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{f.name}={self._shown(f.name)!r}' for f in dataclasses.fields(self))})"
+
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td><code>{f.name}</code></td><td>{getattr(self, f.name)!r}</td>"
+        rows = "".join(f"<tr><td><code>{f.name}</code></td><td>{html.escape(repr(self._shown(f.name)))}</td>"
                        f"<td style='text-align:left'>{f.metadata['help']}</td></tr>" for f in dataclasses.fields(self))
         return f"<details><summary>profile <b>{self.profile}</b>, recipe <b>{self.recipe}</b>, canvas " \
                f"{self.canvas[0]} × {self.canvas[1]}, {self.epochs} epochs, seed {self.seed} (open for all settings)" \

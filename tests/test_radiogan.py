@@ -41,7 +41,7 @@ def _gradients(game, batch):
 
 
 @TF
-@pytest.mark.parametrize("switches", [{}, {k: v for k, v in EVERYTHING.items() if k not in ("loss", "gradient_penalty", "lecam")}])
+@pytest.mark.parametrize("switches", [{}, {k: v for k, v in EVERYTHING.items() if k not in ("loss", "gradient_penalty", "lecam", "guide")}])
 def test_each_loss_moves_only_its_own_network(switches):
     """The generator's loss gives the discriminator no gradient and vice versa, and their sum is what is trained on."""
     cfg = small(**switches, )

@@ -177,6 +177,14 @@ def test_ctrl_c_leaves_a_usable_run(tmp_path, monkeypatch):
     assert gan.train(cfg, blobs(cfg), tmp_path).finished
 
 
+def test_the_step_cools_down_over_the_last_share_of_the_training():
+    from radiogan_lib.gan.callbacks import learning_rate
+    cfg = small(epochs=10, cooldown=0.5, learning_rate=1e-3)
+    steps = [learning_rate(cfg, epoch) for epoch in range(10)]
+    assert steps[:6] == [1e-3] * 6 and np.allclose(steps[6:], [8e-4, 6e-4, 4e-4, 2e-4])
+    assert {learning_rate(small(epochs=10, learning_rate=1e-3), epoch) for epoch in range(10)} == {1e-3}
+
+
 def test_batches_follow_seed_and_epoch_and_can_be_balanced():
     images, labels = np.arange(60, dtype="float32").reshape(60, 1, 1, 1), np.repeat([0, 1, 2], [40, 15, 5])
     plain = callbacks.Batches(images, labels, 8, seed=3)

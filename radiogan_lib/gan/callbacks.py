@@ -56,6 +56,13 @@ class Batches(keras.utils.PyDataset):
         return ((self.images[chosen], self.labels[chosen]),)
 
 
+def learning_rate(cfg: Config, epoch: int) -> float:
+    """Adam's step in an epoch (0, 1, …): `cfg.learning_rate`, falling in a straight line to its fiftieth over the last
+    `cfg.cooldown` of the training. It depends on nothing else, so that a resumed run takes the same steps."""
+    left = (cfg.epochs - epoch) / cfg.epochs
+    return cfg.learning_rate * (min(1.0, max(0.02, left / cfg.cooldown)) if cfg.cooldown else 1.0)
+
+
 class Keeper(keras.callbacks.Callback):
     """Keeps a run's folder in step with its training.
 
