@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from radiogan_lib import paths
-from radiogan_lib.data import anatomy, phantom, shapes, synthetic
+from radiogan_lib.data import anatomy, phantom, scanner, shapes, synthetic
 
 SPACING = 6.0  # coarse: these tests are about rules, not looks
 
@@ -109,7 +109,7 @@ def _scan(activity, step, **settings):
     patient.__dict__.update(settings)
     canvas = shapes.Canvas(*[(np.arange(n) - n / 2) * d for n, d in zip(activity.shape, step, strict=True)])
     canvas.v[...] = activity
-    return phantom._scan(canvas, patient) / 256
+    return scanner.scan(canvas, patient) / 256
 
 
 def test_smoothing_is_scipys_gaussian():

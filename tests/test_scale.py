@@ -15,7 +15,7 @@ from scale_helpers import dies, square
 
 from radiogan_lib import config, paths
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data import executors, phantom
+from radiogan_lib.data import executors, executors_dask, phantom
 from radiogan_lib.data.dataset import load, prepare
 
 N = 12
@@ -197,6 +197,6 @@ def test_dask_workers_with_other_code_are_found_out(cluster, tmp_path, monkeypat
 
 def test_no_dask_scheduler_there(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(executors, "CONNECT_S", 1)
+    monkeypatch.setattr(executors_dask, "CONNECT_S", 1)
     with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         list(executors.run(square, [1], "tcp://127.0.0.1:9"))

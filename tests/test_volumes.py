@@ -368,6 +368,7 @@ def test_reading_an_exam_loads_no_training_library(tmp_path, suv):
 
 
 def test_lazy_names():
+    assert all(getattr(data, name) is not None for name in dir(data))
     assert volumes.read_suv is data.read_suv and "coronal_mip" in dir(data)
     with pytest.raises(AttributeError, match="it offers"):
         _ = data.no_such_name

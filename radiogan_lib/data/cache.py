@@ -21,8 +21,8 @@ from radiogan_lib.data import deidentify
 
 MIP_SPACING_MM = 2.0  # paper §3.1: exams are resampled to 2 x 2 x 2 mm
 # Modules of this package that decide no pixel: changing them leaves prepared exams valid. All others count.
-_NO_PIXELS = {"__init__", "cache", "cohort", "dataset", "deidentify", "errors", "executors", "idc", "idc_index",
-              "intensity", "preparation", "qc", "report", "s3"}
+_NO_PIXELS = {"__init__", "cache", "cohort", "cohort_csv", "dataset", "deidentify", "errors", "executors",
+              "executors_dask", "idc", "idc_fetch", "idc_index", "intensity", "preparation", "qc", "report", "s3"}
 
 
 @cache

@@ -15,21 +15,14 @@ import threading
 from collections import deque
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from typing import Callable, Iterator
 
 from radiogan_lib.config import ConfigError
+from radiogan_lib.data.executors_dask import IN_FLIGHT, Died, client_of, on_dask
+
+__all__ = ["IN_FLIGHT", "Died", "run"]
 
 KINDS = ("processes", "threads", "sync")
-CONNECT_S = 20  # how long to look for a Dask scheduler
-IN_FLIGHT = 2  # items per worker: one being worked on, one waiting so that no worker idles
-
-
-@dataclass
-class Died:
-    """What comes back in place of a result when the worker process ended twice while on this item."""
-
-    reason: str
 
 
 def run(function: Callable, items: list, scheduler=None, workers: int = 0) -> Iterator[tuple[int, object]]:
@@ -58,10 +51,10 @@ def run(function: Callable, items: list, scheduler=None, workers: int = 0) -> It
     elif scheduler == "sync":
         yield from ((i, function(item)) for i, item in enumerate(items))
     elif hasattr(scheduler, "submit") and hasattr(scheduler, "scheduler_info"):
-        yield from _on_dask(function, items, scheduler)
+        yield from on_dask(function, items, scheduler)
     elif isinstance(scheduler, str) and "://" in scheduler:
-        with _client(scheduler) as client:
-            yield from _on_dask(function, items, client)
+        with client_of(scheduler) as client:
+            yield from on_dask(function, items, client)
     else:
         raise ConfigError(f"scheduler = {scheduler!r}; choose {', '.join(KINDS)}, or the address of a Dask scheduler "
                           "such as tcp://127.0.0.1:8786.")
@@ -151,72 +144,3 @@ def _in_processes(function, items, workers: int) -> Iterator[tuple[int, object]]
                     yield suspects.popleft(), Died("its worker process ended twice without a result")
                 else:
                     suspects.extend(lost.args[0])
-
-
-@contextlib.contextmanager
-def _client(address: str):
-    try:
-        from distributed import Client
-    except ImportError:
-        raise ConfigError(f"scheduler = {address!r} needs Dask; install it with "
-                          "`pip install 'radiogan-reproduced[dask]'`.") from None
-    try:
-        client = Client(address, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as e:
-        raise ConfigError(f"no Dask scheduler answers at {address} ({type(e).__name__}); start one with "
-                          "`dask scheduler` and `dask worker`, or choose processes.") from None
-    with client:
-        yield client
-
-
-def _on_dask(function, items, client) -> Iterator[tuple[int, object]]:
-    """Submit to a cluster. Dask moves the items of a lost worker to another one.
-
-    An item that it gives up on may only have waited beside the culprit, so each of those is tried again alone.
-    """
-    try:
-        client.wait_for_workers(1, timeout=60)
-    except TimeoutError:
-        raise ConfigError("the Dask scheduler has no workers; start some with `dask worker ADDRESS`.") from None
-    limit, suspects = IN_FLIGHT * max(sum(client.nthreads().values()), 1), []
-    for index, result in _through_dask(function, items, client, deque(range(len(items))), limit):
-        if isinstance(result, Died):
-            suspects.append(index)
-        else:
-            yield index, result
-    for index in suspects:
-        yield from _through_dask(function, items, client, deque([index]), 1)
-
-
-def _through_dask(function, items, client, waiting: deque, limit: int) -> Iterator[tuple[int, object]]:
-    """Keep at most `limit` items on the cluster until `waiting` is empty."""
-    from distributed import as_completed
-    from distributed.scheduler import KilledWorker
-
-    index_of: dict[str, int] = {}
-
-    def submit():
-        future = client.submit(function, items[waiting[0]], pure=False)
-        index_of[future.key] = waiting.popleft()
-        return future
-
-    finished = as_completed([submit() for _ in range(min(limit, len(waiting)))], loop=client.loop)
-    try:
-        for future in finished:
-            try:
-                result = future.result()
-            except KilledWorker:
-                result = Died("the Dask workers that tried it ended without a result")
-            except ImportError as e:
-                raise ConfigError(f"the Dask workers cannot import this library ({e}); install the same version "
-                                  "on every worker.") from None
-            except futures.CancelledError:
-                raise ConfigError("the Dask cluster was closed during the work; run again, what is finished "
-                                  "is kept.") from None
-            index = index_of.pop(future.key)
-            if waiting:
-                finished.add(submit())
-            future.release()
-            yield index, result
-    finally:
-        finished.clear()

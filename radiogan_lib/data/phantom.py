@@ -23,13 +23,12 @@ from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
 from radiogan_lib.data import anatomy, organs, shapes
 from radiogan_lib.data import lesions as _lesions
+from radiogan_lib.data.scanner import STEP, scan
 
 CLASSES = ("normal", "head_neck", "oesophagus", "lung", "lymphoma")  # the paper's order
 GRID = (168, 168, 429)  # x, y, z voxels (paper section 4.1: 429 x 168 x 168)
 VOXEL_MM = (4.06, 4.06, 2.0)
 TOP_MM = GRID[2] * VOXEL_MM[2] / 2  # z of the volume's upper face
-STEP = 1 / 256  # SUV between two grey values: exact in float32, and int16 reaches SUV 128
-AIR_SUV = 0.001  # scattered counts outside the body
 MANIFEST_SPACING_MM = 4.0
 
 
@@ -76,47 +75,13 @@ def _volume(class_name: str, seed: int, spacing_mm: float | None, dtype) -> tupl
     canvas = shapes.Canvas(x[box[0]], y[box[1]], s)
     organs.paint(canvas, patient)
     _lesions.paint(canvas, patient, found)
-    v = _scan(canvas, patient)
+    v = scan(canvas, patient)
     if dtype is np.float32:
         v *= np.float32(STEP)
     out = np.zeros(shape, dtype)  # pages outside the body's box are never touched
     for i, plane in zip(range(box[0].start, box[0].stop), v):  # s runs down, z runs up
         out[i, box[1]] = plane[:, ::-1]
     return out, voxel
-
-
-def _scan(canvas: shapes.Canvas, patient: anatomy.Patient) -> np.ndarray:
-    """What the scanner makes of the activity: noise, resolution, no negative values; float32 steps of 1/256 SUV.
-
-    The noise has a variance proportional to the activity and, before smoothing, a constant density per mm3, so that its
-    size in the liver is the patient's `noise` on any grid. Outer slices are seen by fewer detector rings and are
-    noisier; so is the middle of a large body.
-    """
-    sigma_mm = patient.resolution_mm / 2.3548
-    density = patient.noise**2 * patient.liver * (2 * np.sqrt(np.pi) * sigma_mm) ** 3
-    s = canvas.s.astype(float)
-    ends = 1 + 0.8 * np.exp(-np.minimum(s - s[0], s[-1] - s) / 18)
-    middle = 0.75 + 0.45 * np.exp(-1.5 * (canvas.x.astype(float) / patient.half_width_mm) ** 2)
-    gain = np.sqrt(density / np.prod(canvas.step)) * middle[:, None] * ends[None]
-    gain = gain.astype(np.float32)[:, None, :]
-    random = patient.stream("noise")
-    spare = np.empty((2, shapes.PLANES, *canvas.v.shape[1:]), np.float32)
-
-    def count(part, planes):  # adds the noise of a few planes
-        np.maximum(part, 0, out=part)
-        noise, root = spare[:, :len(part)]
-        random.standard_normal(out=noise, dtype=np.float32)
-        noise *= gain[planes]
-        np.add(part, np.float32(AIR_SUV), out=root)
-        noise *= np.sqrt(root, out=root)
-        part += noise
-
-    v = shapes.smooth(canvas.v, [sigma_mm / d for d in canvas.step], count)
-    for part in v:
-        part *= np.float32(1 / STEP)
-        np.clip(part, 0, 32767, out=part)
-        np.rint(part, out=part)
-    return v
 
 
 def make(class_name: str, seed: int, spacing_mm: float | None = None) -> nib.Nifti1Image:

@@ -138,19 +138,19 @@ def _pick(folder: Path) -> Path | None:
         for s, f in by_stem.items()
         if (m := _NNUNET.match(s)) and m["channel"] == "0001" and f"{m['case']}_0000" in by_stem
     ]
-    for found in (
+    ranked = (
         [f for _, f in cases],
         [f for s, f in by_stem.items() if s.lower() in ("suv", "suvbw")],
         [f for s, f in by_stem.items() if _SUV.search(s) and not _NOT_PET.search(s)],
         [f for s, f in by_stem.items() if _PET.search(s) and not _NOT_PET.search(s)],
-    ):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise ExamError(
-                f"the folder holds {len(found)} NIfTI exams",
-                "Give each exam its own row with the path of its SUV file.",
-            )
+    )
+    best = next((found for found in ranked if found), [])
+    if len(best) > 1:
+        raise ExamError(
+            f"the folder holds {len(best)} NIfTI exams", "Give each exam its own row with the path of its SUV file."
+        )
+    if best:
+        return best[0]
     others = [f for s, f in by_stem.items() if not _NOT_PET.search(s)]
     if _may_hold_dicom(folder):
         return None if files else _pick_below(folder)  # NIfTI files without a telling name are masks beside the series
