@@ -5,7 +5,7 @@ import pytest
 import toy_mips
 from scipy.ndimage import gaussian_filter
 
-from radiogan_lib.evaluation import quality, quality_report
+from radiogan_lib.evaluation import feature_sets, quality, quality_report
 from radiogan_lib.evaluation.features import common
 
 
@@ -48,8 +48,8 @@ def test_kid_interval_and_p():
 
 def test_vendi_counts_different_images():
     far = 100 * np.eye(7, dtype=np.float32)
-    assert quality.vendi(far, 1.0) == pytest.approx(7, rel=1e-3)
-    assert quality.vendi(np.repeat(far[:3], 4, axis=0), 1.0) == pytest.approx(3, rel=1e-3)
+    assert feature_sets.vendi(far, 1.0) == pytest.approx(7, rel=1e-3)
+    assert feature_sets.vendi(np.repeat(far[:3], 4, axis=0), 1.0) == pytest.approx(3, rel=1e-3)
 
 
 def test_fresh_exams_are_as_good_as_training_exams(world):

@@ -8,7 +8,8 @@ import pytest
 import toy_mips
 
 from radiogan_lib.evaluation import EvaluationError, evaluate, sweep_points, sweep_table, write_report
-from radiogan_lib.evaluation.page import html, schema, validate
+from radiogan_lib.evaluation.files import schema, validate
+from radiogan_lib.evaluation.page import html
 
 
 @pytest.fixture(scope="module")

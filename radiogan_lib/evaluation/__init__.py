@@ -21,7 +21,8 @@ _HOME = {
     "latent_recovery": "recovery",
     "controls": "controls", "make_control": "controls", "run_controls": "controls",
     "Verdict": "verdicts", "verdict": "verdicts",
-    "evaluate": "report", "plain": "report", "write_report": "page", "model_card": "page", "read_images": "images", "sweep_table": "sweep", "sweep_points": "sweep",
+    "evaluate": "report", "plain": "report", "write_report": "files", "model_card": "files", "read_images": "images",
+    "sweep_table": "sweep", "sweep_points": "sweep",
 }
 __all__ = sorted(_HOME)
 
