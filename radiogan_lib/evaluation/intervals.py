@@ -24,7 +24,8 @@ def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
     z = stats.norm.ppf(0.5 + level / 2)
     p = hits / n
     centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return float(max(0, (centre - half) / (1 + z**2 / n))), float(min(1, (centre + half) / (1 + z**2 / n)))
+    low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
+    return (0.0 if hits == 0 else float(max(0, low))), (1.0 if hits == n else float(min(1, high)))  # no 1e-19 for 0
 
 
 def _placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -69,7 +69,7 @@ def _interval(entry: Mapping):
         pair = entry.get(key)
         if isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2:
             return pair
-    if "low" in entry and "high" in entry:
+    if entry.get("low") is not None and entry.get("high") is not None:
         return entry["low"], entry["high"]
     return None
 
