@@ -33,7 +33,9 @@ RECIPES: dict[str, dict] = {
         "generator_kernel": 4,         # paper: not given; 3 leaves checkerboards
         "learning_rate": 1e-3,         # paper: 2e-4
         "diffaugment": "translation",  # paper: none
-        "guide": 0.2,                  # paper: none
+        "guide": 0.3,                  # paper: none
+        "batch_spread": True,          # paper: none
+        "cooldown": 0.3,               # paper: none
         "ema": 0.998,                  # paper: none
     },
 }
@@ -84,6 +86,7 @@ class Config:
     epochs: int = _setting(300, "gan", "passes over the training exams (paper)", 1, 100000)
     batch_size: int = _setting(32, "gan", "exams per step", 2, 4096)
     learning_rate: float = _setting(2e-4, "gan", "Adam step (paper)", 0, 1)
+    cooldown: float = _setting(0.0, "gan", "last share of the training in which the Adam step falls to nearly nothing", 0, 1)
     beta_1: float = _setting(0.5, "gan", "Adam beta_1 (paper)", 0, 0.9999)
     precision: str = _setting("float32", "gan", "arithmetic", choices=("float32", "mixed_bfloat16"))
     samples_every: int = _setting(1, "gan", "epochs between pictures of the fixed latent grid", 1, 10000)
