@@ -24,6 +24,14 @@ def several_replicas() -> bool:
     return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
 
+def over_devices(mean):
+    """The mean over all devices that share the batch, of each one's mean over its part; gradients flow through it."""
+    if not several_replicas():
+        return mean
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean) if context is not None else mean
+
+
 @keras.saving.register_keras_serializable("radiogan")
 class BatchNormalization(layers.BatchNormalization):
     """Keras composes the training pass from a dozen operations; TensorFlow's fused kernel does it in one."""

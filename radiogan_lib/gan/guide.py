@@ -15,6 +15,7 @@ import keras
 from keras import layers, ops
 
 from radiogan_lib.config import Config
+from radiogan_lib.gan import fast
 
 WIDTHS = (16, 32, 64, 96)
 SMOOTHING = 0.1  # a guide that is never quite sure keeps giving gradients
@@ -46,7 +47,7 @@ def cross_entropy(logits, label):
 
 def pressure(on_fake, on_real):
     """What the generator pays for its label: the excess of the fakes' cross-entropy over the real images' (scalars)."""
-    return ops.relu(on_fake - ops.stop_gradient(on_real))
+    return ops.relu(fast.over_devices(on_fake - ops.stop_gradient(on_real)))  # of the whole batch: relu is not linear
 
 
 def accuracy(logits, label):
