@@ -44,12 +44,14 @@ def sweep(table, measures: Mapping | None = None) -> Figure | Table:
     sizes = np.unique(table["n_train"])
     for ax, (name, (title, innocent)) in zip(axes, measures.items()):
         ax.axhline(innocent, color="#888888", linewidth=0.8, linestyle="--", zorder=1)
-        for k, (recipe, p) in enumerate(sweep_points(table, name).items()):
-            side = p["n"] * np.exp(0.06 * (k + _beside(p["n"])))  # runs of one n stand beside each other
+        points = sweep_points(table, name)
+        for k, (recipe, p) in enumerate(points.items()):
+            aside = 0.4 * (k - (len(points) - 1) / 2)  # runs of one n stand beside each other, recipe by recipe
+            side = p["n"] * np.exp(aside + 0.1 * _beside(p["n"]))
             ax.errorbar(side, p["value"], [np.maximum(p["value"] - p["low"], 0), np.maximum(p["high"] - p["value"], 0)], fmt=MARKS[k % len(MARKS)],
                         color=INK, markerfacecolor=INK if k == 0 else "white", markersize=5, linewidth=1, capsize=2, label=recipe or "one recipe")
             middle = [np.mean(p["value"][p["n"] == n]) for n in np.unique(p["n"])]
-            ax.plot(np.unique(p["n"]) * np.exp(0.06 * k), middle, color=INK, linewidth=0.8, alpha=0.5)
+            ax.plot(np.unique(p["n"]) * np.exp(aside), middle, color=INK, linewidth=0.8, alpha=0.5)
         ax.set_xscale("log")
         ax.set_xticks(sizes, [str(n) for n in sizes])
         ax.minorticks_off()
