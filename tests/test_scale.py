@@ -71,6 +71,13 @@ def test_a_process_that_dies_costs_one_item_at_most(tmp_path):
     assert got == {i: i for i in range(12) if i != 3}  # 7 died once and came back
 
 
+def test_an_item_that_waited_beside_the_culprit_has_its_second_try(tmp_path):
+    """Both are in the broken pool; the second dies for the first time only when it is alone."""
+    items = [(0, "always"), (1, str(tmp_path / "once"))]
+    got = dict(executors.run(dies, items, "processes", workers=1))  # one worker: the second has only waited
+    assert isinstance(got[0], executors.Died) and got[1] == 1
+
+
 def test_an_abandoned_run_leaves_no_process():
     import multiprocessing
     running = executors.run(square, list(range(50)), "processes", workers=2)

@@ -126,11 +126,12 @@ def _begin_worker() -> None:
 def _in_processes(function, items, workers: int) -> Iterator[tuple[int, object]]:
     """A pool of fresh processes. When one dies the pool is replaced and its items are tried again one by one.
 
-    Alone in the pool, an item that kills its process again is known to be the culprit and comes back as `Died`.
+    Alone in the pool, an item that kills its process twice is known to be the culprit and comes back as `Died`. Once is
+    not enough: an item that had only waited beside the culprit would get no second try.
     """
     # never fork: threads of TensorFlow, BLAS or Jupyter that hold a lock at that moment would hang the child
     context = multiprocessing.get_context("spawn")
-    waiting, suspects = deque(range(len(items))), deque()
+    waiting, suspects, warned = deque(range(len(items))), deque(), set()
     while waiting or suspects:
         with contextlib.closing(_Pool(workers, mp_context=context, initializer=_begin_worker)) as pool:
             try:
@@ -140,7 +141,9 @@ def _in_processes(function, items, workers: int) -> Iterator[tuple[int, object]]
                     suspects.popleft()
                 yield from _bounded(pool, function, items, waiting, workers * IN_FLIGHT)
             except _Broken as lost:
-                if suspects:
+                if suspects and suspects[0] not in warned:
+                    warned.add(suspects[0])
+                elif suspects:
                     yield suspects.popleft(), Died("its worker process ended twice without a result")
                 else:
                     suspects.extend(lost.args[0])
