@@ -21,6 +21,8 @@ def test_controls_without_a_simulator():
     assert [r["word"] for r in rows] == ["generalises", "memorises"]
     a, b = halves(t, ty)
     assert not set(a) & set(b) and len(a) + len(b) == len(t) and (np.bincount(ty[a]) == 30).all()
+    c, d = halves(t, ty, groups=np.arange(len(t)) // 2)
+    assert not {k // 2 for k in c} & {k // 2 for k in d} and len(c) + len(d) == len(t), "a patient is in one half"
 
 
 def test_controls_are_what_they_say():

@@ -71,25 +71,27 @@ def _noisy(images: np.ndarray, rng) -> np.ndarray:
     return np.maximum(images * (1 + 0.02 * rng.standard_normal(images.shape)), 0).astype(np.float32)
 
 
-def halves(train, train_labels=None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def halves(train, train_labels=None, seed: int = 0, groups=None) -> tuple[np.ndarray, np.ndarray]:
     """Split training exams into two random halves, class by class: one plays training, the other fresh exams.
 
-    That makes all five controls on anybody's data, without a simulator.
+    That makes all five controls on anybody's data, without a simulator. Exams of one group (patient) stay together.
     """
     rng = np.random.default_rng(seed)
     labels = np.zeros(len(train), int) if train_labels is None else np.asarray(train_labels)
-    first = np.zeros(len(train), bool)
-    for c in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == c))
-        first[members[: (len(members) + 1) // 2]] = True
-    return np.flatnonzero(first), np.flatnonzero(~first)
+    first, group = np.unique(np.arange(len(train)) if groups is None else np.asarray(groups), return_index=True, return_inverse=True)[1:]
+    chosen = np.zeros(len(first), bool)
+    for c in np.unique(labels[first]):
+        members = rng.permutation(np.flatnonzero(labels[first] == c))
+        chosen[members[: (len(members) + 1) // 2]] = True
+    return np.flatnonzero(chosen[group]), np.flatnonzero(~chosen[group])
 
 
 def run_controls(train, holdout, fresh=None, train_labels=None, holdout_labels=None, fresh_labels=None,
-                 kinds=KINDS, seed: int = 0, rounds: int = 200) -> list[dict]:
+                 train_groups=None, holdout_groups=None, kinds=KINDS, seed: int = 0, rounds: int = 200) -> list[dict]:
     """Judge every control exactly as a generator is judged (pixel features), and say whether the verdict is right.
 
     Without `fresh`, half of the training exams play the fresh ones (`halves`), so the controls stand at half the n.
+    Groups (patients) are as in `memorization_report`; a patient's exams are all in one half.
 
     Returns:
         one dict per control: kind, expected, word, right, and the key numbers.
@@ -99,7 +101,8 @@ def run_controls(train, holdout, fresh=None, train_labels=None, holdout_labels=N
     from radiogan_lib.evaluation.verdicts import verdict
 
     if fresh is None:
-        own, other = halves(train, train_labels, seed)
+        own, other = halves(train, train_labels, seed, train_groups)
+        train_groups = None if train_groups is None else np.asarray(train_groups)[own]
         train, fresh = np.asarray(train)[own], np.asarray(train)[other]
         if train_labels is not None:
             train_labels, fresh_labels = np.asarray(train_labels)[own], np.asarray(train_labels)[other]
@@ -107,8 +110,9 @@ def run_controls(train, holdout, fresh=None, train_labels=None, holdout_labels=N
     for kind in kinds:
         images, labels = make_control(kind, train, fresh, train_labels, fresh_labels, seed=seed)
         y = (train_labels, holdout_labels, labels) if train_labels is not None and holdout_labels is not None else (None,) * 3
-        memorization = memorization_report(train, holdout, images, *y, rounds=rounds, seed=seed)
-        quality = quality_report(train, holdout, images, *y, rounds=rounds, seed=seed)
+        memorization = memorization_report(train, holdout, images, *y, train_groups=train_groups, holdout_groups=holdout_groups, rounds=rounds,
+                                           seed=seed)
+        quality = quality_report(train, holdout, images, *y, holdout_groups=holdout_groups, rounds=rounds, seed=seed)
         result = verdict({"memorization": memorization, "quality": quality})
         rows.append({"kind": kind, "expected": EXPECTED[kind], "word": result.word, "right": result.word == EXPECTED[kind],
                      "membership_auc": memorization["membership_auc"], "copy_fraction": memorization["copy_fraction"],

@@ -85,7 +85,8 @@ def evaluate(train, holdout, generated, train_labels=None, holdout_labels=None, 
     if quality is None:
         quality = quality_report(*images, *labels, holdout_groups=holdout_groups, judge=judge, rounds=rounds, seed=seed)
     if controls is True:
-        controls = run_controls(images[0], images[1], None, labels[0], labels[1], seed=seed, rounds=rounds)
+        controls = run_controls(images[0], images[1], None, labels[0], labels[1], train_groups=train_groups,
+                                holdout_groups=holdout_groups, seed=seed, rounds=rounds)
     if class_names is None and labels[0] is not None:
         class_names = [f"class {k}" for k in range(int(max(y.max() for y in labels)) + 1)]
     small = common_shape(*(x.shape[1:] for x in images))
