@@ -12,7 +12,7 @@ BAD_INPUT: dict[str, dict[str, dict]] = defaultdict(dict)  # group → kind → 
 COUNTS: dict[str, list[tuple]] = defaultdict(list)  # title of a table → rows of text and numbers
 
 # A remedy tells the reader to do something; these are the verbs that our sentences begin such a clause with.
-VERBS = ("add choose check convert correct crop delete export fetch fill give halve install keep leave lower make mark mend name open "
+VERBS = ("add choose check convert correct crop delete export fetch fill give halve install keep leave lower make mark mend name open prepare "
          "quote raise rename resample run save set start take train try use wait write").split()
 NOT_A_SENTENCE = re.compile(r"Traceback|File \"|0x[0-9a-f]{6}|<class |<function |object at |\\n")
 

@@ -38,9 +38,17 @@ def states(folder: Path) -> list[Path]:
     return sorted(Path(folder).glob("state-*.npz"), reverse=True)
 
 
-def restore(game: keras.Model, folder: Path) -> int:
-    """Put the newest whole state into the game and return its epoch; 0 if there is none (the game is untouched)."""
+def restore(game: keras.Model, folder: Path, newest: int | None = None) -> int:
+    """Put the newest whole state into the game and return its epoch; 0 if there is none (the game is untouched).
+
+    Args:
+        game: whose variables are replaced.
+        folder: of the states.
+        newest: epochs that history.csv knows; a later state waits until they have been made again.
+    """
     for path in states(folder):
+        if newest is not None and path.stem > f"state-{newest:06d}":
+            continue
         try:
             said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             if paths.sha256(path) != said["sha256"]:
@@ -50,7 +58,7 @@ def restore(game: keras.Model, folder: Path) -> int:
             variables = _variables(game)
             if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
                 raise ValueError("it belongs to other networks")
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as e:
             print(f"{paths.shown(path)} is left out: {type(e).__name__}, {e}. An older state is used, or training starts again.")
             continue
         for variable, value in zip(variables, values, strict=True):

@@ -7,6 +7,7 @@ Explained in notebooks/03_training.ipynb.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -65,17 +66,24 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
     run_dir, names = Path(run_dir), list(mips.class_names)
     if not len(mips):
         raise RunError("there are no exams to train on; see rejects.csv in the dataset's folder for the reasons.")
+    if tuple(mips.suv.shape[1:3]) != tuple(cfg.canvas):
+        raise RunError(f"the exams have {mips.suv.shape[1]} x {mips.suv.shape[2]} pixels, but doublings = {cfg.doublings} trains on "
+                       f"{cfg.canvas[0]} x {cfg.canvas[1]}: prepare them with the same settings (notebooks/01_data_preparation.ipynb).")
     _claim(run_dir, cfg, mips)
     if (run_dir / "generator.keras").exists() and (run_dir / "discriminator.keras").exists():
-        run = load_run(run_dir)
-        if run.finished:
-            return run
+        try:
+            run = load_run(run_dir)
+            if run.finished:
+                return run
+        except RunError as e:  # a network cut short by a power cut is made again from the states
+            print(f"{e} Its checkpoints are tried first.")
     game = build(cfg, len(names), mips.suv_max)
-    done = checkpoints.restore(game, run_dir / "checkpoints")
+    history = _history(run_dir)
+    done = checkpoints.restore(game, run_dir / "checkpoints", newest=len(history))
     images = encode(mips.suv, curve=cfg.intensity, suv_max=mips.suv_max, value_range=cfg.value_range)
     batches = callbacks.Batches(images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced)
     yardstick = health.Yardstick(mips.suv, mips.labels, len(names), cfg.seed)
-    keeper = callbacks.Keeper(cfg, run_dir, batches, yardstick, names, _history(run_dir).head(done), checkpoint_seconds)
+    keeper = callbacks.Keeper(cfg, run_dir, batches, yardstick, names, history.head(done), checkpoint_seconds)
     try:
         if done < cfg.epochs:
             game.fit(batches, epochs=cfg.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[keeper])
@@ -122,13 +130,34 @@ def load_run(run_dir) -> Run:
     try:
         cfg = config.from_dict(json.loads((run_dir / "config.json").read_text(encoding="utf-8")), f"{run_dir.name}/config.json")
         provenance = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))
+        names = [str(name) for name in provenance["class_names"]]
         networks = [keras.saving.load_model(run_dir / f"{n}.keras", compile=False, safe_mode=True) for n in ("generator", "discriminator")]
     except config.ConfigError:
         raise
     except Exception as e:
         raise RunError(f"{paths.shown(run_dir)} cannot be read ({type(e).__name__}: {' '.join(str(e).split())[:160]}); "
                        "delete the folder and train again.") from None
-    return Run(run_dir, cfg, provenance["class_names"], *networks, _history(run_dir), provenance)
+    _check_fit(run_dir, cfg, names, *networks)
+    return Run(run_dir, cfg, names, *networks, _history(run_dir), provenance)
+
+
+def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discriminator) -> None:
+    """Refuse networks of another run: another canvas, other classes, or no networks of this library."""
+    again = "copy the files of one run together, or delete the folder and train again."
+    try:
+        drawn, judged = tuple(generator.outputs[0].shape[1:3]), tuple(discriminator.inputs[0].shape[1:3])
+        known = generator.get_layer("label_embedding").input_dim
+        generator.layers[-1].to_suv  # noqa: B018  only this library's generators know the scale of their pixels
+    except (AttributeError, ValueError, IndexError, TypeError):
+        raise RunError(f"{paths.shown(run_dir)} holds Keras files that are not a generator and a discriminator of this library; {again}"
+                       ) from None
+    for name, canvas in (("generator", drawn), ("discriminator", judged)):
+        if canvas != tuple(cfg.canvas):
+            raise RunError(f"{paths.shown(run_dir / f'{name}.keras')} is made for {' x '.join(map(str, canvas))} pixels, but config.json "
+                           f"beside it says {cfg.canvas[0]} x {cfg.canvas[1]}; {again}")
+    if known != len(names):
+        raise RunError(f"{paths.shown(run_dir / 'generator.keras')} knows {known} classes, but provenance.json beside it names "
+                       f"{len(names)}; {again}")
 
 
 def load_shipped() -> Run:
@@ -163,7 +192,11 @@ def samples_over_epochs(run: Run) -> tuple[np.ndarray, list[int]]:
     files = sorted((Path(run.directory) / "samples").glob("epoch-*.npy"))
     if not files:
         raise RunError(f"{paths.shown(run.directory)} holds no samples of its training.")
-    grids = np.stack([np.load(f, allow_pickle=False) for f in files]).astype("float32")
+    try:
+        grids = np.stack([np.load(f, allow_pickle=False) for f in files]).astype("float32")
+    except (OSError, ValueError, EOFError) as e:
+        raise RunError(f"{paths.shown(Path(run.directory) / 'samples')} holds a damaged picture ({type(e).__name__}); delete that folder: "
+                       "the networks do not need it.") from None
     return (grids / 255) ** 2 * run.generator.layers[-1].suv_max, [int(f.stem.split("-")[1]) for f in files]
 
 
@@ -174,8 +207,17 @@ def _export(game: RadioGAN, labels, run_dir: Path) -> None:
 
 
 def _history(run_dir: Path) -> pd.DataFrame:
+    """The epochs in history.csv. A last line that was cut off, and whatever is not epoch 1, 2, 3 …, is left out."""
     path = run_dir / "history.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = pd.read_csv(io.StringIO(text[:text.rfind("\n") + 1]))
+        return rows[(rows["epoch"] == range(1, len(rows) + 1)).cummin()]
+    except FileNotFoundError:
+        return pd.DataFrame()
+    except (OSError, ValueError, KeyError):  # pandas' own errors are ValueErrors
+        print(f"{paths.shown(path)} is damaged and left out.")
+        return pd.DataFrame()
 
 
 def _claim(run_dir: Path, cfg: Config, mips) -> None:
@@ -183,14 +225,20 @@ def _claim(run_dir: Path, cfg: Config, mips) -> None:
     path = run_dir / "config.json"
     facts = {"dataset_sha256": mips.sha256, "class_names": list(mips.class_names), "exams": len(mips)}
     if path.exists() and (run_dir / "provenance.json").exists():
-        old = config.from_dict(json.loads(path.read_text(encoding="utf-8")), f"{run_dir.name}/config.json").stage("gan")
-        told = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))
+        try:
+            old = config.from_dict(json.loads(path.read_text(encoding="utf-8")), f"{run_dir.name}/config.json").stage("gan")
+            told = dict(json.loads((run_dir / "provenance.json").read_text(encoding="utf-8")))
+        except (ValueError, TypeError, RecursionError, OSError) as e:
+            if isinstance(e, RadioganError):
+                raise
+            raise RunError(f"config.json or provenance.json in {paths.shown(run_dir)} is damaged ({type(e).__name__}): choose another "
+                           "folder, or delete this one to train anew.") from None
         differ = [k for k, v in cfg.stage("gan").items() if old[k] != v] + [k for k, v in facts.items() if told.get(k) != v]
         if differ:
             raise RunError(f"{paths.shown(run_dir)} holds a run that differs in {', '.join(differ)}: choose another folder, or delete "
                            "this one to train anew.")
         return
-    paths.write_json(path, cfg.as_dict())
+    paths.write_json(path, cfg.as_dict() | {"cohort": Path(cfg.cohort).name})  # its folders may name a person
     paths.write_json(run_dir / "provenance.json", facts | provenance())
 
 

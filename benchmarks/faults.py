@@ -1,0 +1,176 @@
+"""The long fault campaign: every kind of work is killed at random moments and must end as if nothing had happened.
+
+    python benchmarks/faults.py --kills 20                        # all: about half an hour on two cores
+    python benchmarks/faults.py --only preparation download       # some
+
+Prints one row per kind of work: SIGKILLs that hit it, how often it was completed, and that the artefacts were those of an undisturbed run.
+Any difference, any loss of something finished, and any file that could be read half-written ends the program with an error. The counts
+of the last campaign are in docs/reliability.md; the short versions of the same tests are in tests/test_faults.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPO), str(REPO / "tests")]
+
+import faults  # noqa: E402  the work and its checks, shared with tests/test_faults.py
+
+KINDS = ("preparation", "download", "batch", "dask", "training")
+
+
+def preparation(folder: Path, kills: int, rng) -> tuple[int, int, str]:
+    job = faults.Preparation(folder)
+    got = faults.hammered(job.work, job.finished, kills, job.seconds, rng, job.check)
+    return got["kills"], got["completed"], f"mips.npy sha256 {job.reference[:12]}"
+
+
+def download(folder: Path, kills: int, rng) -> tuple[int, int, str]:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    server = faults.s3_server(port)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        job = faults.Download(folder, url, faults.uploaded_series(url, folder / "dicom"))
+        got = faults.hammered(job.work, job.finished, kills, job.seconds, rng, job.check)
+    finally:
+        server.terminate()
+        server.wait(30)
+    return got["kills"], got["completed"], "pixels of every projection, cohort.csv"
+
+
+BATCH = """
+import sys
+from pathlib import Path
+from radiogan_lib import batch
+batch.NOTEBOOKS = Path(sys.argv[1])
+print("loaded", flush=True)
+sys.exit(batch.main(["--profile", "smoke"]))
+"""
+
+
+def batch(folder: Path, kills: int, rng) -> tuple[int, int, str]:
+    """Three tiny notebooks; the batch process is killed, its kernels must end by themselves."""
+    import psutil
+    from test_faults import notebook
+    books, runs = folder / "notebooks", folder / "home" / "runs" / "smoke"
+    books.mkdir(parents=True)
+    for k in range(3):
+        notebook(books, f"0{k}_n.ipynb", "from radiogan_lib import config, paths", f"import time\ntime.sleep(0.5)\n"
+                 f"_ = paths.write_text(paths.run_dir(config.load('smoke')) / 'made{k}.txt', 'whole {k}' * 1000)", makes=[f"{{run}}/made{k}.txt"])
+
+    def start():
+        return subprocess.Popen([sys.executable, "-c", BATCH, str(books)], cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                env=os.environ | {"RADIOGAN_HOME": str(folder / "home")})
+    started = time.monotonic()
+    run = start()
+    assert run.wait() == 0
+    seconds, hit, completed = time.monotonic() - started, 0, 1
+    shutil.rmtree(runs)
+    while hit < kills:
+        run = start()
+        run.stdout.readline()
+        try:
+            assert run.wait(float(rng.uniform(0, seconds))) == 0
+        except subprocess.TimeoutExpired:
+            kernels = psutil.Process(run.pid).children(recursive=True)
+            run.kill()
+            run.wait()
+            hit += 1
+            _, alive = psutil.wait_procs(kernels, timeout=60)
+            assert not alive, "a kernel outlived its batch run"
+        for k in range(3):
+            made = runs / f"made{k}.txt"
+            assert not made.exists() or made.read_text() == f"whole {k}" * 1000
+        if run.returncode == 0:
+            completed += 1
+            assert all((runs / f"0{k}_n.ipynb").is_file() for k in range(3))
+            shutil.rmtree(runs)
+    assert start().wait() == 0
+    return hit, completed + 1, "three notebooks and their files; no kernel left"
+
+
+def dask(folder: Path, kills: int, rng) -> tuple[int, int, str]:
+    """A worker of a cluster is killed in the middle of each preparation; the nanny brings it back."""
+    from distributed import Client, LocalCluster
+
+    from radiogan_lib.data.dataset import load, prepare
+    table, hit, completed = faults.cohort(16), 0, 0
+    prepare(table, folder / "reference", faults.settings(), "sync")
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50) as cluster, \
+            Client(cluster, set_as_default=False) as client:
+        while hit < kills:
+            out = folder / f"out{hit}"
+            pid = os.fork()
+            if pid == 0:  # the killer: waits for a random number of finished exams
+                wanted = int(rng.integers(1, 12))
+                while len(list(out.glob("cache/[!.]*.npz"))) < wanted:
+                    time.sleep(0.005)
+                os.kill(int((folder / "victim").read_text()), signal.SIGKILL)
+                os._exit(0)
+            pids = client.run(os.getpid)
+            (folder / "victim").write_text(str(pids[sorted(pids)[hit % 2]]))
+            report = prepare(table, out, faults.settings(), client)
+            os.waitpid(pid, 0)
+            rng.integers(1, 12)
+            if report.rejected:
+                report = prepare(table, out, faults.settings(), "sync")
+            assert report.rejected == 0 and load(out).sha256 == load(folder / "reference").sha256
+            hit, completed = hit + 1, completed + 1
+            client.wait_for_workers(2, timeout=120)
+    return hit, completed, "mips.npy sha256"
+
+
+def training(folder: Path, kills: int, rng, epochs: int = 6) -> tuple[int, int, str]:
+    whole, hurt = folder / "whole", folder / "hurt"
+    run = faults.training(whole, epochs)
+    run.stdout.readline()
+    started = time.monotonic()
+    assert run.wait() == 0
+    seconds, hit, completed = time.monotonic() - started, 0, 0
+    while hit < kills or not completed:
+        run = faults.training(hurt, epochs)
+        run.stdout.readline()
+        try:
+            assert run.wait(None if hit >= kills else float(rng.uniform(0, seconds))) == 0
+            completed += 1
+            assert faults.same_training(whole, hurt, epochs)
+            shutil.rmtree(hurt)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            run.wait()
+            hit += 1
+    return hit, completed, "every variable of the last state, history"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    os.environ.update(NO_PROXY="127.0.0.1", TF_CPP_MIN_LOG_LEVEL="3", RADIOGAN_HEADLESS="1")
+    print(f"{'work':14s}{'SIGKILLs':>10s}{'completed':>11s}{'minutes':>9s}  identical", flush=True)
+    for kind in given.only:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["RADIOGAN_HOME"] = str(Path(folder) / "home")
+            started = time.monotonic()
+            kills, completed, what = globals()[kind](Path(folder), given.kills, np.random.default_rng(given.seed))
+            print(f"{kind:14s}{kills:10d}{completed:11d}{(time.monotonic() - started) / 60:9.1f}  {what}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
