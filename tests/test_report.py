@@ -8,7 +8,7 @@ import pytest
 import toy_mips
 
 from radiogan_lib.evaluation import EvaluationError, evaluate, sweep_points, sweep_table, write_report
-from radiogan_lib.evaluation.files import schema, validate
+from radiogan_lib.evaluation.files import model_card, schema, validate
 from radiogan_lib.evaluation.page import html
 
 
@@ -39,6 +39,12 @@ def test_written_files(report, tmp_path):
     for kind in ("copier", "blender", "collapsed", "blurred", "ideal"):
         assert f"<td>{kind}</td>" in page
     assert {p.name for p in tmp_path.iterdir()} == {"metrics.json", "report.html", "MODEL_CARD.md"}
+
+
+def test_card_says_whose_images_they_may_be(report):
+    assert "no proof of privacy" in model_card(report)
+    copier = report | {"verdict": report["verdict"] | {"flags": report["verdict"]["flags"] | {"memorises": True}}}
+    assert "patient data" in model_card(copier) and "no proof" not in model_card(copier)
 
 
 def test_page_from_metrics_json_alone(report):

@@ -31,7 +31,7 @@ def model_card(report) -> str:
 **Verdict.** {v['sentence']}
 
 **Intended use.** Teaching, and research on generative models of medical images. Not for diagnosis or any other clinical
-use: a generated exam belongs to no patient, and the class it was asked for is not a finding.
+use: the class that an exam was asked for is not a finding. {_whose(v)}
 
 **How it was judged.** {n['train']} training, {n['holdout']} held-out and {n['generated']} generated images.
 
@@ -45,6 +45,14 @@ use: a generated exam belongs to no patient, and the class it was asked for is n
 
 {made}
 """
+
+
+def _whose(found: dict) -> str:
+    """Whether the images may show patients: said by the flags, not only by the word."""
+    if found["flags"].get("memorises") or found["flags"].get("blends"):
+        return ("Generated images repeat training exams, whole or in parts: where those are of patients, treat the images and the weights as "
+                "patient data and do not pass them on.")
+    return "No generated exam was found to be that of a patient, as far as the numbers below can tell; that is no proof of privacy."
 
 
 def _unseen(report) -> str:
