@@ -22,7 +22,7 @@ import pandas as pd
 import radiogan_lib
 from radiogan_lib import config, paths
 from radiogan_lib.config import Config, RadioganError
-from radiogan_lib.gan import callbacks, checkpoints, health, sampling
+from radiogan_lib.gan import callbacks, checkpoints, devices, health, sampling
 from radiogan_lib.gan import networks as _networks  # noqa: F401  registers our layers, so that a fresh process can load them
 from radiogan_lib.gan.radiogan import RadioGAN, compiled
 
@@ -62,14 +62,14 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
         RunError: the folder holds a run with other settings or exams.
         TrainingError: out of memory, or losses that are no numbers.
     """
-    from radiogan_lib.data.intensity import encode
-    run_dir, names = Path(run_dir), list(mips.class_names)
+    run_dir = Path(run_dir)
     if not len(mips):
         raise RunError("there are no exams to train on; see rejects.csv in the dataset's folder for the reasons.")
     if tuple(mips.suv.shape[1:3]) != tuple(cfg.canvas):
         raise RunError(f"the exams have {mips.suv.shape[1]} x {mips.suv.shape[2]} pixels, but doublings = {cfg.doublings} trains on "
                        f"{cfg.canvas[0]} x {cfg.canvas[1]}: prepare them with the same settings (notebooks/01_data_preparation.ipynb).")
-    _claim(run_dir, cfg, mips)
+    shared_by = devices.chosen(cfg.devices, min(cfg.batch_size, len(mips)))
+    _claim(run_dir, cfg, mips, shared_by)
     if (run_dir / "generator.keras").exists() and (run_dir / "discriminator.keras").exists():
         try:
             run = load_run(run_dir)
@@ -77,6 +77,15 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
                 return run
         except RunError as e:  # a network cut short by a power cut is made again from the states
             print(f"{e} Its checkpoints are tried first.")
+    with devices.shared(shared_by):
+        _play(cfg, mips, run_dir, checkpoint_seconds, build)
+    return load_run(run_dir)
+
+
+def _play(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> None:
+    """Build the game, continue from its newest state, train to the end, export both networks."""
+    from radiogan_lib.data.intensity import encode
+    names = list(mips.class_names)
     game = build(cfg, len(names), mips.suv_max)
     history = _history(run_dir)
     done = checkpoints.restore(game, run_dir / "checkpoints", newest=len(history))
@@ -86,7 +95,8 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
     keeper = callbacks.Keeper(cfg, run_dir, batches, yardstick, names, history.head(done), checkpoint_seconds)
     try:
         if done < cfg.epochs:
-            game.fit(batches, epochs=cfg.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[keeper])
+            pace = keras.callbacks.LearningRateScheduler(lambda epoch: callbacks.learning_rate(cfg, epoch))
+            game.fit(batches, epochs=cfg.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[pace, keeper])
             checkpoints.restore(game, run_dir / "checkpoints")  # fit ends by writing its averages over both networks
     except KeyboardInterrupt:
         if keeper.saved_epoch:
@@ -100,7 +110,6 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
         raise callbacks.TrainingError(f"out of memory with batch_size={cfg.batch_size} at {cfg.canvas[0]} x {cfg.canvas[1]}: halve "
                                       "batch_size, or set precision='mixed_bfloat16', fewer channels, or smaller doublings.") from e
     _export(game, mips.labels, run_dir)
-    return load_run(run_dir)
 
 
 def playable(game: RadioGAN, labels) -> keras.Model:
@@ -220,7 +229,7 @@ def _history(run_dir: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def _claim(run_dir: Path, cfg: Config, mips) -> None:
+def _claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
     """Write config and provenance into a new folder; in an old one make sure that it is the same experiment."""
     path = run_dir / "config.json"
     facts = {"dataset_sha256": mips.sha256, "class_names": list(mips.class_names), "exams": len(mips)}
@@ -239,7 +248,7 @@ def _claim(run_dir: Path, cfg: Config, mips) -> None:
                            "this one to train anew.")
         return
     paths.write_json(path, cfg.as_dict() | {"cohort": Path(cfg.cohort).name})  # its folders may name a person
-    paths.write_json(run_dir / "provenance.json", facts | provenance())
+    paths.write_json(run_dir / "provenance.json", facts | provenance() | {"shared_by": shared_by})
 
 
 def provenance() -> dict:
