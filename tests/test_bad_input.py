@@ -201,6 +201,7 @@ PLACES = {
     "NUL in the path": (lambda f: str(f / "a\0b.nii.gz"), "no such file"),
     "path too long": (lambda f: f / ("x" * 5000 + ".nii.gz"), "no such file"),
     "home of nobody": (lambda f: "~nobody-of-that-name/a.nii.gz", "no such file"),
+    "home of a NUL": (lambda f: "~\0x/a.nii.gz", "no such file"),
     "phantom of no class": (lambda f: "phantom:bone/3", "no phantom class"),
     "phantom without a number": (lambda f: "phantom:lung", "phantom:<class>/<seed>"),
     "phantom of a path": (lambda f: "phantom:../../etc/passwd", "phantom:<class>/<seed>"),

@@ -76,7 +76,7 @@ def _at_home(path: str | Path) -> Path:
     """`~` replaced by the user's folder; `~` of nobody stays, and its exam is refused as not there."""
     try:
         return Path(path).expanduser()
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         return Path(path)
 
 
