@@ -435,6 +435,12 @@ def _three(folder, content) -> list[str]:
     return ["--train", str(path), "--holdout", str(path), "--generated", str(path), "--out", str(folder / "report")]
 
 
+def _labelled(folder, labels) -> list[str]:
+    path = folder / "images.npz"
+    np.savez(path, images=np.ones((20, 8, 8), np.float32), labels=labels)
+    return sum(([f"--{n}", str(path)] for n in ("train", "holdout", "generated")), [])
+
+
 def _png_bomb(folder):
     """A PNG whose header promises 60000 x 60000 pixels."""
     import struct
@@ -472,6 +478,8 @@ COMMANDS = {
     "evaluation: not images": (lambda f: _evaluation(*_three(f, b"\x93NUMPY junk")), "images.npy"),
     "evaluation: pickled objects": (lambda f: _evaluation(*_three(f, np.array([{}, print], dtype=object))), "images.npy"),
     "evaluation: NaN": (lambda f: _evaluation(*_three(f, np.full((20, 8, 8), np.nan, np.float32))), "NaN|finite|number"),
+    "evaluation: pickled labels": (lambda f: _evaluation(*_labelled(f, np.array([{}] * 20, dtype=object))), "labels in images.npz"),
+    "evaluation: labels of letters": (lambda f: _evaluation(*_labelled(f, np.array(["a"] * 20))), "labels in images.npz"),
     "evaluation: three images": (lambda f: _evaluation(*_three(f, np.zeros((3, 8, 8), np.float32))), "at least 10"),
     "evaluation: one dimension": (lambda f: _evaluation(*_three(f, np.zeros(20, np.float32))), "shape|dimension"),
     "evaluation: picture bomb": (lambda f: _evaluation(*_png_bomb(f)), "big.png"),

@@ -86,7 +86,7 @@ def test_identifiers_reach_neither_report_nor_figure_nor_training(home, tmp_path
     shown = [prepare(cohort, home / "data/set", cfg, "sync")]
     mips = load(home / "data/set")
     assert shown[0].rejected == 1 and len(mips) == 6
-    shown += [mips, mips.exams, qc.summary(mips), lab.tables.Table([("exams", str(len(mips)))])]
+    shown += [mips, mips.exams, qc.summary(mips), lab.Table([("exams", str(len(mips)))])]
     for figure in (qc.contact_sheet(mips), qc.histograms(mips)):
         for kind in ("svg", "png"):
             picture = io.BytesIO()

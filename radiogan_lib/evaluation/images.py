@@ -79,8 +79,12 @@ def read_images(path, name: str = "given") -> tuple[np.ndarray, np.ndarray | Non
     if path.is_file():
         images, labels = check_images(_read(path), name), None
         if _suffix(path) == ".npz":
-            found = np.load(path, allow_pickle=False)
-            labels = found["labels"].astype(np.int64) if "labels" in found else None
+            try:
+                found = np.load(path, allow_pickle=False)
+                labels = found["labels"].astype(np.int64) if "labels" in found else None
+            except (ValueError, TypeError) as e:
+                raise EvaluationError(f"the labels in {path.name} cannot be read ({type(e).__name__}); give one whole number per image."
+                                      ) from None
         return images, labels, None
     if not path.is_dir():
         raise EvaluationError(f"there is no file or folder {path} for the {name} images; correct the path.")
