@@ -1,6 +1,6 @@
 """How long one exam takes to become a coronal MIP, beside SimpleITK, SciPy and nibabel.
 
-    python benchmarks/projection.py [--repeats 5] [--quick]
+    python benchmarks/projection.py [--repeats 5] [--quick] [--parts paper autoPET disk]
 
 Times on a shared machine wander; the methods therefore take turns within every round, and what counts is the ratio.
 Part 1 starts from a volume in memory (the paper's grid and autoPET's); part 2 from an autoPET-sized .nii.gz on disk.
@@ -135,14 +135,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default 5)")
     parser.add_argument("--quick", action="store_true", help="small grids, to see that it runs")
+    parser.add_argument("--parts", nargs="+", default=[*GRIDS, "disk"], choices=[*GRIDS, "disk"], help="default all")
     args = parser.parse_args()
     shrink = 4 if args.quick else 1
     print(
         f"{os.cpu_count()} cores; SimpleITK uses {sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()} threads, "
         "ours at most 4; "
-        f"SimpleITK {sitk.Version.VersionString()}, nibabel {nib.__version__}, NumPy {np.__version__}"
+        f"SimpleITK {sitk.Version.VersionString()}, nibabel {nib.__version__}, NumPy {np.__version__}; "
+        f"load average {os.getloadavg()[0]:.1f}",
+        flush=True,
     )
     for name, (shape, voxel) in GRIDS.items():
+        if name not in args.parts:
+            continue
         shape = tuple(n // shrink for n in shape)
         image = body(shape, voxel)
         other = as_sitk(image)
@@ -165,6 +170,8 @@ def main() -> None:
             "radiogan_lib.data.coronal_mip",
             same,
         )
+    if "disk" not in args.parts:
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "exam.nii.gz"
         shape, voxel = GRIDS["autoPET"]
