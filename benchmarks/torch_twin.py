@@ -1,7 +1,7 @@
 """The paper's GAN in PyTorch, layer by layer what radiogan_lib.gan builds: a contestant of benchmarks/training.py.
 
 Needs PyTorch, which the project itself does not: run it with an interpreter of its own (see benchmarks/training.py --torch).
-Reads the settings as JSON from the command line and prints one JSON line with the seconds of each timed round.
+Reads the settings as JSON from the command line; plays one round per line of input and prints its seconds (wall, CPU).
 """
 
 import json
@@ -58,35 +58,47 @@ def main():
     s = json.loads(sys.argv[1])
     torch.manual_seed(0)
     torch.set_num_threads(s["threads"])
-    form = torch.channels_last
-    generator, discriminator = Generator(s).to(memory_format=form), Discriminator(s).to(memory_format=form)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    form, half = torch.channels_last, s["precision"] == "mixed_bfloat16"
+    generator, discriminator = (m.to(device, memory_format=form) for m in (Generator(s), Discriminator(s)))
     adam = {n: torch.optim.Adam(m.parameters(), 2e-4, (0.5, 0.999), fused=True) for n, m in (("g", generator), ("d", discriminator))}
+    play_g, play_d = (torch.compile(m) if s["compile"] else m for m in (generator, discriminator))
     b = s["batch_size"]
-    images = torch.rand(b, 1, *s["canvas"]).mul(2).sub(1).to(memory_format=form)
-    y, one, zero = torch.arange(b) % 5, torch.ones(b, 1), torch.zeros(b, 1)
+    data = torch.rand(b * s["steps"], 1, *s["canvas"]).mul(2).sub(1).contiguous(memory_format=form)
+    labels = torch.arange(len(data)) % 5
+    one, zero = torch.ones(b, 1, device=device), torch.zeros(b, 1, device=device)
 
-    def step():
-        fake = generator(torch.randn(b, s["noise_dim"]), y)
+    def loss(logit, target):
+        return F.binary_cross_entropy_with_logits(logit.float(), target)
+
+    def step(images, y):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            fake = play_g(torch.randn(b, s["noise_dim"], device=device), y)
+            d = (loss(play_d(images, y), one) + loss(play_d(fake.detach(), y), zero)) / 2
         adam["d"].zero_grad(set_to_none=True)
-        d = (F.binary_cross_entropy_with_logits(discriminator(images, y), one)
-             + F.binary_cross_entropy_with_logits(discriminator(fake.detach(), y), zero)) / 2
         d.backward()
         discriminator.requires_grad_(False)  # the generator's look needs no gradient of these weights
         adam["g"].zero_grad(set_to_none=True)
-        F.binary_cross_entropy_with_logits(discriminator(fake, y), one).backward()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            g = loss(play_d(fake, y), one)
+        g.backward()
         discriminator.requires_grad_(True)
         adam["d"].step()
         adam["g"].step()
 
-    for _ in range(5):
-        step()
-    rounds = []
-    for _ in range(s["rounds"]):
-        started = time.perf_counter()
-        for _ in range(s["steps"]):
-            step()
-        rounds.append(time.perf_counter() - started)
-    print(json.dumps(rounds))
+    def play():
+        for i in range(0, len(data), b):
+            step(data[i:i + b].to(device, non_blocking=True), labels[i:i + b].to(device, non_blocking=True))
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    play()
+    play()
+    print("ready", flush=True)
+    for _ in sys.stdin:  # a line of input asks for one round
+        wall, cpu = time.perf_counter(), time.process_time()
+        play()
+        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,25 @@
     python benchmarks/training.py                                    # ours and the usual loop, 80 × 48, batch 32
     python -m venv /tmp/twin && /tmp/twin/bin/pip install torch      # the twin needs an interpreter with PyTorch
     python benchmarks/training.py --torch /tmp/twin/bin/python --doublings 4 5
-    KERAS_BACKEND=jax python benchmarks/training.py --torch … --doublings 6 7    # on a GPU
 
-Each contestant runs in a process of its own, in turns, so that a busy machine is busy for all; the paper's recipe, the
-`teach` widths, the same random images. The usual loop is two compiled models with `train_on_batch` and `predict`, plain
-Keras layers, in the variant that does train the discriminator. Ratios are of medians, with the smallest and largest round.
+On one NVIDIA GPU (JAX engine against the twin under torch.compile, both in bfloat16; an H200's peak and bandwidth):
+
+    KERAS_BACKEND=jax XLA_PYTHON_CLIENT_PREALLOCATE=false python benchmarks/training.py --torch /tmp/twin/bin/python \\
+        --only ours torch --profile paper --doublings 6 7 --precision mixed_bfloat16 --compile --steps 50 --peak-tflops 989 --bandwidth-tb 4.8
+
+Every contestant is one process that stays; they take turns, one round each, so that a busy machine is busy for all. The same
+layers and widths, the paper's recipe, random images of the same size. A ratio is of two rounds of the same turn; shown are the
+median over the turns, the smallest and the largest.
+
+The usual loop is what most Keras GANs do: two compiled models, `predict`, three `train_on_batch` calls, plain Keras layers, in the
+variant that does train the discriminator (its `trainable` is switched round each call). Once that is found to have moved both
+networks, it is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -21,98 +30,185 @@ import sys
 import time
 from pathlib import Path
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+EXAMS, EPOCHS = 1606, 300  # the paper's training
 
-def settings(doublings: int, batch_size: int, steps: int, rounds: int, threads: int) -> dict:
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="teach", help="whose channel widths")
+    parser.add_argument("--doublings", type=int, nargs="+", default=[4])
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
+    parser.add_argument("--steps", type=int, default=10, help="steps per round")
+    parser.add_argument("--turns", type=int, default=7, help="rounds of each contestant")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--only", nargs="+", choices=("ours", "usual", "torch"), default=["ours", "usual", "torch"])
+    parser.add_argument("--torch", metavar="PYTHON", help="interpreter that has PyTorch")
+    parser.add_argument("--compile", action="store_true", help="the twin under torch.compile")
+    parser.add_argument("--peak-tflops", type=float, help="the card's peak in that precision, for its roofline")
+    parser.add_argument("--bandwidth-tb", type=float, help="the card's memory bandwidth, TB/s")
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    parser.add_argument("--json", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def configuration(s):
+    """The settings of a contest as a `Config`: the paper's recipe at another size."""
     from radiogan_lib import config
+    return config.load(s["profile"], recipe="paper", doublings=s["doublings"], batch_size=s["batch_size"], precision=s["precision"])
+
+
+def settings(given: argparse.Namespace, doublings: int) -> dict:
+    """What every contestant is told, as plain values; the twin reads layer widths from it."""
     from radiogan_lib.gan import networks
-    cfg = config.load("teach", recipe="paper", doublings=doublings, batch_size=batch_size)
-    return {"doublings": doublings, "batch_size": batch_size, "steps": steps, "rounds": rounds, "threads": threads, "canvas": cfg.canvas,
-            "noise_dim": cfg.noise_dim, "embedding_dim": cfg.embedding_dim, "generator_kernel": cfg.generator_kernel,
-            "dropout": cfg.dropout, "generator_channels": min(cfg.generator_channels, cfg.max_channels),
-            "generator_widths": networks.generator_widths(cfg), "discriminator_widths": networks.discriminator_widths(cfg)}
+    s = {"profile": given.profile, "doublings": doublings, "batch_size": given.batch_size, "precision": given.precision,
+         "steps": given.steps, "threads": given.threads, "compile": given.compile}
+    cfg = configuration(s)
+    return s | {"canvas": cfg.canvas, "noise_dim": cfg.noise_dim, "embedding_dim": cfg.embedding_dim, "dropout": cfg.dropout,
+                "generator_kernel": cfg.generator_kernel, "generator_channels": min(cfg.generator_channels, cfg.max_channels),
+                "generator_widths": networks.generator_widths(cfg), "discriminator_widths": networks.discriminator_widths(cfg)}
 
 
-def contest(name: str, s: dict) -> None:
-    """Run one Keras contestant in this process and print the seconds of each round."""
+def rounds(play) -> None:
+    """Warm up, then play one round per line of input and print its seconds: wall, and CPU of all threads."""
+    play()
+    play()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        wall, cpu = time.perf_counter(), time.process_time()
+        play()
+        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
+
+
+def ours(s: dict, images, labels):
+    from radiogan_lib.gan import callbacks, radiogan
+    game = radiogan.compiled(configuration(s), 5)
+    batches = callbacks.Batches(images, labels, s["batch_size"], seed=0)
+    return lambda: game.fit(batches, shuffle=False, verbose=0)
+
+
+def usual(s: dict, images, labels):
     import keras
     import numpy as np
 
-    from radiogan_lib import config
-    from radiogan_lib.gan import fast, networks, radiogan
-    cfg = config.load("teach", recipe="paper", doublings=s["doublings"], batch_size=s["batch_size"])
-    b, rng, rounds = s["batch_size"], np.random.default_rng(0), []
-    images = rng.uniform(-1, 1, (b * s["steps"], *cfg.canvas, 1)).astype("float32")
-    labels = (np.arange(len(images)) % 5).astype("int32")
-    if name == "ours":
-        game = radiogan.compiled(cfg, 5)
+    from radiogan_lib.gan import fast, networks
+    fast.BatchNormalization, fast.Dropout = keras.layers.BatchNormalization, keras.layers.Dropout
+    cfg, b, rng = configuration(s), s["batch_size"], np.random.default_rng(0)
+    generator, discriminator = networks.build_generator(cfg), networks.build_discriminator(cfg)
+    loss, adam = keras.losses.BinaryCrossentropy(from_logits=True), dict(learning_rate=2e-4, beta_1=0.5)
+    discriminator.compile(keras.optimizers.Adam(**adam), loss, metrics=["accuracy"])
+    discriminator.trainable = False
+    z, y = keras.Input((cfg.noise_dim,)), keras.Input((), dtype="int32")
+    combined = keras.Model([z, y], discriminator([generator([z, y]), y]))
+    combined.compile(keras.optimizers.Adam(**adam), loss)
+    one, zero = np.ones((b, 1), "float32"), np.zeros((b, 1), "float32")
 
-        def play():
-            game.fit((images, labels), batch_size=b, shuffle=False, verbose=0)
-    else:
-        fast.BatchNormalization, fast.Dropout = keras.layers.BatchNormalization, keras.layers.Dropout
-        generator, discriminator = networks.build_generator(cfg), networks.build_discriminator(cfg)
-        loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        discriminator.compile(keras.optimizers.Adam(2e-4, beta_1=0.5), loss, metrics=["accuracy"])
-        discriminator.make_train_function()
-        twin = keras.models.clone_model(discriminator)  # frozen copy of the combined model: the flag must not reach the first
-        twin.trainable = False
-        z, y = keras.Input((cfg.noise_dim,)), keras.Input((), dtype="int32")
-        combined = keras.Model([z, y], twin([generator([z, y]), y]))
-        combined.compile(keras.optimizers.Adam(2e-4, beta_1=0.5), loss)
-        one, zero = np.ones((b, 1), "float32"), np.zeros((b, 1), "float32")
+    def play():
+        for i in range(s["steps"]):
+            x, label = images[i * b:(i + 1) * b], labels[i * b:(i + 1) * b]
+            noise = rng.standard_normal((b, cfg.noise_dim)).astype("float32")
+            fake = generator.predict([noise, label], batch_size=b, verbose=0)
+            discriminator.trainable = True
+            discriminator.train_on_batch([x, label], one)
+            discriminator.train_on_batch([fake, label], zero)
+            discriminator.trainable = False
+            combined.train_on_batch([noise, label], one)
 
-        def play():
-            for i in range(s["steps"]):
-                x, label = images[i * b:(i + 1) * b], labels[i * b:(i + 1) * b]
-                noise = rng.standard_normal((b, cfg.noise_dim)).astype("float32")
-                fake = generator.predict([noise, label], batch_size=b, verbose=0)
-                discriminator.train_on_batch([x, label], one)
-                discriminator.train_on_batch([fake, label], zero)
-                twin.set_weights(discriminator.get_weights())
-                combined.train_on_batch([noise, label], one)
+    before = [np.array(m.get_layer(n).kernel) for m, n in ((generator, "up1"), (discriminator, "down1"))]
     play()
-    play()
-    for _ in range(s["rounds"]):
-        started = time.perf_counter()
-        play()
-        rounds.append(time.perf_counter() - started)
-    print(json.dumps(rounds))
+    after = [np.array(m.get_layer(n).kernel) for m, n in ((generator, "up1"), (discriminator, "down1"))]
+    if any((a == b).all() for a, b in zip(before, after, strict=True)):
+        sys.exit("the usual loop left one of its networks untrained: it would be timed for less work.")
+    return play
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--doublings", type=int, nargs="+", default=[4])
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=20, help="steps per round")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds per turn")
-    parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--torch", metavar="PYTHON", help="interpreter that has PyTorch")
-    parser.add_argument("--contestant", help=argparse.SUPPRESS)
-    parser.add_argument("--json", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+def contest(name: str, s: dict) -> None:
+    """Be one Keras contestant."""
+    if "tensorflow" in os.environ.get("KERAS_BACKEND", "tensorflow"):
+        import tensorflow as tf
+        tf.config.threading.set_intra_op_parallelism_threads(s["threads"])
+    import numpy as np
+    n = s["batch_size"] * s["steps"]
+    images = np.random.default_rng(0).uniform(-1, 1, (n, *s["canvas"], 1)).astype("float32")
+    rounds({"ours": ours, "usual": usual}[name](s, images, (np.arange(n) % 5).astype("int32")))
+
+
+def least_seconds(s: dict, peak_tflops: float, bandwidth_tb: float) -> float:
+    """The roofline of one step: no machine with this peak and bandwidth is faster, however good its program.
+
+    Multiplications of the convolutions, and every convolution's input and output once through memory, for the passes of a
+    step: the generator forward and twice back; the discriminator that for real and for fake images, and forward and once back
+    for the generator's sake.
+    """
+    b, kernel, size = s["batch_size"], s["generator_kernel"], 2 if s["precision"] == "mixed_bfloat16" else 4
+    flops = traffic = 0.0
+    rows, columns, before = 5, 3, s["generator_channels"] + 1
+    for width in s["generator_widths"]:
+        flops += 3 * 2 * b * rows * columns * kernel**2 * before * width
+        traffic += 3 * b * size * rows * columns * (before + 4 * width)
+        rows, columns, before = 2 * rows, 2 * columns, width
+    flops += 3 * 2 * b * rows * columns * 9 * before
+    traffic += 3 * b * size * rows * columns * (before + 1)
+    before = 2
+    for width in s["discriminator_widths"]:
+        flops += 8 * 2 * b * rows // 2 * columns // 2 * 9 * before * width
+        traffic += 8 * b * size * rows * columns * (before + width / 4)
+        rows, columns, before = rows // 2, columns // 2, width
+    return max(flops / (peak_tflops * 1e12), traffic / (bandwidth_tb * 1e12))
+
+
+def show(s: dict, seconds: dict[str, list], given: argparse.Namespace) -> None:
+    n = s["batch_size"] * s["steps"]
+    for name, found in seconds.items():
+        rate = [n / wall for wall, _ in found]
+        ratio = sorted(theirs[0] / mine[0] for theirs, mine in zip(found, seconds["ours"], strict=True))
+        faster = f"{statistics.median(ratio):6.2f} x ({ratio[0]:.2f} to {ratio[-1]:.2f})" if name != "ours" else ""
+        print(f"{s['canvas'][0]:>4} x {s['canvas'][1]:<4}{name:>8} {statistics.median(rate):9.1f} ({min(rate):.0f} to {max(rate):.0f})".ljust(48)
+              + f"{1000 * statistics.median(cpu for _, cpu in found) / n:9.1f}   {faster}", flush=True)
+        if given.peak_tflops and given.bandwidth_tb:
+            share = least_seconds(s, given.peak_tflops, given.bandwidth_tb) * s["steps"] / statistics.median(w for w, _ in found)
+            print(f"{'':>20}{share:.1%} of the card's roofline; {EPOCHS} epochs of {EXAMS} exams: "
+                  f"{EPOCHS * EXAMS / statistics.median(rate) / 60:.1f} min")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    given = parse(arguments)
     if given.contestant:
         return contest(given.contestant, json.loads(given.json))
+    if hasattr(os, "getloadavg"):
+        print(f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.1f}, batch {given.batch_size}, {given.turns} turns of "
+              f"{given.steps} steps, {given.precision}, engine {os.environ.get('KERAS_BACKEND', 'tensorflow')}")
     here, quiet = Path(__file__).parent, {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    print(f"{'canvas':>10} {'contestant':>12} {'img/s':>8} {'range':>15} {'ours is':>9}")
+    print(f"{'canvas':>10} {'who':>8} {'img/s':>9} (range)        CPU ms per image   ours is faster by (range)")
     for doublings in given.doublings:
-        s = settings(doublings, given.batch_size, given.steps, given.rounds, given.threads)
+        s = settings(given, doublings)
         commands = {n: [sys.executable, str(here / "training.py"), "--contestant", n, "--json", json.dumps(s)] for n in ("ours", "usual")}
-        if given.torch:
-            commands["torch"] = [given.torch, str(here / "torch_twin.py"), json.dumps(s)]
-        seconds: dict[str, list] = {n: [] for n in commands}
-        for _ in range(given.turns):
-            for name, command in commands.items():
-                out = subprocess.run(command, env=quiet, capture_output=True, text=True)
-                if out.returncode:
-                    sys.exit(f"{name} failed:\n{out.stderr[-2000:]}")
-                seconds[name] += json.loads(out.stdout.strip().splitlines()[-1])
-        images = s["batch_size"] * s["steps"]
-        base = statistics.median(seconds["ours"])
-        for name, found in seconds.items():
-            rate = [images / t for t in found]
-            print(f"{s['canvas'][0]:>5} x {s['canvas'][1]:<3}{name:>12} {images / statistics.median(found):8.0f} "
-                  f"{min(rate):7.0f}-{max(rate):<7.0f} {statistics.median(found) / base:8.2f}x", flush=True)
+        commands["torch"] = [given.torch, str(here / "torch_twin.py"), json.dumps(s)]
+        names = [n for n in commands if (n in given.only or n == "ours") and (n != "torch" or given.torch)]
+        with contextlib.ExitStack() as stack:
+            running = {}
+            for n in names:  # one after the other: building and warming up is not timed, and disturbs nobody
+                running[n] = stack.enter_context(subprocess.Popen(commands[n], env=quiet, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                                                  stderr=subprocess.DEVNULL, text=True))
+                _said(running[n], n)
+            seconds: dict[str, list] = {n: [] for n in names}
+            for _ in range(given.turns):
+                for n, process in running.items():
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+                    seconds[n].append(_said(process, n))
+            for process in running.values():
+                process.stdin.close()
+        show(s, seconds, given)
+
+
+def _said(process: subprocess.Popen, name: str):
+    """The contestant's next answer; chatter of its libraries is passed over."""
+    for line in process.stdout:
+        if line.startswith(("ready", "[")):
+            return json.loads(line) if line.startswith("[") else None
+    sys.exit(f"{name} stopped with {process.wait()}; run it alone to see why:\n{' '.join(process.args[:3])} …")
 
 
 if __name__ == "__main__":
