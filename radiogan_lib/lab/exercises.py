@@ -1,6 +1,7 @@
 """Questions for each notebook, with a checker that answers in hints. `lab.exercise("sum-of-slopes", answer)`.
 
-The solutions stay out of the notebooks but not out of the tests: tests/test_exercises.py runs each of them.
+In the notebooks each stands as a question, a cell to answer in, and a folded solution; tests/test_course.py keeps these in step
+with this list and runs the solutions, tests/test_exercises.py tries right and wrong answers.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def exactly(value, traps: dict | None = None, otherwise: str = "") -> Judge:
     return judge
 
 
+PLACE = "Put your answer in place of the three dots and run this cell again."
 NUMBER = (int, float, np.integer, np.floating)
 EXERCISES: dict[str, Exercise] = {
     "mean-suv": Exercise(
@@ -170,14 +172,14 @@ def exercise(name: str, answer=None) -> Answer:
 
     Args:
         name: of the exercise, as its notebook gives it.
-        answer: what you think; None (or `...`) shows the question again.
+        answer: what you think; the three dots `...` of the notebooks (or None) say where it goes.
 
     Raises:
         RadioganError: there is no exercise of that name.
     """
     known = _find(name)
     if answer is None or answer is ...:
-        return Answer(False, known.question)
+        return Answer(False, PLACE)
     if isinstance(answer, bool) or not isinstance(answer, known.kind):
         wanted = "a number" if known.kind == NUMBER else "a whole number" if known.kind == (int, np.integer) else \
             "a pair or triple in brackets, like (1, 2)" if known.kind == (tuple, list) else "one word in quotes"
