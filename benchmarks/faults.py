@@ -103,6 +103,19 @@ def batch(folder: Path, kills: int, rng) -> tuple[int, int, str]:
     return hit, completed + 1, "three notebooks and their files; no kernel left"
 
 
+def _worker_pids(client) -> list[int]:
+    """Process ids of the two workers; a worker that was just killed is waited for."""
+    for _ in range(600):
+        try:
+            found = list(client.run(os.getpid).values())
+            if len(found) == 2:
+                return sorted(found)
+        except OSError:  # a connection to the worker that is no more
+            pass
+        time.sleep(0.2)
+    raise RuntimeError("the workers did not come back")
+
+
 def dask(folder: Path, kills: int, rng) -> tuple[int, int, str]:
     """A worker of a cluster is killed in the middle of each preparation; the nanny brings it back."""
     from distributed import Client, LocalCluster
@@ -114,6 +127,8 @@ def dask(folder: Path, kills: int, rng) -> tuple[int, int, str]:
             Client(cluster, set_as_default=False) as client:
         while hit < kills:
             out = folder / f"out{hit}"
+            pids = _worker_pids(client)
+            (folder / "victim").write_text(str(pids[hit % 2]))
             pid = os.fork()
             if pid == 0:  # the killer: waits for a random number of finished exams
                 wanted = int(rng.integers(1, 12))
@@ -121,8 +136,6 @@ def dask(folder: Path, kills: int, rng) -> tuple[int, int, str]:
                     time.sleep(0.005)
                 os.kill(int((folder / "victim").read_text()), signal.SIGKILL)
                 os._exit(0)
-            pids = client.run(os.getpid)
-            (folder / "victim").write_text(str(pids[sorted(pids)[hit % 2]]))
             report = prepare(table, out, faults.settings(), client)
             os.waitpid(pid, 0)
             rng.integers(1, 12)
@@ -130,7 +143,6 @@ def dask(folder: Path, kills: int, rng) -> tuple[int, int, str]:
                 report = prepare(table, out, faults.settings(), "sync")
             assert report.rejected == 0 and load(out).sha256 == load(folder / "reference").sha256
             hit, completed = hit + 1, completed + 1
-            client.wait_for_workers(2, timeout=120)
     return hit, completed, "mips.npy sha256"
 
 

@@ -80,7 +80,8 @@ def exams(count: int, folder: Path) -> None:
     rows = [(f"e{i}", f"p{i}", kinds[i % 5], f"phantom:{kinds[i % 5]}/{i}", "test" if i % 5 == i % 25 else "train") for i in range(count)]
     table = pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
     cfg = config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0, workers=2)
-    data.prepare(table.iloc[:60], folder / "warm", cfg, "sync")  # what is imported once is not growth
+    # What is imported once is not growth, nor is the one helper process that Python keeps beside spawned workers.
+    data.prepare(table.iloc[:30], folder / "warm", cfg)
     watch, ended = Watch("exams prepared", count), threading.Event()
 
     def look():
