@@ -109,7 +109,7 @@ def test_a_term_is_defined_where_it_first_stands(number, term):
         assert found, f"{term} is not in {number}"
         link = next((m for m in LINK.finditer(text) if m.start() <= found.start() < m.end()), None)
         assert link, f"{term} first stands unlinked in {number}: …{text[max(0, found.start() - 60):found.end() + 40]}…"
-        sentence = re.split(r"(?<=[.:;])\s|\n\n", text[link.end():])[0] + text[:link.start()].rsplit(". ", 1)[-1]
+        sentence = re.split(r"(?<=[.;])\s|\n\n", text[link.end():])[0] + text[:link.start()].rsplit(". ", 1)[-1]
         assert len(re.findall(r"\w+", sentence)) >= 6
         break
 
