@@ -758,3 +758,13 @@ def test_an_output_folder_in_use_is_waited_for(tmp_path, good):
     unharmed = waited and rest.split()[-1] == "3" and load(out).sha256 == good[1].sha256
     tried("disk", "output folder in use", first.strip() + ".", "another run writes to this folder; waiting", unharmed)
     assert unharmed and time.monotonic()
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [0, 0, 1, 1], [0]])
+def test_a_handful_of_exams_is_enough_to_watch_a_training(labels):
+    """One or two exams in a class: the judge of classes has nothing to learn from, and says so by NaN."""
+    from radiogan_lib.gan import health
+    suv = np.random.default_rng(0).random((len(labels), 40, 24)).astype(np.float32)
+    seen = health.Yardstick(suv, np.array(labels), 2).measure(suv, np.array(labels))
+    BAD_INPUT["odd but sound: read right"][f"training exams of classes {labels}"] = {"clear": True, "unharmed": None}
+    assert np.isnan(seen["ceiling"]) and seen["chance"] == 0.5

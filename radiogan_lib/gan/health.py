@@ -48,10 +48,11 @@ class Yardstick:
         self.components = PCA(min(40, *x.shape), random_state=seed).fit(x)
         self.n_classes, counts = n_classes, np.bincount(y)
         judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-        self.judge = judge.fit(seen, y) if (counts > 0).sum() > 1 else None
+        known, n = int((counts > 0).sum()), len(y)
+        self.judge = judge.fit(seen, y) if 1 < known < n else None  # it needs more exams than classes
         folds = min(5, counts[counts > 0].min())
         self.ceiling = float("nan")  # agreement of real exams that the judge has not seen
-        if self.judge is not None and folds > 1:
+        if self.judge is not None and folds > 1 and n - -(-n // folds) > known:
             splits = StratifiedKFold(folds, shuffle=True, random_state=seed)
             self.ceiling = float(cross_val_score(judge, seen, y, cv=splits).mean())
         self.spread = self._spread(self.components.transform(x), y)
