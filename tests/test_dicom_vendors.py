@@ -361,3 +361,10 @@ def test_slices_scattered_over_subfolders(tmp_path, image):  # noqa: F811
         (folder / f"S{k % 2}" / "00").mkdir(parents=True, exist_ok=True)
         file.rename(folder / f"S{k % 2}" / "00" / f"IM{k:06d}")
     np.testing.assert_array_equal(np.asarray(data.read_suv(folder).dataobj), plain)
+
+
+def test_an_enormous_suv_is_read_with_a_note(tmp_path, image):  # noqa: F811
+    """A weight in pounds or a missed decimal point cannot be told from an injection site that leaked: look at it."""
+    with pytest.warns(data.ExamNote, match="check weight and dose"):
+        found = data.read_suv(write(image, tmp_path, item(RadionuclideTotalDose="1.2e5")))
+    assert np.max(found.dataobj) > 2000
