@@ -111,8 +111,8 @@ class Config:
     sampling_seeds: int = _setting(5, "evaluation", "independent draws behind every interval", 1, 1000)
     bootstrap: int = _setting(200, "evaluation", "bootstrap and permutation rounds", 10, 100000)
     classifier_epochs: int = _setting(30, "evaluation", "epochs of the judge classifier", 1, 10000)
-    baseline_exams: int = _setting(40, "evaluation", "exams that the memorising CGAN of Fig. 4 sees", 4, 100000)
-    baseline_epochs: int = _setting(300, "evaluation", "epochs of the memorising CGAN", 1, 100000)
+    baseline_exams: int = _setting(20, "evaluation", "exams that the memorising CGAN of Fig. 4 sees", 4, 100000)
+    baseline_epochs: int = _setting(3000, "evaluation", "passes of the memorising CGAN over its exams", 1, 100000)
     walk_steps: int = _setting(10, "evaluation", "frames of a walk (paper: A to J)", 2, 200)
     cell_timeout_s: int = _setting(3600, "batch", "a notebook cell that runs longer is stopped", 10, 10**7)
 

@@ -125,10 +125,10 @@ def compiled(cfg: Config, n_classes: int, suv_max: float | None = None) -> Radio
     return compile_game(cfg, lambda: (build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes)))
 
 
-def compile_game(cfg: Config, build) -> RadioGAN:
+def compile_game(cfg: Config, build, kind=RadioGAN) -> RadioGAN:
     """Seed everything, build two networks, and give them the paper's Adam(2e-4, beta_1 0.5), one over both."""
     keras.utils.set_random_seed(cfg.seed)
-    game = RadioGAN(*build(), cfg)
+    game = kind(*build(), cfg)
     average = {"use_ema": True, "ema_momentum": cfg.ema} if cfg.ema else {}  # Keras' own exponential moving average
     on_jax = keras.backend.backend() == "jax"  # XLA makes TensorFlow slower on CPUs; JAX is nothing without it
     game.compile(keras.optimizers.Adam(cfg.learning_rate, beta_1=cfg.beta_1, **average), jit_compile=on_jax)
