@@ -147,7 +147,7 @@ def test_a_damaged_record_of_what_is_finished_means_run_again(tmp_path, monkeypa
 
 
 def test_a_dask_worker_killed_in_the_middle_of_a_preparation(cluster, tmp_path):  # noqa: F811
-    table = faults.cohort(24)
+    table = faults.cohort(12)
     dataset.prepare(table, tmp_path / "here", faults.settings(), "sync")
     victim = next(iter(cluster.run(os.getpid).values()))
 
