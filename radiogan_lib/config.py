@@ -144,7 +144,7 @@ class Config:
         return f"Config({', '.join(f'{f.name}={self._shown(f.name)!r}' for f in dataclasses.fields(self))})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td><code>{f.name}</code></td><td>{html.escape(repr(self._shown(f.name)))}</td>"
+        rows = "".join(f"<tr><td><code>{f.name}</code></td><td>{html.escape(repr(self._shown(f.name)), quote=False)}</td>"
                        f"<td style='text-align:left'>{f.metadata['help']}</td></tr>" for f in dataclasses.fields(self))
         return f"<details><summary>profile <b>{self.profile}</b>, recipe <b>{self.recipe}</b>, canvas " \
                f"{self.canvas[0]} × {self.canvas[1]}, {self.epochs} epochs, seed {self.seed} (open for all settings)" \
