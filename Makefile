@@ -1,6 +1,6 @@
 # Two commands: `make run` (everything, headless) and `make test`. Each sets up the environment first, if it must.
 #   make run  PROFILE=smoke|teach|paper  COHORT=exams.csv  SET="seed=1 epochs=5"
-#   make test | make lab | make lock | make clean-runs
+#   make test | make lab | make site (→ _build/site/index.html) | make lock | make clean-runs
 # PYTHON=/path/to/python3.12 chooses an interpreter; VENV=folder another place for the environment.
 
 SHELL   := /bin/bash
@@ -13,7 +13,7 @@ FIND_PYTHON = for p in "$(PYTHON)" python3.12 python3.13 python3.11 python3 pyth
 	[ -n "$$p" ] && "$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo "$$p" && break; done
 
-.PHONY: run test lab lock clean-runs
+.PHONY: run test lab site lock clean-runs
 .DELETE_ON_ERROR:
 
 run: $(VENV)/ready
@@ -30,6 +30,16 @@ test: $(VENV)/ready-test
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/00_start_here.ipynb
+
+# The committed notebooks as web pages; a small environment of its own, since nothing is run.
+site: _build/site-env/ready
+	_build/site-env/bin/python -m sphinx -q -c docs/site -b html -d _build/site-trees . _build/site
+	@echo "open _build/site/index.html"
+
+_build/site-env/ready: docs/site/requirements.lock
+	python=$$($(FIND_PYTHON)) && [ -n "$$python" ] && "$$python" -m venv --clear _build/site-env
+	_build/site-env/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
 
 $(VENV)/ready: requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --quiet --require-hashes -r requirements.lock
@@ -53,6 +63,7 @@ LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-e
 lock:
 	$(LOCK) --extra test -o requirements-test.lock
 	$(LOCK) -c requirements-test.lock -o requirements.lock
+	$(LOCK:pyproject.toml=docs/site/requirements.in) -o docs/site/requirements.lock
 
 clean-runs:
 	rm -rf runs
