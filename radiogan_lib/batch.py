@@ -46,6 +46,8 @@ def parse_setting(text: str) -> tuple[str, list]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise config.ConfigError(f"--set {text!r} is not of the form name=value.")
+    if name.strip() == "profile":
+        raise config.ConfigError(f"--set {text!r}: choose the profile with --profile NAME.")
     # A cohort is a path: it is taken whole, whatever it holds.
     parts = [value] if name.strip() == "cohort" else re.findall(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+""", value) or [""]
     try:

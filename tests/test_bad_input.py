@@ -470,6 +470,7 @@ COMMANDS = {
     "batch: misspelt profile": (lambda f: batch.main(["--profile", "tech"]), "no profile 'tech'"),
     "batch: profile that is a path": (lambda f: batch.main(["--profile", "../../etc/passwd"]), "no profile"),
     "batch: setting without a value": (lambda f: batch.main(["--set", "epochs"]), "name=value"),
+    "batch: profile as a setting": (lambda f: batch.main(["--set", "profile=smoke"]), "choose the profile with --profile"),
     "batch: negative epochs": (lambda f: batch.main(["--set", "epochs=-3"]), "epochs = -3"),
     "batch: no such cohort": (lambda f: batch.main(["--set", "cohort=gone.csv"]), "gone.csv does not exist"),
     "batch: a folder as cohort": (lambda f: batch.main(["--set", f"cohort={f}"]), "does not exist|is a folder"),
