@@ -68,9 +68,13 @@ def _portable(settings: dict) -> dict:
     """A cohort given relative to where the user stands, as a notebook finds it too: relative to home if it lies below."""
     if not settings.get("cohort"):
         return settings
-    path = Path(str(settings["cohort"])).expanduser()
-    path = path.resolve() if path.exists() else paths.home() / path
-    if not path.is_file():
+    try:
+        path = Path(str(settings["cohort"])).expanduser()
+        path = path.resolve() if path.exists() else paths.home() / path
+        there = path.is_file()
+    except (RuntimeError, ValueError, OSError):  # ~ of nobody, a NUL, too long
+        there = False
+    if not there:
         raise config.ConfigError(f"the cohort {settings['cohort']} does not exist; give the path of a csv with one row per exam.")
     return settings | {"cohort": str(path.relative_to(paths.home()) if path.is_relative_to(paths.home()) else path)}
 

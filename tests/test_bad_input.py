@@ -473,6 +473,7 @@ COMMANDS = {
     "batch: profile as a setting": (lambda f: batch.main(["--set", "profile=smoke"]), "choose the profile with --profile"),
     "batch: negative epochs": (lambda f: batch.main(["--set", "epochs=-3"]), "epochs = -3"),
     "batch: no such cohort": (lambda f: batch.main(["--set", "cohort=gone.csv"]), "gone.csv does not exist"),
+    "batch: a cohort in the home of nobody": (lambda f: batch.main(["--set", "cohort=~nobody-of-that-name/a.csv"]), "does not exist"),
     "batch: a folder as cohort": (lambda f: batch.main(["--set", f"cohort={f}"]), "does not exist|is a folder"),
     "batch: no such notebook": (lambda f: batch.main(["--from", "40"]), "no notebook lies between"),
     "evaluation: nothing there": (lambda f: _evaluation(*_three(f, b"")[:1], str(f / "gone"), "--holdout", "x", "--generated", "x"), "gone"),
