@@ -52,7 +52,7 @@ def noise(seed: int, noise_dim: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(noise_dim)
 
 
-def _path(kind: str, start, end, steps: int, noise_dim: int, table: np.ndarray):
+def path(kind: str, start, end, steps: int, noise_dim: int, table: np.ndarray):
     """Points of the walk: z (steps, noise_dim), e (steps, embedding_dim), weights (steps,)."""
     weights = np.linspace(0, 1, steps)
     z_a, z_b = noise(start[1], noise_dim), noise(end[1], noise_dim)
@@ -96,7 +96,7 @@ def walk(generator, start: tuple[int, int], end: tuple[int, int], steps: int = 1
         if not 0 <= c < len(table):
             raise EvaluationError(f"the generator knows classes 0 to {len(table) - 1}; there is no class {c}.")
     noise_dim = generator.inputs[0].shape[-1]
-    z, e, weights = _path(kind, start, end, steps, noise_dim, table)
+    z, e, weights = path(kind, start, end, steps, noise_dim, table)
     return Walk(draw(generator, embedding_generator(generator), z, e), kind, start, end, weights)
 
 

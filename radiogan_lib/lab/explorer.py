@@ -6,26 +6,20 @@ sliding and one `<img>` is redrawn in place. Explained in notebooks/06_latent_ex
 
 from __future__ import annotations
 
-import asyncio
 import html
 from collections.abc import Sequence
 
 import ipywidgets as widgets
 import numpy as np
 
-from radiogan_lib.config import RadioganError
 from radiogan_lib.lab import render, saved
-from radiogan_lib.lab.figures import WINDOW, readable
-from radiogan_lib.lab.latent import ExplorerError, Space, body_box, evidence, region
-
-KIND_WORDS = {"slerp": "slerp: on the sphere", "lerp": "lerp: straight line", "label": "label only", "paper": "paper: z = [k, 0, …, 0]"}
-AMOUNTS = np.linspace(-3, 3, 13)
-SEED_MAX = 2**31 - 1
-# -1 and not None: ipywidgets takes None for “nothing chosen”, and may then choose nothing of the next options either
-NO_DIRECTION = [("(choose “edit this frame”)", -1)]
+from radiogan_lib.lab.explorer_controls import NO_DIRECTION, Controls, kernel_loop, wrap
+from radiogan_lib.lab.explorer_words import AMOUNTS, Words, bars
+from radiogan_lib.lab.figures import WINDOW
+from radiogan_lib.lab.latent import ExplorerError, Space, evidence
 
 
-class LatentExplorer(widgets.VBox):
+class LatentExplorer(Controls, Words, widgets.VBox):
     """Controls, one picture, one caption. Use `lab.explorer(…)`.
 
     Attributes:
@@ -49,81 +43,16 @@ class LatentExplorer(widgets.VBox):
         self._pictures: dict[tuple, bytes] = {}
         self._controls(start, end, kind, window)
         super().__init__([
-            widgets.HBox([self.class_a, self.seed_a, self.class_b, self.seed_b], layout=_wrap()),
-            widgets.HBox([self.kind, self.truncation, self.low, self.high], layout=_wrap()),
-            widgets.HBox([self.play, self.step, self.number], layout=_wrap()),
-            widgets.HBox([self.image, self.bars], layout=_wrap()),
+            widgets.HBox([self.class_a, self.seed_a, self.class_b, self.seed_b], layout=wrap()),
+            widgets.HBox([self.kind, self.truncation, self.low, self.high], layout=wrap()),
+            widgets.HBox([self.play, self.step, self.number], layout=wrap()),
+            widgets.HBox([self.image, self.bars], layout=wrap()),
             self.caption, self.measures,
-            widgets.HBox([self.mode, self.direction, self.probe_row, self.probe_col], layout=_wrap()),
-            widgets.HBox([self.save_png, self.save_nifti, self.saved_files, self.restore_button], layout=_wrap()),
+            widgets.HBox([self.mode, self.direction, self.probe_row, self.probe_col], layout=wrap()),
+            widgets.HBox([self.save_png, self.save_nifti, self.saved_files, self.restore_button], layout=wrap()),
         ])
         self.add_class("radiogan-explorer")
         self._guard(self._rewalk)()
-
-    # -- controls ---------------------------------------------------------------------------------------------------
-
-    def _controls(self, start, end, kind, window) -> None:
-        def box(kind_of, **k):
-            wide = k.pop("wide", "190px")
-            return kind_of(style={"description_width": "100px"}, layout=widgets.Layout(width=wide), **k)
-
-        classes = [(readable(c), k) for k, c in enumerate(self.class_names)]
-        number, real = widgets.BoundedIntText, widgets.BoundedFloatText
-        self.class_a = box(widgets.Dropdown, options=classes, value=int(start[0]), description="Class A", wide="230px")
-        self.class_b = box(widgets.Dropdown, options=classes, value=int(end[0]), description="Class B", wide="230px")
-        self.seed_a = box(number, value=int(start[1]), min=0, max=SEED_MAX, description="Seed A")
-        self.seed_b = box(number, value=int(end[1]), min=0, max=SEED_MAX, description="Seed B")
-        self.kind = box(widgets.Dropdown, options=[(w, k) for k, w in KIND_WORDS.items()], value=kind, description="Walk", wide="290px")
-        self.truncation = box(real, value=1.0, min=0.1, max=2.0, step=0.1, description="Truncation")
-        self.low = box(real, value=window[0], min=0, max=100, step=0.5, description="White at SUV")
-        self.high = box(real, value=window[1], min=0.1, max=100, step=0.5, description="Black at SUV")
-        self.step = widgets.IntSlider(value=0, min=0, max=self.steps - 1, description="Step", continuous_update=True, readout=False,
-                                      tooltip="Step of the walk; the arrow keys move it", layout=widgets.Layout(width="300px"))
-        self.number = box(number, value=1, min=1, max=self.steps, description="Step number", wide="170px")
-        self.play = widgets.Play(value=0, min=0, max=self.steps - 1, interval=400, repeat=True, tooltip="Play the walk")
-        self.mode = box(widgets.Dropdown, options=[("walk from A to B", "walk"), ("edit this frame", "edit")], value="walk",
-                        description="Slider moves", wide="270px")
-        self.direction = box(widgets.Dropdown, options=NO_DIRECTION, description="Direction", wide="420px")
-        self.probe_row = box(number, value=0, min=0, max=100, description="Probe down %", wide="190px")
-        self.probe_col = box(number, value=0, min=0, max=100, description="Probe right %", wide="190px")
-        self.save_png = widgets.Button(description="Save PNG", tooltip="Save this frame as a picture with its recipe")
-        self.save_nifti = widgets.Button(description="Save NIfTI", tooltip="Save this frame's SUV as NIfTI with its recipe")
-        self.saved_files = box(widgets.Dropdown, options=saved.files(self.folder), description="Saved frames", wide="420px")
-        self.restore_button = widgets.Button(description="Restore", tooltip="Set all controls to those of the saved frame")
-        self.image = widgets.Image(format="png")
-        self.caption, self.measures, self.bars = (widgets.HTML() for _ in range(3))
-        widgets.jsdlink((self.play, "value"), (self.step, "value"))  # one way: a slide then sends one message, not two
-
-        for w in (self.class_a, self.class_b, self.seed_a, self.seed_b, self.kind, self.truncation):
-            w.observe(self._guard(self._ends_moved), "value")
-        for w in (self.low, self.high, self.probe_row, self.probe_col):
-            w.observe(self._guard(self._repaint), "value")
-        self.step.observe(self._guard(self._stepped), "value")
-        self.number.observe(self._guard(lambda: setattr(self.step, "value", self.number.value - 1)), "value")
-        self.mode.observe(self._guard(self._switch), "value")
-        self.direction.observe(self._guard(self._edit), "value")
-        self.save_png.on_click(self._guard(lambda: self.save("png")))
-        self.save_nifti.on_click(self._guard(lambda: self.save("nii.gz")))
-        self.restore_button.on_click(self._guard(lambda: self.restore(self.saved_files.value)))
-
-    def _guard(self, act):
-        """A callback that shows a fault in the caption: JupyterLab would hide it in a log."""
-        def safely(*_):
-            if self._busy:
-                return
-            try:
-                act()
-            except RadioganError as e:
-                self._say(str(e), alert=True)
-            except Exception as e:  # noqa: BLE001 - a widget has nowhere else to put it
-                self._say(f"{type(e).__name__}: {e}", alert=True)
-        return safely
-
-    def _say(self, text: str, alert: bool = False) -> None:
-        """Text for the caption; screen readers announce it."""
-        role = "alert" if alert else "status"
-        self.caption.value = f'<div role="{role}" aria-live="polite" class="radiogan-caption">' \
-                             f"{'<b>Not possible:</b> ' if alert else ''}{html.escape(text)}</div>"
 
     # -- what is computed when the ends move -------------------------------------------------------------------------
 
@@ -132,26 +61,11 @@ class LatentExplorer(widgets.VBox):
             self._quietly(lambda: setattr(self.mode, "value", "walk"))
         self._rewalk()
 
-    def _quietly(self, act) -> None:
-        """Set controls without each of them answering."""
-        self._busy = True
-        try:
-            act()
-        finally:
-            self._busy = False
-
     def _rewalk(self) -> None:
         """Draw the walk between the present ends; the step stays where it is."""
         self.z, self.e = self.space.path(self.start, self.end, self.steps, self.kind.value, self.truncation.value)
         self._base_steps(self.steps, min(self.step.value, self.steps - 1))
         self._draw()
-
-    def _base_steps(self, n: int, value: int) -> None:
-        def set_all():
-            for w in (self.step, self.play):
-                w.max, w.value = n - 1, value
-            self.number.max, self.number.value = n, value + 1
-        self._quietly(set_all)
 
     def _draw(self) -> None:
         self.frames = self.space.draw(self.z, self.e)
@@ -211,7 +125,7 @@ class LatentExplorer(widgets.VBox):
     def _stepped(self) -> None:
         self._paint()
         # The number box follows when the slider rests: each message on the way would delay the next picture
-        loop = _kernel_loop()
+        loop = kernel_loop()
         if loop is None:  # nothing to wait for
             self._follow()
             return
@@ -242,78 +156,8 @@ class LatentExplorer(widgets.VBox):
                                                         self._probe()))
         self.image.value = self._pictures[k]
         self._say(self.describe(k))  # not also the image's tooltip: ipywidgets 8.1.9 draws an error for an Image that has one
-        self.bars.value = ("" if self.probabilities is None else _bars(self.class_names, self.probabilities[k])) \
+        self.bars.value = ("" if self.probabilities is None else bars(self.class_names, self.probabilities[k])) \
             + f"<div>{html.escape(self._numbers(k))}</div>"
-
-    # -- words --------------------------------------------------------------------------------------------------------
-
-    @property
-    def window(self) -> tuple[float, float]:
-        return self.low.value, self.high.value
-
-    @property
-    def start(self) -> tuple[int, int]:
-        return int(self.class_a.value), int(self.seed_a.value)
-
-    @property
-    def end(self) -> tuple[int, int]:
-        return int(self.class_b.value), int(self.seed_b.value)
-
-    def _probe(self):
-        row, col = self.probe_row.value, self.probe_col.value
-        return (row / 100, col / 100) if row and col else None
-
-    def describe(self, k: int) -> str:
-        """What the picture shows at step `k`, in words."""
-        a, b = (readable(self.class_names[c]) for c in (self.start[0], self.end[0]))
-        if self.mode.value == "edit":
-            amount = AMOUNTS[k]
-            text = f"Edited: {self._found[self.direction.value].name}, amount {amount:+.1f} (step {k + 1} of {len(AMOUNTS)})"
-        elif self.kind.value == "paper":
-            text = f"{a}, z = [{k + 1}, 0, …, 0], step {k + 1} of {self.steps}"
-        else:
-            seeds = f"seed {self.start[1]}" if self.kind.value == "label" else f"seeds {self.start[1]} and {self.end[1]}"
-            text = f"{a} → {b}, step {k + 1} of {self.steps}, {seeds}, {self.kind.value}"
-        if self.nearest is not None:
-            ratio = self.distances[k] / self._usual
-            kin = readable(self.train.class_names[int(self.train.labels[self.nearest[k]])])
-            verdict = ("almost a copy of it" if ratio < 0.25 else "closer to it than two training exams usually are" if ratio < 0.8
-                       else "as far from it as two training exams usually are" if ratio < 1.3 else "unlike any training exam")
-            text += f". Nearest training exam: number {int(self.nearest[k]) + 1} ({kin}), distance {self.distances[k]:.2f}: {verdict}"
-        if self.probabilities is not None:
-            best = int(np.argmax(self.probabilities[k]))
-            text += f". The classifier sees {readable(self.class_names[best])} ({self.probabilities[k][best]:.0%})"
-        return text + "."
-
-    def _numbers(self, k: int) -> str:
-        """SUV of the frame in words, and under the probe."""
-        frame = self.frames[k]
-        box = body_box(frame)
-        row, col = np.unravel_index(int(frame.argmax()), frame.shape)
-        inside = frame[frame > 0.2]
-        text = f"Highest SUV {frame.max():.1f} ({region(row, col, box)}); mean inside the body {inside.mean() if inside.size else 0:.2f}."
-        probe = self._probe()
-        if probe is not None:
-            def at(picture):
-                return picture[round(probe[0] * (picture.shape[0] - 1)), round(probe[1] * (picture.shape[1] - 1))]
-            text += f" Under the probe: SUV {at(frame):.2f}"
-            text += "." if self.nearest is None else f", in the nearest exam {at(self.train.suv[self.nearest[k]]):.2f}."
-        return text
-
-    def _measures(self) -> str:
-        """The whole walk in words: even or jumping, morph or cross-fade, how often the nearest exam changes."""
-        from radiogan_lib.evaluation.walks import shape_of
-
-        m = shape_of(self.frames.reshape(len(self.frames), -1))
-        text = f"Largest step: {m['largest_step']:.0%} of the way ({m['even_step']:.0%} would be even)."
-        if m["chord_ratio"] is not None and self.mode.value == "walk":
-            fade = m["off_chord"] < 0.05
-            text += (" The frames lie on the straight line between the ends: a cross-fade, not a change of anatomy." if fade else
-                     f" The way is {m['chord_ratio']:.1f} times the straight cross-fade, up to {m['off_chord']:.0%} off it.")
-        if self.nearest is not None:
-            n = int((np.diff(self.nearest) != 0).sum())
-            text += f" The nearest training exam changes {n} time{'' if n == 1 else 's'} on the way."
-        return text
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
@@ -367,28 +211,6 @@ class LatentExplorer(widgets.VBox):
             self.step.value = recipe["step"]
         if recipe["weights"] != self.space.weights_hash:
             self._say("Careful: this frame was made with other weights, so the picture is another. " + self.describe(self.step.value))
-
-
-def _kernel_loop():
-    """The loop of the kernel that shows the widget; None in a script, even where something else keeps a loop running."""
-    from IPython import get_ipython
-    try:
-        return asyncio.get_running_loop() if getattr(get_ipython(), "kernel", None) else None
-    except RuntimeError:
-        return None
-
-
-def _wrap():
-    return widgets.Layout(flex_flow="row wrap", align_items="center")
-
-
-def _bars(names, shares) -> str:
-    """Class evidence as a small table: the name, the share in words and as a grey bar."""
-    rows = "".join(
-        f'<tr><td style="padding-right:8px">{html.escape(readable(n))}</td><td style="text-align:right;padding-right:8px">{p:.0%}</td>'
-        f'<td style="width:110px"><div style="height:10px;width:{100 * p:.0f}px;background:#555"></div></td></tr>'
-        for n, p in zip(names, shares))
-    return f'<table aria-label="Class evidence"><caption style="text-align:left">What a classifier sees</caption>{rows}</table>'
 
 
 def explorer(generator, class_names: Sequence[str], train=None, classifier=None, start=(0, 0), end=(1, 1), steps: int = 10,

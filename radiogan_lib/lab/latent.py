@@ -74,23 +74,14 @@ class Space:
             kind: as in `evaluation.walk`, whose frames these points give at truncation 1.
             truncation: factor on z; below 1 draws more typical and less varied images.
         """
-        from radiogan_lib.evaluation.walks import noise, slerp
+        from radiogan_lib.evaluation.walks import path
 
         if kind not in KINDS:
             raise ExplorerError(f"there is no walk {kind!r}; choose one of {', '.join(KINDS)}.")
         for c, _ in (start, end):
             if not 0 <= c < len(self.table):
                 raise ExplorerError(f"the generator knows classes 0 to {len(self.table) - 1}; there is no class {c}.")
-        w = np.linspace(0, 1, steps)
-        a, b = noise(int(start[1]), self.noise_dim), noise(int(end[1]), self.noise_dim)
-        e = (1 - w)[:, None] * self.table[start[0]] + w[:, None] * self.table[end[0]]
-        if kind == "paper":
-            z, e = np.zeros((steps, self.noise_dim)), np.tile(self.table[start[0]], (steps, 1))
-            z[:, 0] = np.arange(1, steps + 1)
-        elif kind == "slerp":
-            z = slerp(a, b, w)
-        else:
-            z = np.tile(a, (steps, 1)) if kind == "label" else (1 - w)[:, None] * a + w[:, None] * b
+        z, e, _ = path(kind, start, end, steps, self.noise_dim, self.table)
         return (truncation * z).astype(np.float32), e.astype(np.float32)
 
     @cached_property
