@@ -45,7 +45,7 @@ def parse_setting(text: str) -> tuple[str, list]:
     """`name=value` or, for a sweep, `name=v1,v2`: values are YAML; brackets and quotes keep a comma in one value."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise config.ConfigError(f"--set {text!r} is not of the form name=value.")
+        raise config.ConfigError(f"--set {' '.join(text.split())[:60]!r} is not of the form name=value: write it like epochs=5.")
     if name.strip() == "profile":
         raise config.ConfigError(f"--set {text!r}: choose the profile with --profile NAME.")
     # A cohort is a path: it is taken whole, whatever it holds.
@@ -53,7 +53,7 @@ def parse_setting(text: str) -> tuple[str, list]:
     try:
         values = [p if name.strip() == "cohort" else yaml.load(p, Loader=_Yaml) for p in parts]
     except yaml.YAMLError:
-        raise config.ConfigError(f"--set {text!r}: the value is not readable; quote it if it is text.") from None
+        raise config.ConfigError(f"--set {' '.join(text.split())[:60]!r}: the value is not readable; quote it if it is text.") from None
     return name.strip(), ["" if v is None else v for v in values]
 
 
