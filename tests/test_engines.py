@@ -77,7 +77,8 @@ GAME = """
         watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.update(logs))
         game.fit((images, labels, noise), batch_size=8, shuffle=False, verbose=0, callbacks=[watch])
         state = game.trainable_variables + [v for v in game.non_trainable_variables if "seed" not in v.path] + list(averages)
-        found = {{f"{{i:03d}} {{v.path}}": ops.convert_to_numpy(v) for i, v in enumerate(state)}}
+        # without the first part of its path: Keras numbers optimizers by how many this process has made
+        found = {{f"{{i:03d}} {{v.path.split('/', 1)[-1]}}": ops.convert_to_numpy(v) for i, v in enumerate(state)}}
         assert all(v.dtype == "float32" for v in found.values())
         return found | {{name: np.float32(seen[name]) for name in ("d_loss", "g_loss", "real_logit", "fake_logit")}}
 
