@@ -13,7 +13,7 @@ from radiogan_lib.config import RadioganError
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 BUDGET_NOTEBOOK, BUDGET_ALL = 400_000, 2_000_000  # bytes: GitHub shows what is small, and every clone carries it
-LARGE_PICTURE = 60_000  # characters of base64
+LARGE_PICTURE = 40_000  # characters of base64
 KEPT_METADATA = ("language_info", "radiogan")
 
 
