@@ -51,6 +51,13 @@ def test_the_number_box_follows_at_once_where_a_loop_runs_but_no_kernel(made):
     assert made.step.value == 4 and made.number.value == 5
 
 
+def test_play_starts_where_the_slider_stands_and_never_pushes_it(made):
+    made.step.value = 6
+    assert made.play.value == 0  # the browser would move the slider to it
+    made.play.playing = True
+    assert made.play.value == 6
+
+
 def test_the_number_box_moves_the_slider_too(made):
     made.number.value = 7
     assert made.step.value == 6 and "step 7 of 10" in made.caption.value

@@ -136,8 +136,6 @@ class LatentExplorer(Controls, Words, widgets.VBox):
     def _follow(self) -> None:
         def follow():
             self.number.value = self.step.value + 1
-            if not self.play.playing:  # while it plays, it is ahead
-                self.play.value = self.step.value
         self._quietly(follow)
 
     def _repaint(self) -> None:

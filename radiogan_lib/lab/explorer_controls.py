@@ -58,6 +58,7 @@ class Controls:
             w.observe(self._guard(self._repaint), "value")
         self.step.observe(self._guard(self._stepped), "value")
         self.number.observe(self._guard(lambda: setattr(self.step, "value", self.number.value - 1)), "value")
+        self.play.observe(self._guard(self._take_up), "playing")
         self.mode.observe(self._guard(self._switch), "value")
         self.direction.observe(self._guard(self._edit), "value")
         self.save_png.on_click(self._guard(lambda: self.save("png")))
@@ -82,6 +83,11 @@ class Controls:
         role = "alert" if alert else "status"
         self.caption.value = f'<div role="{role}" aria-live="polite" class="radiogan-caption">' \
                              f"{'<b>Not possible:</b> ' if alert else ''}{html.escape(text)}</div>"
+
+    def _take_up(self) -> None:
+        """Play starts where the slider stands. Only now: a player that followed every slide would push a fast hand back."""
+        if self.play.playing:
+            self._quietly(lambda: setattr(self.play, "value", self.step.value))
 
     def _quietly(self, act) -> None:
         """Set controls without each of them answering."""
