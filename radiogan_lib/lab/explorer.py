@@ -1,7 +1,7 @@
 """The latent explorer: walk between two (class, seed) points by hand, and see at every step the nearest training exam.
 
-All pictures of a walk are made when its ends change; moving along it only picks one, so nothing is computed while
-sliding and one `<img>` is redrawn in place. Explained in notebooks/06_latent_explorer.ipynb.
+All pictures of a walk are made and sent when its ends change; the browser itself uncovers the one where the slider stands
+(`explorer_view`), so nothing is computed or sent while sliding. Explained in notebooks/06_latent_explorer.ipynb.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from collections.abc import Sequence
 import ipywidgets as widgets
 import numpy as np
 
-from radiogan_lib.lab import render, saved
+from radiogan_lib.lab import saved
 from radiogan_lib.lab.explorer_controls import NO_DIRECTION, Controls, kernel_loop, wrap
+from radiogan_lib.lab.explorer_keep import Keeping
+from radiogan_lib.lab.explorer_view import view
 from radiogan_lib.lab.explorer_words import AMOUNTS, Words, bars
 from radiogan_lib.lab.figures import WINDOW
 from radiogan_lib.lab.latent import ExplorerError, Space, evidence
 
 
-class LatentExplorer(Controls, Words, widgets.VBox):
-    """Controls, one picture, one caption. Use `lab.explorer(…)`.
+class LatentExplorer(Controls, Words, Keeping, widgets.VBox):
+    """Controls, the walk's pictures and words, one of them seen. Use `lab.explorer(…)`.
 
     Attributes:
         frames: SUV (steps, h, w) of what the slider moves through.
@@ -39,15 +41,13 @@ class LatentExplorer(Controls, Words, widgets.VBox):
         self.judge = classifier.probabilities if hasattr(classifier, "probabilities") else classifier
         if self.judge is None and self.train is not None and list(self.train.class_names) == self.class_names:
             self.judge = evidence(self.train)
-        self._busy, self._later = False, None
-        self._pictures: dict[tuple, bytes] = {}
+        self._busy, self._later, self._alert, self._notice = False, None, False, False
         self._controls(start, end, kind, window)
         super().__init__([
             widgets.HBox([self.class_a, self.seed_a, self.class_b, self.seed_b], layout=wrap()),
             widgets.HBox([self.kind, self.truncation, self.low, self.high], layout=wrap()),
             widgets.HBox([self.play, self.step, self.number], layout=wrap()),
-            widgets.HBox([self.image, self.bars], layout=wrap()),
-            self.caption, self.measures,
+            self.view, self.measures, self.caption,
             widgets.HBox([self.mode, self.direction, self.probe_row, self.probe_col], layout=wrap()),
             widgets.HBox([self.save_png, self.save_nifti, self.saved_files, self.restore_button], layout=wrap()),
         ])
@@ -74,7 +74,6 @@ class LatentExplorer(Controls, Words, widgets.VBox):
             self.nearest, self.distances = self._neighbours(self.frames)
         if self.judge is not None:
             self.probabilities = np.asarray(self.judge(self.frames))
-        self._strip_of = None
         self._repaint()
         self.measures.value = f"<div>{html.escape(self._measures())}</div>"
 
@@ -120,11 +119,11 @@ class LatentExplorer(Controls, Words, widgets.VBox):
         self._base_steps(len(AMOUNTS), len(AMOUNTS) // 2)
         self._draw()
 
-    # -- what happens on every step: no model call --------------------------------------------------------------------
+    # -- what happens on every step: the browser has already shown it ------------------------------------------------
 
     def _stepped(self) -> None:
-        self._paint()
-        # The number box follows when the slider rests: each message on the way would delay the next picture
+        """Words for screen readers, and the number box, follow when the slider rests."""
+        self._notice = self._alert  # a fault stays until it is mended, "saved" only until the next step
         loop = kernel_loop()
         if loop is None:  # nothing to wait for
             self._follow()
@@ -137,78 +136,24 @@ class LatentExplorer(Controls, Words, widgets.VBox):
         def follow():
             self.number.value = self.step.value + 1
         self._quietly(follow)
+        if not self._notice:
+            self._say(self.describe(self.step.value))
 
     def _repaint(self) -> None:
+        """Send the walk as it now is: pictures, marks and words of every step in one message."""
         if self.low.value >= self.high.value:
             raise ExplorerError("the window is empty: “Black at SUV” must be above “White at SUV”.")
-        self._pictures.clear()
-        self._strip_of = render.strip(self.frames, self.window)
-        self._paint()
+        steps = range(len(self.frames))
+        exams = {} if self.nearest is None else {i: self.train.suv[i] for i in set(self.nearest)}
+        self.view.value = view(self.frames, [None if self.nearest is None else exams[self.nearest[k]] for k in steps],
+                               [self.describe(k) for k in steps], [self._aside(k) for k in steps], self.distances, self.window,
+                               self._probe())
+        self._say(self.describe(self.step.value))
 
-    def _paint(self) -> None:
-        k = self.step.value
-        if k not in self._pictures:
-            near = None if self.nearest is None else self.train.suv[self.nearest[k]]
-            words = (f"generated, step {k + 1}", "" if near is None else f"nearest training exam, distance {self.distances[k]:.2f}")
-            self._pictures[k] = render.png(render.panel(self.frames[k], near, self._strip_of, k, len(self.frames), self.window, words,
-                                                        self._probe()))
-        self.image.value = self._pictures[k]
-        self._say(self.describe(k))  # not also the image's tooltip: ipywidgets 8.1.9 draws an error for an Image that has one
-        self.bars.value = ("" if self.probabilities is None else bars(self.class_names, self.probabilities[k])) \
-            + f"<div>{html.escape(self._numbers(k))}</div>"
-
-    # -- keeping ------------------------------------------------------------------------------------------------------
-
-    @property
-    def recipe(self) -> dict:
-        """Everything needed to draw the present frame again with the same weights."""
-        out = {"weights": self.space.weights_hash, "class_a": self.class_names[self.start[0]], "seed_a": self.start[1],
-               "class_b": self.class_names[self.end[0]], "seed_b": self.end[1], "walk": self.kind.value, "steps": self.steps,
-               "truncation": float(self.truncation.value), "step": int(self.step.value), "mode": self.mode.value,
-               "window": list(self.window)}
-        if self.mode.value == "edit":
-            out |= {"from_step": self._origin_step, "direction": int(self.direction.value)}
-        return out
-
-    def save(self, suffix: str = "png"):
-        """Write the present frame as `png` (as shown) or `nii.gz` (SUV), with its recipe inside; returns the path."""
-        from radiogan_lib import paths
-        spacing = None
-        if self.train is not None:
-            spacing = [mm / n for mm, n in zip(self.train.field_of_view_mm, self.frames.shape[1:])]
-        path = saved.write(self.folder, self.frames[self.step.value], self.recipe, suffix, spacing, self.window)
-        self.saved_files.options = saved.files(self.folder)
-        self.saved_files.value = path.name
-        self._say(f"Saved {paths.shown(path)}. {self.describe(self.step.value)}")
-        return path
-
-    def restore(self, name) -> None:
-        """Set all controls from a saved frame (its file name, or a path).
-
-        Raises:
-            ExplorerError: no recipe in the file, or a class that this generator does not know.
-        """
-        recipe = saved.read(self.folder, name)
-        for key in ("class_a", "class_b"):
-            if recipe[key] not in self.class_names:
-                raise ExplorerError(f"{name} was made with the class {recipe[key]!r}, which this generator does not know.")
-
-        def set_all():
-            self.mode.value = "walk"
-            self.class_a.value, self.class_b.value = (self.class_names.index(recipe[k]) for k in ("class_a", "class_b"))
-            self.seed_a.value, self.seed_b.value = recipe["seed_a"], recipe["seed_b"]
-            self.kind.value, self.truncation.value = recipe["walk"], recipe["truncation"]
-            self.steps = int(recipe["steps"])
-            self.low.value, self.high.value = recipe["window"]
-        self._quietly(set_all)
-        self._base_steps(self.steps, min(recipe.get("from_step", recipe["step"]), self.steps - 1))
-        self._rewalk()
-        if recipe["mode"] == "edit":
-            self.mode.value = "edit"
-            self.direction.value = recipe["direction"]
-            self.step.value = recipe["step"]
-        if recipe["weights"] != self.space.weights_hash:
-            self._say("Careful: this frame was made with other weights, so the picture is another. " + self.describe(self.step.value))
+    def _aside(self, k: int) -> str:
+        """Class evidence and SUV of step `k`, as HTML."""
+        evidence = "" if self.probabilities is None else bars(self.class_names, self.probabilities[k])
+        return f"{evidence}<div>{html.escape(self._numbers(k))}</div>"
 
 
 def explorer(generator, class_names: Sequence[str], train=None, classifier=None, start=(0, 0), end=(1, 1), steps: int = 10,

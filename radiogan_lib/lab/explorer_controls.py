@@ -35,7 +35,7 @@ class Controls:
         self.truncation = box(real, value=1.0, min=0.1, max=2.0, step=0.1, description="Truncation")
         self.low = box(real, value=window[0], min=0, max=100, step=0.5, description="White at SUV")
         self.high = box(real, value=window[1], min=0.1, max=100, step=0.5, description="Black at SUV")
-        self.step = widgets.IntSlider(value=0, min=0, max=self.steps - 1, description="Step", continuous_update=True, readout=False,
+        self.step = widgets.IntSlider(value=0, min=0, max=self.steps - 1, description="Step", continuous_update=False, readout=False,
                                       tooltip="Step of the walk; the arrow keys move it", layout=widgets.Layout(width="300px"))
         self.number = box(number, value=1, min=1, max=self.steps, description="Step number", wide="170px")
         self.play = widgets.Play(value=0, min=0, max=self.steps - 1, interval=400, repeat=True, tooltip="Play the walk")
@@ -48,8 +48,7 @@ class Controls:
         self.save_nifti = widgets.Button(description="Save NIfTI", tooltip="Save this frame's SUV as NIfTI with its recipe")
         self.saved_files = box(widgets.Dropdown, options=saved.files(self.folder), description="Saved frames", wide="420px")
         self.restore_button = widgets.Button(description="Restore", tooltip="Set all controls to those of the saved frame")
-        self.image = widgets.Image(format="png")
-        self.caption, self.measures, self.bars = (widgets.HTML() for _ in range(3))
+        self.view, self.caption, self.measures = (widgets.HTML() for _ in range(3))
         widgets.jsdlink((self.play, "value"), (self.step, "value"))  # one way: a slide then sends one message, not two
 
         for w in (self.class_a, self.class_b, self.seed_a, self.seed_b, self.kind, self.truncation):
@@ -78,10 +77,14 @@ class Controls:
                 self._say(f"{type(e).__name__}: {e}", alert=True)
         return safely
 
-    def _say(self, text: str, alert: bool = False) -> None:
-        """Text for the caption; screen readers announce it."""
-        role = "alert" if alert else "status"
-        self.caption.value = f'<div role="{role}" aria-live="polite" class="radiogan-caption">' \
+    def _say(self, text: str, alert: bool = False, seen: bool = False) -> None:
+        """Text that screen readers announce; the eye finds it too if it is a fault, or is to be `seen`.
+
+        What each step shows stands as text below its picture; this is for whoever hears and does not see it.
+        """
+        self._alert, self._notice = alert, alert or seen
+        role, kind = ("alert", "note") if alert else ("status", "note" if seen else "unseen")
+        self.caption.value = f'<div role="{role}" aria-live="polite" class="radiogan-{kind}">' \
                              f"{'<b>Not possible:</b> ' if alert else ''}{html.escape(text)}</div>"
 
     def _take_up(self) -> None:

@@ -1,4 +1,4 @@
-"""From SUV to the explorer's one picture, as PNG bytes: large frame, nearest exam, strip. No widget, no matplotlib.
+"""From SUV to the explorer's pictures, as PNG bytes: grey frames, and the strip of a whole walk. No widget, no matplotlib.
 
 A new matplotlib figure costs some ten times what Pillow needs, and a slider must answer at once.
 """
@@ -6,17 +6,11 @@ A new matplotlib figure costs some ten times what Pillow needs, and a slider mus
 from __future__ import annotations
 
 import io
-from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
-LARGE, STRIP, GAP, HEAD = 400, 110, 12, 22  # pixels
-
-
-@lru_cache(maxsize=4)
-def _font(size: int):
-    return ImageFont.load_default(size)
+STRIP = 110  # pixels of height
 
 
 def grey(suv: np.ndarray, window=(0.0, 7.0)) -> np.ndarray:
@@ -54,38 +48,4 @@ def strip(frames: np.ndarray, window=(0.0, 7.0), height: int = STRIP, gap: int =
     for c in cells:
         out.paste(c, (x, 0))
         x += c.width + gap
-    return out
-
-
-def panel(frame, neighbour, strip_image: Image.Image, step: int, steps: int, window=(0.0, 7.0), words=("generated", ""),
-          probe=None, height: int = LARGE) -> Image.Image:
-    """The explorer's picture: the large frame, beside it the nearest exam, below the strip with the step marked.
-
-    Args:
-        frame: SUV, (h, w).
-        neighbour: SUV, (h, w) of the nearest training exam, or None.
-        strip_image: from `strip`.
-        step, steps: which frame of the strip is the large one.
-        words: what to write above the two pictures.
-        probe: (row, column) as shares of the picture, 0 to 1, marked by a cross; or None.
-    """
-    pictures = [resized(grey(p, window), height) for p in (frame, neighbour) if p is not None]
-    width = max(sum(p.width for p in pictures) + GAP * (len(pictures) + 1), strip_image.width + 2 * GAP)
-    out = Image.new("L", (width, HEAD + height + GAP + strip_image.height + 10), 255)
-    pen = ImageDraw.Draw(out)
-    x = (width - sum(p.width for p in pictures) - GAP * (len(pictures) - 1)) // 2
-    for p, text in zip(pictures, words, strict=False):
-        out.paste(p, (x, HEAD))
-        pen.text((x, 3), text, fill=40, font=_font(13))
-        pen.rectangle((x - 1, HEAD - 1, x + p.width, HEAD + height), outline=200)
-        if probe is not None:
-            cy, cx = HEAD + probe[0] * (height - 1), x + probe[1] * (p.width - 1)
-            for shade, thick in ((255, 3), (0, 1)):  # a black line with a white edge is seen on any grey
-                pen.line((cx - 9, cy, cx + 9, cy), fill=shade, width=thick)
-                pen.line((cx, cy - 9, cx, cy + 9), fill=shade, width=thick)
-        x += p.width + GAP
-    top, left = HEAD + height + GAP, (width - strip_image.width) // 2
-    out.paste(strip_image, (left, top))
-    cell = strip_image.width / max(steps, 1)
-    pen.rectangle((left + step * cell, top + strip_image.height + 3, left + (step + 1) * cell - 4, top + strip_image.height + 8), fill=0)
     return out

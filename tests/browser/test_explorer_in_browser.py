@@ -9,60 +9,70 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-# Time from a key press to the new picture being decoded and ready, measured inside the page
+# The frame that is seen, the time until it is another one and painted, measured inside the page
+TOOLS = """() => {
+  const root = document.querySelector('.radiogan-explorer');
+  window.shownStep = () => [...root.querySelectorAll('.radiogan-stack > div:not(.radiogan-mark)')].filter(e => getComputedStyle(e).visibility === 'visible');
+  window.shownFrame = () => shownStep()[0]?.querySelector('.radiogan-frame img');
+  window.untilPainted = async (from, old) => {
+    while (true) {
+      await new Promise(requestAnimationFrame);
+      const now = shownFrame();
+      if (now && now !== old && now.complete && now.naturalWidth > 0) break;
+      if (performance.now() - from > 30000) throw new Error('no new picture within 30 s');
+    }
+    await new Promise(requestAnimationFrame);  // the frame in which it was found has been painted by now
+    return performance.now() - from;
+  };
+}"""
 PRESS = """async ([key, code]) => {
-  const img = document.querySelector('.radiogan-explorer img'), handle = document.querySelector('.radiogan-explorer [role=slider]'), from = performance.now(), old = img.src;
-  const done = new Promise((resolve, reject) => {
-    img.addEventListener('load', () => resolve(performance.now() - from), {once: true});
-    setTimeout(() => reject(new Error('no new picture within 10 s')), 10000);
-  });
+  const handle = document.querySelector('.radiogan-explorer [role=slider]'), old = shownFrame(), from = performance.now();
   handle.focus();
   handle.dispatchEvent(new KeyboardEvent('keydown', {key, code: key, keyCode: code, which: code, bubbles: true}));
-  const ms = await done;
-  return [ms, img.src !== old, img.naturalWidth];
+  const ms = await untilPainted(from, old);
+  return [ms, shownFrame().src !== old.src, shownFrame().naturalWidth, shownStep().length];
 }"""
 SELECT = """async ([name, value]) => {
-  const img = document.querySelector('.radiogan-explorer img'), box = [...document.querySelectorAll('.radiogan-explorer input, .radiogan-explorer select')]
-    .find(e => [...(e.labels || [])].some(l => l.textContent.trim() === name)), from = performance.now();
-  const done = new Promise((resolve, reject) => {
-    img.addEventListener('load', () => resolve(performance.now() - from), {once: true});
-    setTimeout(() => reject(new Error('no new picture within 20 s')), 20000);
-  });
+  const box = [...document.querySelectorAll('.radiogan-explorer input, .radiogan-explorer select')]
+    .find(e => [...(e.labels || [])].some(l => l.textContent.trim() === name)), old = shownFrame(), from = performance.now();
   box.value = value; box.dispatchEvent(new Event('input', {bubbles: true})); box.dispatchEvent(new Event('change', {bubbles: true}));
-  return await done;
+  return await untilPainted(from, old);
 }"""
 
 
 def caption(page) -> str:
-    return page.locator(".radiogan-explorer .radiogan-caption").inner_text()
+    """The words below the frame that is seen."""
+    return page.evaluate("() => shownStep()[0].querySelector('.radiogan-caption').innerText")
 
 
 def wait_for(page, text) -> None:
-    page.wait_for_function("t => document.querySelector('.radiogan-explorer .radiogan-caption').innerText.includes(t)", arg=text, timeout=20000)
+    """Until the words below the frame, or a notice, hold `text`."""
+    page.wait_for_function("t => (shownStep()[0]?.querySelector('.radiogan-caption').innerText + "
+                           "(document.querySelector('.radiogan-explorer .radiogan-note')?.innerText ?? '')).includes(t)", arg=text, timeout=30000)
 
 
 def try_the_explorer(page, kept, name) -> dict:
     """What a reader does: slide by keyboard, change class and seed, play, err. Returns the latencies in milliseconds."""
-    page.wait_for_function("() => { const i = document.querySelector('.radiogan-explorer img'); return i && i.naturalWidth > 0 }", timeout=120000)
-    image = page.locator(".radiogan-explorer img").first
-    image.scroll_into_view_if_needed()
-    image.evaluate("i => { window.theImage = i }")
+    page.wait_for_function("() => { const i = document.querySelector('.radiogan-explorer .radiogan-frame img'); return i && i.naturalWidth > 0 }",
+                           timeout=120000)
+    page.evaluate(TOOLS)
+    page.evaluate("() => shownFrame().scrollIntoView({block: 'center'})")
     first = caption(page)
     assert "step 1 of" in first and "Nearest training exam" in first and "The classifier sees" in first
 
-    page.locator(".radiogan-explorer [role=slider]").first.focus()
+    page.evaluate("() => { window.theStack = document.querySelector('.radiogan-explorer .radiogan-stack') }")
     for k in range(2, 8):
-        _, changed, width = page.evaluate(PRESS, ["ArrowRight", 39])
-        wait_for(page, f"step {k} of")
-        assert changed and width > 100
-    assert page.evaluate("() => document.querySelector('.radiogan-explorer img') === window.theImage"), "the picture was replaced: it flickers"
+        _, changed, width, seen = page.evaluate(PRESS, ["ArrowRight", 39])
+        assert f"step {k} of" in caption(page) and changed and width > 0 and seen == 1
+    assert page.evaluate("() => document.querySelector('.radiogan-explorer .radiogan-stack') === window.theStack"), "the pictures were sent again"
+    page.wait_for_function("() => document.querySelector('.radiogan-explorer .radiogan-unseen')?.innerText.includes('step 7 of')")
     page.screenshot(path=kept / f"{name}_slid.png")
 
     names = page.locator(".radiogan-explorer select").first.locator("option").all_inner_texts()
-    before = image.get_attribute("src")
+    before = page.evaluate("() => shownFrame().src")
     page.get_by_label("Class A", exact=True).select_option(names[0])
     wait_for(page, f"{names[0]} →")
-    page.wait_for_function("old => document.querySelector('.radiogan-explorer img').src !== old", arg=before)
+    assert page.evaluate("() => shownFrame().src") != before
 
     seeds = [page.evaluate(SELECT, ["Seed B", str(20 + k)]) for k in range(6)]
     wait_for(page, "and 25")
@@ -70,17 +80,18 @@ def try_the_explorer(page, kept, name) -> dict:
     left, right = ["ArrowLeft", 37], ["ArrowRight", 39]
     steps = [page.evaluate(PRESS, key)[0] for key in [left] * 6 + [right] * 9 + [left] * 5]
 
-    before = caption(page)
-    page.locator(".radiogan-explorer .widget-play button").first.click()
-    page.wait_for_function("t => document.querySelector('.radiogan-explorer .radiogan-caption').innerText !== t", arg=before, timeout=10000)
-    page.locator(".radiogan-explorer .widget-play button").first.click()
+    before, button = caption(page), page.locator(".radiogan-explorer .widget-play button").first
+    button.scroll_into_view_if_needed()
+    button.click()
+    page.wait_for_function("t => shownStep()[0].querySelector('.radiogan-caption').innerText !== t", arg=before, timeout=30000)
+    button.click()
 
     page.get_by_label("White at SUV", exact=True).fill("50")
     page.get_by_label("White at SUV", exact=True).press("Tab")
     wait_for(page, "window is empty")
     page.get_by_label("White at SUV", exact=True).fill("0")
     page.get_by_label("White at SUV", exact=True).press("Tab")
-    wait_for(page, "step")
+    page.wait_for_function("() => !document.querySelector('.radiogan-explorer .radiogan-note')", timeout=30000)
 
     page.get_by_label("Slider moves", exact=True).select_option("edit this frame")
     wait_for(page, "Edited:")
