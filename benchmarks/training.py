@@ -93,7 +93,7 @@ def usual(s: dict, images, labels):
     import numpy as np
 
     from radiogan_lib.gan import fast, networks
-    fast.BatchNormalization, fast.Dropout = keras.layers.BatchNormalization, keras.layers.Dropout
+    fast.BatchNormalization, fast.Dropout, fast.Conv2D = keras.layers.BatchNormalization, keras.layers.Dropout, keras.layers.Conv2D
     cfg, b, rng = configuration(s), s["batch_size"], np.random.default_rng(0)
     generator, discriminator = networks.build_generator(cfg), networks.build_discriminator(cfg)
     loss, adam = keras.losses.BinaryCrossentropy(from_logits=True), dict(learning_rate=2e-4, beta_1=0.5)

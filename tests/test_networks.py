@@ -173,6 +173,24 @@ def test_fast_batch_norm_is_keras_batch_norm():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
+@pytest.mark.parametrize(("shape", "kernel"), [((3, 10, 6, 2), 3), ((2, 8, 12, 1), 3), ((2, 9, 6, 2), 3), ((2, 8, 6, 5), 3), ((2, 8, 6, 2), 4)])
+def test_fast_convolution_is_keras_convolution(shape, kernel):
+    """Output and every gradient equal the plain layer's, where the fast way applies (even sizes, few channels) and where not."""
+    import tensorflow as tf
+    x = tf.Variable(np.random.default_rng(0).standard_normal(shape).astype("float32"))
+    ours, plain = fast.Conv2D(7, kernel, 2, "same"), layers.Conv2D(7, kernel, 2, "same")
+    _pair(ours, plain, x)
+    found = []
+    for layer in (ours, plain):
+        with tf.GradientTape() as tape:
+            y = layer(x)
+            loss = tf.reduce_sum(tf.sin(3 * y))
+        found.append([y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
 def test_fast_dropout_drops_at_its_rate_keeps_the_mean_and_draws_anew():
     layer = fast.Dropout(0.4, seed=1)
     x = np.ones((16, 40, 24, 7), "float32")

@@ -25,7 +25,7 @@ def build_guide(cfg: Config, n_classes: int) -> keras.Model:
     """Grey values (b, h, w, 1) → class logits (b, n_classes), without the label as an input."""
     x = image = keras.Input((*cfg.canvas, 1), name="image")
     for k in range(cfg.doublings):
-        x = layers.Conv2D(WIDTHS[min(k, len(WIDTHS) - 1)], 3, 2, "same", name=f"guide{k + 1}")(x)
+        x = fast.Conv2D(WIDTHS[min(k, len(WIDTHS) - 1)], 3, 2, "same", name=f"guide{k + 1}")(x)
         x = layers.LeakyReLU(cfg.leaky_slope, name=f"guide{k + 1}_leaky")(x)
     x = layers.Dropout(0.3, name="guide_dropout")(layers.Flatten(name="guide_flat")(x))
     return keras.Model(image, layers.Dense(n_classes, dtype="float32", name="guide_logits")(x), name="guide")

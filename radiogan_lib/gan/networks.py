@@ -156,7 +156,7 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
         x = layers.Concatenate(name="joined")([image, e])  # (b, h, w, 2)
         for k, width in enumerate(widths, 1):
             normed = 1 < k < len(widths)
-            x = layers.Conv2D(width, 3, 2, "same", use_bias=not normed, name=f"down{k}")(x)
+            x = fast.Conv2D(width, 3, 2, "same", use_bias=not normed, name=f"down{k}")(x)
             if normed:
                 x = fast.BatchNormalization(momentum=cfg.bn_momentum, name=f"down{k}_norm")(x)
             x = layers.LeakyReLU(cfg.leaky_slope, name=f"down{k}_leaky")(x)
