@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import toy_mips
 
-from radiogan_lib.evaluation import EvaluationError, intervals, memorization_report, quality_report, utility
+from radiogan_lib.evaluation import EvaluationError, feature_sets, intervals, memorization_report, quality_report, utility
 
 
 def width(m):
@@ -74,3 +74,36 @@ def test_reports_widen():
     assert width(use[1]) > 1.2 * width(use[0])
     with pytest.raises(EvaluationError, match="held-out groups have 3"):
         memorization_report(*sets, holdout_groups=[1, 2, 3])
+
+
+def test_quality_of_exams_given_twice_is_that_of_the_patients():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(80, 6)), rng.normal(0.3, 1, size=(50, 6))
+    ids = np.arange(100) // 2
+    once, naive, grouped = (feature_sets.kid(x, y, rounds=400), feature_sets.kid(x, np.repeat(y, 2, axis=0), rounds=400),
+                            feature_sets.kid(x, np.repeat(y, 2, axis=0), rounds=400, y_groups=ids))
+    assert grouped["value"] == pytest.approx(once["value"]), "pairs of one patient are no pairs of exams"
+    assert naive["value"] > grouped["value"] and width(grouped) > 1.1 * width(naive)
+    assert width(grouped) == pytest.approx(width(once), rel=0.1)
+    alone = feature_sets.kid(x, y, rounds=400, x_groups=np.arange(80), y_groups=np.arange(50))
+    assert alone["value"] == pytest.approx(once["value"]) and width(alone) == pytest.approx(width(once), rel=0.1)
+    hit = np.repeat(rng.random(50) < 0.6, 2)
+    value, low, high = intervals.share(hit, None, ids)
+    assert value == hit.mean() and high - low > 1.3 * np.subtract(*intervals.share(hit)[:0:-1])
+    assert intervals.share(np.ones(100, bool), None, ids)[1:] == intervals.wilson(50, 50)
+    assert intervals.mean_variance(np.repeat(y[:, 0], 2), None, ids) == pytest.approx(2 * intervals.mean_variance(np.repeat(y[:, 0], 2)), rel=0.03)
+
+
+def test_quality_and_use_take_the_patients():
+    (t, ty), (p, py), (f, fy) = toy_mips.split(72, n_train=100, n_holdout=60, n_fresh=200)
+    noise = np.random.default_rng(0)
+    t, p = (np.repeat(x, 2, axis=0) * noise.uniform(0.98, 1.02, (2 * len(x), 1, 1)).astype(np.float32) for x in (t, p))
+    ty, py, t_ids, p_ids = np.repeat(ty, 2), np.repeat(py, 2), np.arange(200) // 2, np.arange(120) // 2
+    naive, grouped = (quality_report(t, p, f, ty, py, fy, **g, rounds=100) for g in ({}, {"train_groups": t_ids, "holdout_groups": p_ids}))
+    for name in ("coverage", "vendi_ratio"):
+        assert width(grouped["pixels"][name]) > width(naive["pixels"][name]), name
+    for name in ("fine_detail", "fine_detail_floor"):
+        assert width(grouped[name]) > 1.1 * width(naive[name]) and grouped[name]["value"] == naive[name]["value"], name
+    picked = utility._choose(np.arange(200), 100, t_ids, noise)
+    assert len(set(t_ids[picked])) == 100, "one exam per patient while there are enough"
+    assert len(set(utility._choose(np.arange(200), 150, t_ids, noise))) == 150

@@ -112,7 +112,7 @@ def run_controls(train, holdout, fresh=None, train_labels=None, holdout_labels=N
         y = (train_labels, holdout_labels, labels) if train_labels is not None and holdout_labels is not None else (None,) * 3
         memorization = memorization_report(train, holdout, images, *y, train_groups=train_groups, holdout_groups=holdout_groups, rounds=rounds,
                                            seed=seed)
-        quality = quality_report(train, holdout, images, *y, holdout_groups=holdout_groups, rounds=rounds, seed=seed)
+        quality = quality_report(train, holdout, images, *y, train_groups=train_groups, holdout_groups=holdout_groups, rounds=rounds, seed=seed)
         result = verdict({"memorization": memorization, "quality": quality})
         rows.append({"kind": kind, "expected": EXPECTED[kind], "word": result.word, "right": result.word == EXPECTED[kind],
                      "membership_auc": memorization["membership_auc"], "copy_fraction": memorization["copy_fraction"],

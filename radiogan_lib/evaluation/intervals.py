@@ -17,7 +17,7 @@ def number(value, low=None, high=None, **more) -> dict:
     return {"value": finite[0], "low": finite[1], "high": finite[2], **plain}
 
 
-def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+def wilson(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Binomial interval of a share (Wilson 1927): honest at 0 %, at 100 % and at small n."""
     if n == 0:
         return 0.0, 1.0
@@ -40,8 +40,36 @@ def resample(n: int, rng, groups=None) -> np.ndarray:
     """Indices of one bootstrap draw: of n exams, or of whole groups (patients), each with all its exams."""
     if groups is None:
         return rng.integers(0, n, n)
-    members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
-    return np.concatenate([members[k] for k in rng.integers(0, len(members), len(members))])
+    codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)[1:]
+    drawn = rng.integers(0, len(sizes), len(sizes))
+    lengths, starts = sizes[drawn], (np.cumsum(sizes) - sizes)[drawn]
+    inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.argsort(codes.ravel(), kind="stable")[np.repeat(starts, lengths) + inside]
+
+
+def mean_variance(values: np.ndarray, weights=None, groups=None) -> float:
+    """Variance of a (weighted) mean: of independent exams, or of what whole groups (patients) add to it."""
+    weights = np.ones(len(values)) if weights is None else weights
+    apart = values - np.average(values, weights=weights)
+    if groups is None:
+        return float(np.average(apart**2, weights=weights) / len(values))
+    sums = np.bincount(np.unique(groups, return_inverse=True)[1].ravel(), weights * apart) / weights.sum()
+    return float((sums**2).sum() * len(sums) / max(len(sums) - 1, 1))
+
+
+def share(hits: np.ndarray, weights=None, groups=None) -> tuple[float, float, float]:
+    """A share of exams and its Wilson interval; with groups the interval is that of as many independent exams as the groups are worth.
+
+    The effective number is n divided by the design effect, the factor by which the exams of one patient widen the variance
+    (Kish, Survey Sampling, 1965); where all or none are hit it is the number of groups.
+    """
+    n = len(hits)
+    value = float(np.average(hits, weights=weights))
+    if groups is None:
+        return value, *wilson(round(value * n), n)
+    variance = mean_variance(np.asarray(hits, float), weights, groups)
+    worth = np.clip(value * (1 - value) / variance, 1, n) if variance > 0 else len(np.unique(groups))
+    return value, *wilson(value * worth, worth)
 
 
 def cluster_order(singles: int, groups: np.ndarray, rng) -> np.ndarray:

@@ -78,12 +78,13 @@ def evaluate(train, holdout, generated, train_labels=None, holdout_labels=None, 
 
         n_classes = len(class_names) if class_names is not None else int(max(y.max() for y in labels)) + 1
         judge = judge or train_judge(images[0], labels[0], n_classes, epochs=epochs, seed=seed)
-        utility = utility_report(*images, *labels, holdout_groups=holdout_groups, judge=judge, epochs=epochs, rounds=rounds, seed=seed)
+        utility = utility_report(*images, *labels, train_groups=train_groups, holdout_groups=holdout_groups, judge=judge, epochs=epochs,
+                                 rounds=rounds, seed=seed)
     if memorization is None:
         memorization = memorization_report(*images, *labels, train_groups=train_groups, holdout_groups=holdout_groups,
                                            discriminator_scores=discriminator_scores, rounds=rounds, seed=seed)
     if quality is None:
-        quality = quality_report(*images, *labels, holdout_groups=holdout_groups, judge=judge, rounds=rounds, seed=seed)
+        quality = quality_report(*images, *labels, train_groups=train_groups, holdout_groups=holdout_groups, judge=judge, rounds=rounds, seed=seed)
     if controls is True:
         controls = run_controls(images[0], images[1], None, labels[0], labels[1], train_groups=train_groups,
                                 holdout_groups=holdout_groups, seed=seed, rounds=rounds)

@@ -60,11 +60,12 @@ def label_agreement(judge: Judge, generated, generated_labels, holdout=None, hol
 
 
 def augmentation_gain(train, train_labels, holdout, holdout_labels, synthetic: Judge, sizes=(10, 20, 50), repeats: int = 2,
-                      steps: int = 150, rounds: int = 200, seed: int = 0, groups=None) -> list[dict]:
+                      steps: int = 150, rounds: int = 200, seed: int = 0, groups=None, train_groups=None) -> list[dict]:
     """What generated exams add where real ones are few: balanced accuracy with and without them.
 
     `real` trains on k real exams per class alone; `both` starts from the judge trained on generated exams and goes on
-    with the same k real exams. Same real exams, same test exams, `repeats` random draws of the k.
+    with the same k real exams. Same real exams, same test exams, `repeats` random draws of the k, of different patients
+    (`train_groups`) as long as there are enough.
 
     Returns:
         one dict per size: per_class, real, both, and gain = both − real with a paired bootstrap interval.
@@ -78,7 +79,7 @@ def augmentation_gain(train, train_labels, holdout, holdout_labels, synthetic: J
             continue
         alone, both = [], []
         for r in range(repeats):
-            pick = np.concatenate([rng.choice(np.flatnonzero(y == c), size, replace=False) for c in np.unique(y)])
+            pick = np.concatenate([_choose(np.flatnonzero(y == c), size, train_groups, rng) for c in np.unique(y)])
             few = (train[pick], y[pick])
             n = synthetic.n_classes
             alone.append(train_judge(*few, n, steps=steps, seed=seed + r).predict(holdout))
@@ -87,6 +88,16 @@ def augmentation_gain(train, train_labels, holdout, holdout_labels, synthetic: J
                      "both": balanced_accuracy(both, holdout_labels, rounds, seed, groups),
                      "gain": _paired(alone, both, holdout_labels, rounds, seed, groups)})
     return rows
+
+
+def _choose(members: np.ndarray, size: int, groups, rng) -> np.ndarray:
+    """`size` of these exams at random, one per patient as long as there are enough."""
+    order = rng.permutation(members) if groups is not None else rng.choice(members, size, replace=False)
+    if groups is not None:
+        first = np.zeros(len(order), bool)
+        first[np.unique(groups[order], return_index=True)[1]] = True
+        order = np.concatenate([order[first], order[~first]])
+    return order[:size]
 
 
 def _paired(alone: list, both: list, labels: np.ndarray, rounds: int, seed: int, groups=None) -> dict:
@@ -103,14 +114,15 @@ def _paired(alone: list, both: list, labels: np.ndarray, rounds: int, seed: int,
     return number(once(False), *np.quantile([once(True) for _ in range(rounds)], [0.025, 0.975]))
 
 
-def utility_report(train, holdout, generated, train_labels, holdout_labels, generated_labels, holdout_groups=None,
-                   judge: Judge | None = None, epochs: int = 30, sizes=(10, 20, 50), repeats: int = 2, rounds: int = 200,
+def utility_report(train, holdout, generated, train_labels, holdout_labels, generated_labels, train_groups=None,
+                   holdout_groups=None, judge: Judge | None = None, epochs: int = 30, sizes=(10, 20, 50), repeats: int = 2, rounds: int = 200,
                    seed: int = 0) -> dict:
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 
     Args:
         train, holdout, generated: (n, h, w) SUV, with int labels (n,) each.
-        holdout_groups: (n,) patients, optional: intervals then resample patients.
+        train_groups, holdout_groups: (n,) patients, optional: intervals then resample patients, and small sets of real
+            exams are of as many patients as there can be.
         judge: trained on the real exams; made here if missing.
         epochs: of the judges on all real and on all generated exams.
 
@@ -120,7 +132,7 @@ def utility_report(train, holdout, generated, train_labels, holdout_labels, gene
     """
     n = int(max(np.max(v) for v in (train_labels, holdout_labels, generated_labels))) + 1
     p_y = check_labels(holdout_labels, len(holdout), "held-out")
-    groups = check_groups(holdout_groups, len(holdout), "held-out")
+    t_groups, groups = check_groups(train_groups, len(train), "training"), check_groups(holdout_groups, len(holdout), "held-out")
     judge = judge or train_judge(train, train_labels, n, epochs=epochs, seed=seed)
     synthetic = train_judge(generated, generated_labels, n, epochs=epochs, seed=seed)
     real, synth = judge.predict(holdout), synthetic.predict(holdout)
@@ -128,4 +140,4 @@ def utility_report(train, holdout, generated, train_labels, holdout_labels, gene
     return {"label_agreement": label_agreement(judge, generated, generated_labels, holdout, p_y), "trtr": trtr,
             "tstr": tstr, "tstr_minus_trtr": _paired([real], [synth], p_y, rounds, seed, groups), "chance": 1 / len(np.unique(p_y)),
             "augmentation": augmentation_gain(train, train_labels, holdout, p_y, synthetic, sizes, repeats,
-                                              rounds=rounds, seed=seed, groups=groups)}
+                                              rounds=rounds, seed=seed, groups=groups, train_groups=t_groups)}
