@@ -150,3 +150,38 @@ def test_bfloat16_stays_close_to_float32(tmp_path_factory, engine):
     assert all(np.isfinite(v).all() for v in half.values())  # and float32, which the game's process makes sure of
     np.testing.assert_allclose([half[k] for k in ("d_loss", "g_loss")], [full[k] for k in ("d_loss", "g_loss")], atol=0.05)
     assert 0 < _worst(full, half)[0] < 0.3  # really another arithmetic, and no other game
+
+
+# A whole run, pictures and health and checkpoints included, whose batches two devices share.
+RUN = """
+    import sys
+    sys.path.insert(0, {here!r})
+    import keras, numpy as np
+    from gan_tools import small, blobs
+    from radiogan_lib import config, gan
+    {before}
+    cfg = small(devices=2, ema=0.9, guide=0.2, diffaugment="translation", precision={precision!r})
+    for wrong in (dict(devices=64), dict(batch_size=9)):
+        try:
+            gan.train(small(**(dict(devices=2) | wrong)), blobs(cfg, 9), sys.argv[1] + "-wrong")
+        except config.ConfigError as e:
+            assert "devices" in str(e)
+        else:
+            raise AssertionError("no error")
+    run = gan.train(cfg, blobs(cfg), sys.argv[1])
+    assert run.finished and len(run.provenance["shared_by"]) == 2 and np.isfinite(run.history[["d_loss", "g_loss", "diversity"]]).all().all()
+    assert all(v.dtype == "float32" for v in run.generator.get_weights() + run.discriminator.get_weights())
+    suv = gan.sample(run.generator, [0, 1, 2])
+    assert np.isfinite(suv).all() and suv.max() > 0
+    assert not any(getattr(layer, "synchronized", False) for layer in run.generator.layers)
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_run_shared_by_two_devices(tmp_path, engine):
+    before = TWO["tensorflow"]["before"].split("; strategy")[0] if engine == "tensorflow" else ""
+    script = textwrap.dedent(RUN).format(here=str(HERE), before=before, precision="mixed_bfloat16")
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], capture_output=True, text=True, timeout=600,
+                          env=os.environ | {"KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3"}
+                          | ({"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if engine == "jax" else {}))
+    assert done.returncode == 0, done.stderr[-3000:]
