@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import toy_mips
 
-from radiogan_lib.evaluation import EvaluationError, evaluate, sweep_points, sweep_table, write_report
+from radiogan_lib.evaluation import EvaluationError, evaluate, recipe_rows, sweep_points, sweep_table, write_report
 from radiogan_lib.evaluation.files import model_card, schema, validate
 from radiogan_lib.evaluation.page import html
 
@@ -97,3 +97,18 @@ def test_sweep(report, tmp_path):
         sweep_table([tmp_path / "nowhere"])
     with pytest.raises(EvaluationError, match="membership_auc"):
         sweep_points(table, "beauty")
+
+
+def test_recipes_stand_beside_each_other(tmp_path):
+    csv = tmp_path / "recipes.csv"
+    csv.write_text("run,recipe,seed,steps,measure,value,low,high\na,improved,0,14880,TSTR,0.8,0.7,0.9\na,improved,0,14880,realism,0.9,,\n"
+                   "b,paper,0,9920,TSTR,0.2,0.1,0.3\nb,paper,0,9920,realism,1.5,,\n")
+    rows = recipe_rows(csv)
+    assert [r["measure"] for r in rows] == ["TSTR", "realism"], "the order of the csv"
+    assert rows[0] == {"measure": "TSTR", "improved, 14,880 steps, seed 0": {"value": 0.8, "low": 0.7, "high": 0.9},
+                       "paper, 9,920 steps, seed 0": {"value": 0.2, "low": 0.1, "high": 0.3}}
+    assert rows[1]["paper, 9,920 steps, seed 0"] == 1.5
+    csv.write_text("a,b\n1,2\n")
+    for wrong in (csv, tmp_path / "nowhere.csv"):
+        with pytest.raises(EvaluationError, match="recipes.py makes it"):
+            recipe_rows(wrong)

@@ -5,6 +5,7 @@ import pytest
 import toy_mips
 
 from radiogan_lib.evaluation import EvaluationError, augmentation_gain, label_agreement, train_judge, utility, utility_report
+from radiogan_lib.evaluation.classifier import side_by_side
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,18 @@ def test_two_judges_do_not_share_weights(world, judge):
     before = judge.probabilities(world[1][0][:5])
     train_judge(*world[0], steps=2, seed=9)
     np.testing.assert_array_equal(judge.probabilities(world[1][0][:5]), before)
+
+
+def test_trainings_side_by_side_give_what_one_after_the_other_gives(world):
+    jobs = [lambda s=s: train_judge(*world[0], steps=4, seed=s).probabilities(world[1][0]) for s in (1, 2, 3)]
+    for apart, together in zip([job() for job in jobs], side_by_side(jobs), strict=True):
+        np.testing.assert_allclose(apart, together, atol=1e-4)
+
+    def fails():
+        raise EvaluationError("no")
+
+    with pytest.raises(EvaluationError):
+        side_by_side([fails, *jobs[:1]])
 
 
 def test_label_agreement_sees_wrong_labels(world, judge):

@@ -22,7 +22,7 @@ _HOME = {
     "controls": "controls", "make_control": "controls", "run_controls": "controls",
     "Verdict": "verdicts", "verdict": "verdicts",
     "evaluate": "report", "plain": "report", "write_report": "files", "model_card": "files", "read_images": "images",
-    "sweep_table": "sweep", "sweep_points": "sweep",
+    "sweep_table": "sweep", "sweep_points": "sweep", "recipe_rows": "sweep",
 }
 __all__ = sorted(_HOME)
 

@@ -8,7 +8,11 @@ Explained in notebooks/04_evaluation.ipynb.
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -31,16 +35,17 @@ def _build(shape: tuple[int, int], n_classes: int):
     import keras
     from keras import layers
 
-    def block(x, width):
+    def block(x, width, pool=False):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+        # Pooled before it is normalised: ReLU and a positive scale keep the maximum, and a quarter of the pixels is left to do
+        x = layers.MaxPooling2D(2, padding="same")(x) if pool else x
         return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
     image = keras.Input((*shape, 1))
     x = image
     for widths in ((WIDTH,), (2 * WIDTH,), (4 * WIDTH, 4 * WIDTH)):
-        for width in widths:
-            x = block(x, width)
-        x = layers.MaxPooling2D(2, padding="same")(x)
+        for k, width in enumerate(widths, 1):
+            x = block(x, width, pool=k == len(widths))
     x = block(block(x, 8 * WIDTH), 8 * WIDTH)
     # A lesion is one hot spot anywhere: the maximum over the body keeps it, the mean tells how much there is
     x = layers.Concatenate()([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(x)])
@@ -49,16 +54,34 @@ def _build(shape: tuple[int, int], n_classes: int):
     return keras.Model(image, [logits, features])
 
 
-@functools.lru_cache(maxsize=8)
+_IDLE: dict[tuple, list] = {}  # compiled networks by shape and class count: compiling is slow, setting weights is not
+_BUILDING = threading.Lock()  # Keras draws first weights from one seed for all threads
+
+
+@contextlib.contextmanager
 def _network(shape: tuple[int, int], n_classes: int):
-    """One compiled network per shape and class count: compiling is slow, setting weights is not."""
+    """Lend a network and its trainable twin that share weights; no two threads get the same one."""
     import keras
 
-    model = _build(shape, n_classes)
-    classifier = keras.Model(model.inputs[0], model.outputs[0])
-    classifier.compile(keras.optimizers.Adam(2e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                       jit_compile="auto" if keras.backend.backend() == "jax" else False)
-    return model, classifier
+    with _BUILDING:
+        idle = _IDLE.setdefault((shape, n_classes), [])
+        if not idle:
+            model = _build(shape, n_classes)
+            classifier = keras.Model(model.inputs[0], model.outputs[0])
+            classifier.compile(keras.optimizers.Adam(2e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                               jit_compile="auto" if keras.backend.backend() == "jax" else False)
+            idle.append((model, classifier))
+        lent = idle.pop()
+    try:
+        yield lent
+    finally:
+        idle.append(lent)
+
+
+def side_by_side(jobs: Sequence[Callable[[], object]]) -> list:
+    """Results of independent small trainings, two at a time: one alone keeps two cores only half busy."""
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        return [f.result() for f in [pool.submit(job) for job in jobs]]
 
 
 class Judge:
@@ -70,10 +93,10 @@ class Judge:
     def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from keras import ops
 
-        model, _ = _network(self.shape, self.n_classes)
-        model.set_weights(self.weights)
         x = prepare(check_images(images, "given"), self.shape)
-        parts = [[ops.convert_to_numpy(v) for v in model(x[i:i + 256], training=False)] for i in range(0, len(x), 256)]
+        with _network(self.shape, self.n_classes) as (model, _):
+            model.set_weights(self.weights)
+            parts = [[ops.convert_to_numpy(v) for v in model(x[i:i + 256], training=False)] for i in range(0, len(x), 256)]
         return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -114,8 +137,6 @@ def train_judge(images, labels, n_classes: int | None = None, epochs: int = 30, 
     Raises:
         EvaluationError: fewer than two classes.
     """
-    import keras
-
     images = check_images(images, "training")
     labels = check_labels(labels, len(images), "training")
     if len(np.unique(labels)) < 2:
@@ -123,19 +144,27 @@ def train_judge(images, labels, n_classes: int | None = None, epochs: int = 30, 
     n_classes = int(labels.max()) + 1 if n_classes is None else n_classes
     shape = start.shape if start else pooled_shape(images.shape[1:], SIDE)
     x, rng = prepare(images, shape), np.random.default_rng(seed)
-    model, classifier = _network(shape, n_classes)
-    keras.utils.set_random_seed(seed)
-    fresh = _build(shape, n_classes)
-    model.set_weights(start.weights if start else fresh.get_weights())
-    for layer, new in zip(model.layers, fresh.layers, strict=True):  # dropout must not remember earlier trainings
+    steps = steps or max(1, epochs * len(x) // BATCH)
+    members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    with _network(shape, n_classes) as (model, classifier):
+        _restart(model, classifier, start.weights if start else None, seed)
+        for k in range(steps):
+            pick = np.array([rng.choice(members[j]) for j in rng.permutation(np.arange(BATCH) % len(members))])
+            classifier.optimizer.learning_rate = (1e-3 if start else 2e-3) * (0.5 + 0.5 * np.cos(np.pi * k / steps))
+            classifier.train_on_batch(_jitter(x[pick], rng), labels[pick])
+        return Judge(shape, n_classes, model.get_weights())
+
+
+def _restart(model, classifier, weights: list[np.ndarray] | None, seed: int) -> None:
+    """Give a used network the weights of a new one (or those that are given); forget its optimizer's and dropout's past."""
+    import keras
+
+    with _BUILDING:
+        keras.utils.set_random_seed(seed)
+        fresh = _build(model.input_shape[1:3], model.output_shape[0][-1])
+    model.set_weights(fresh.get_weights() if weights is None else weights)
+    for layer, new in zip(model.layers, fresh.layers, strict=True):
         if hasattr(layer, "seed_generator"):
             layer.seed_generator.state.assign(new.seed_generator.state)
     for variable in classifier.optimizer.variables:
         variable.assign(np.zeros(variable.shape, variable.dtype))
-    steps = steps or max(1, epochs * len(x) // BATCH)
-    members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    for k in range(steps):
-        pick = np.array([rng.choice(members[j]) for j in rng.permutation(np.arange(BATCH) % len(members))])
-        classifier.optimizer.learning_rate = (1e-3 if start else 2e-3) * (0.5 + 0.5 * np.cos(np.pi * k / steps))
-        classifier.train_on_batch(_jitter(x[pick], rng), labels[pick])
-    return Judge(shape, n_classes, model.get_weights())

@@ -65,3 +65,24 @@ def sweep_points(table, measure: str = "membership_auc") -> dict[str, dict]:
         out[recipe] = {"n": part["n_train"].to_numpy(), "value": part[measure].to_numpy(float),
                        "low": part[f"{measure}_low"].to_numpy(float), "high": part[f"{measure}_high"].to_numpy(float)}
     return out
+
+
+def recipe_rows(path) -> list[dict]:
+    """The csv of benchmarks/recipes.py as rows of a table: one per measure, a column per run.
+
+    Raises:
+        EvaluationError: there is no such csv, or it is not of that kind.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path)
+        runs = table.groupby(["recipe", "steps", "seed"], sort=True)
+    except (OSError, ValueError, KeyError) as e:
+        raise EvaluationError(f"{Path(path).name} is not a table of recipes ({type(e).__name__}); python benchmarks/recipes.py makes it.") from None
+    rows: dict[str, dict] = {m: {"measure": m} for m in table["measure"].drop_duplicates()}
+    for (recipe, steps, seed), part in runs:
+        for _, r in part.iterrows():
+            measure = {k: None if pd.isna(r[k]) else float(r[k]) for k in ("value", "low", "high")}
+            rows[r["measure"]][f"{recipe}, {steps:,} steps, seed {seed}"] = measure if measure["low"] is not None else measure["value"]
+    return list(rows.values())

@@ -6,9 +6,11 @@ copies scores well here: read beside memorization.py. Explained in notebooks/04_
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from radiogan_lib.evaluation.classifier import Judge, train_judge
+from radiogan_lib.evaluation.classifier import Judge, side_by_side, train_judge
 from radiogan_lib.evaluation.features import check_groups, check_images, check_labels
 from radiogan_lib.evaluation.intervals import number, resample, wilson
 
@@ -72,18 +74,22 @@ def augmentation_gain(train, train_labels, holdout, holdout_labels, synthetic: J
     """
     rng = np.random.default_rng(seed)
     train, y = check_images(train, "training"), check_labels(train_labels, len(train), "training")
-    holdout_labels = np.asarray(holdout_labels)
-    rows = []
+    holdout_labels, n = np.asarray(holdout_labels), synthetic.n_classes
+    sizes = [size for size in sizes if min(np.bincount(y)[np.unique(y)]) >= size]
+
+    def predictions(pick: np.ndarray, start: Judge | None, r: int) -> np.ndarray:
+        judge = train_judge(train[pick], y[pick], n, steps=steps // 2 if start else steps, start=start, seed=seed + r)
+        return judge.predict(holdout)
+
+    jobs = []
     for size in sizes:
-        if min(np.bincount(y)[np.unique(y)]) < size:
-            continue
-        alone, both = [], []
         for r in range(repeats):
             pick = np.concatenate([_choose(np.flatnonzero(y == c), size, train_groups, rng) for c in np.unique(y)])
-            few = (train[pick], y[pick])
-            n = synthetic.n_classes
-            alone.append(train_judge(*few, n, steps=steps, seed=seed + r).predict(holdout))
-            both.append(train_judge(*few, n, steps=steps // 2, start=synthetic, seed=seed + r).predict(holdout))
+            jobs += [functools.partial(predictions, pick, start, r) for start in (None, synthetic)]
+    seen = side_by_side(jobs)
+    rows = []
+    for k, size in enumerate(sizes):
+        alone, both = (seen[2 * repeats * k + j:2 * repeats * (k + 1):2] for j in (0, 1))
         rows.append({"per_class": int(size), "real": balanced_accuracy(alone, holdout_labels, rounds, seed, groups),
                      "both": balanced_accuracy(both, holdout_labels, rounds, seed, groups),
                      "gain": _paired(alone, both, holdout_labels, rounds, seed, groups)})
