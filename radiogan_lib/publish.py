@@ -18,10 +18,16 @@ KEPT_METADATA = ("language_info", "radiogan")
 
 
 def slim(png: str) -> str:
-    """A base64 PNG with 32 colours (16 if it is large), if that is smaller: grey pictures and line drawings lose little."""
+    """A base64 PNG with 32 colours (16 if it is large), if that is smaller: grey pictures and line drawings lose little.
+
+    An animated PNG stays as it is: repacking would keep its first frame only.
+    """
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    picture = Image.open(io.BytesIO(base64.b64decode(png)))
+    if getattr(picture, "is_animated", False):
+        return png
+    picture = picture.convert("RGB")
     for colours in (32, 16):
         packed = io.BytesIO()
         picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)

@@ -15,6 +15,7 @@ _HOMES = {
     "tables": "Table metric_table layer_table size_table class_counts controls_table",
     "exams": "phantom_as_dicom exam_to_follow exam_facts suv_explanation one_slope_mistake spoilt_exams",
     "figures": "mip_row mip_grid real_beside_generated class_figure contact_sheet rotating_row suv_steps histogram",
+    "turning": "rotating_mip",
     "figures_walks": "walk_strip walk_with_neighbours audit",
     "figures_training": "curves training_strip confusion",
     "figures_sweep": "sweep",
