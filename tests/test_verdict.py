@@ -30,6 +30,12 @@ def report(**changes):
     ({"membership_auc": m(0.55, 0.49, 0.61, 0.02)}, "generalises"),  # wide: not shown
     ({"copy_fraction": m(0.2, 0.15, 0.25, 0.2)}, "generalises"),  # the held-out quantile is too uncertain
     ({"blend_fraction": m(0.9, 0.85, 0.95), "membership_auc": m(0.8, 0.7, 0.9, 0.001)}, "blends"),
+    # a third of the images blends: with memory, more of them than copies, and sharp
+    ({"blend_fraction": m(0.38, 0.34, 0.42), "membership_auc": m(0.6, 0.55, 0.65, 0.001)}, "blends"),
+    ({"blend_fraction": m(0.38, 0.34, 0.42)}, "generalises"),  # no memory: smooth images lie near every blend
+    ({"blend_fraction": m(0.38, 0.34, 0.42), "copy_fraction": m(0.4, 0.35, 0.45, 0.001)}, "memorises"),
+    ({"blend_fraction": m(0.38, 0.34, 0.42), "membership_auc": m(0.6, 0.55, 0.65, 0.001), "fine_detail": m(0.3, 0.2, 0.4)}, "memorises"),
+    ({"blend_fraction": m(0.2, 0.17, 0.23), "membership_auc": m(0.6, 0.55, 0.65, 0.001)}, "memorises"),
     ({"coverage_ratio": m(0.3, 0.2, 0.4), "vendi_ratio": m(0.2, 0.1, 0.3)}, "collapsed"),
     ({"coverage_ratio": m(0.3, 0.2, 0.4)}, "unrealistic"),
     ({"vendi_ratio": m(0.3, 0.2, 0.4)}, "generalises"),  # blur lowers it too: alone it decides nothing

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 # Set by hand, between what fresh exams and the matching control gave on the surrogate of tests/ and three shuffles of phantoms;
 # not re-derived by permutation. What they do on ten other shuffles (500 training, 250 held-out, 500 generated exams) is in
 # benchmarks/controls.md: 50 of 50 controls named right, no false alarm; copies noticed in 9 of 10 trials from 10 % of the
-# images on, blends from 20 % on (as "memorises"; as "blends" where they are the majority).
+# images on, blends from 20 % on as "memorises", and from about 35 % on as "blends".
 BLEND_FRACTION = 0.5       # lower bound; fresh exams 0.05, blurred up to 0.3, blender above 0.95
+BLEND_PART = 0.3           # the same where memory is noticed too; what blur alone reaches
 MEMBERSHIP_AUC = 0.52      # lower bound, and p < 0.01; fresh exams 0.5
 COPY_FRACTION = 0.08       # lower bound, and p < 0.01; fresh exams 0.05
 COVERAGE_RATIO = 0.6       # upper bound; fresh exams 1
@@ -21,7 +22,8 @@ VENDI_RATIO = 0.7          # upper bound, only together with coverage
 FINE_DETAIL = (0.6, 1.67)  # upper and lower bound of the amplitude ratio; fresh exams 1
 
 RULE = f"""In this order, on 95 % intervals:
-1. blends: the lower bound of the blend fraction is above {BLEND_FRACTION}.
+1. blends: the lower bound of the blend fraction is above {BLEND_FRACTION}; or it is above {BLEND_PART}, memory is noticed \
+(2), more images are blends than copies (it is above the upper bound of the copy fraction), and they are not blurred (4).
 2. memorises: the lower bound of the membership AUC is above {MEMBERSHIP_AUC}, or that of the copy fraction above \
 {COPY_FRACTION}, with p < 0.01 (permutation; for copies also: more suspicious beside training than beside held-out exams).
 3. collapsed: the upper bounds of the coverage ratio and of the Vendi ratio are below {COVERAGE_RATIO} and {VENDI_RATIO}.
@@ -60,14 +62,25 @@ def copying(memorization: dict) -> bool:
             or _above(memorization.get("copy_fraction"), COPY_FRACTION, 0.01))
 
 
+def blending(memorization: dict, blurred: bool = False) -> bool:
+    """Rule 1: most images are blends; or many are, memory is noticed, and blends explain it better than copies do.
+
+    Blurred images lie near every blend, up to a blend fraction of 0.3, and have no memory: that is why the second half asks for both.
+    """
+    blend, copy = memorization.get("blend_fraction"), memorization.get("copy_fraction") or {}
+    many = copying(memorization) and not blurred and copy.get("high") is not None and _above(blend, max(BLEND_PART, copy["high"]))
+    return _above(blend, BLEND_FRACTION) or many
+
+
 def flags_of(report: dict) -> dict[str, bool]:
     """Which faults the intervals show. More than one may be true; the order in `RULE` picks the word."""
     memorization, quality = report.get("memorization", {}), report.get("quality", {})
     pixels, fine = quality.get("pixels", {}), quality.get("fine_detail")
     narrow = _below(pixels.get("coverage_ratio"), COVERAGE_RATIO)
     collapsed = narrow and _below(pixels.get("vendi_ratio"), VENDI_RATIO)
-    return {"blends": _above(memorization.get("blend_fraction"), BLEND_FRACTION), "memorises": copying(memorization),
-            "collapsed": collapsed, "blurred": _below(fine, FINE_DETAIL[0]), "noisy": _above(fine, FINE_DETAIL[1]),
+    blurred = _below(fine, FINE_DETAIL[0])
+    return {"blends": blending(memorization, blurred), "memorises": copying(memorization),
+            "collapsed": collapsed, "blurred": blurred, "noisy": _above(fine, FINE_DETAIL[1]),
             "unrealistic": narrow and not collapsed}
 
 
