@@ -6,27 +6,20 @@ Pure functions and one small object; no widget is needed. Explained in notebooks
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
 from radiogan_lib.config import RadioganError
+from radiogan_lib.lab.directions import Direction, find
+from radiogan_lib.lab.places import body_box, region
 
+__all__ = ["Direction", "ExplorerError", "KINDS", "Space", "body_box", "evidence", "region"]
 KINDS = ("slerp", "lerp", "label", "paper")
-BANDS = ((0.17, "head"), (0.27, "neck"), (0.50, "chest"), (0.70, "abdomen"), (0.87, "pelvis"), (9.0, "thighs"))
 
 
 class ExplorerError(RadioganError, ValueError):
     """A class, seed, walk or file that the explorer cannot use."""
-
-
-@dataclass(frozen=True)
-class Direction:
-    """A way to change z: `vector` (noise_dim,), one step of it is one standard deviation of the response."""
-
-    name: str
-    vector: np.ndarray
 
 
 class Space:
@@ -94,67 +87,8 @@ class Space:
 
     @lru_cache(maxsize=32)
     def directions(self, label: int, count: int = 5, samples: int = 192) -> tuple[Direction, ...]:
-        """The directions of z along which the pictures of one class change most, strongest first.
-
-        Principal components of the response: images are drawn at random z, their main ways to differ are found, and each
-        is led back to z by least squares (the idea of GANSpace, Härkönen et al., NeurIPS 2020, on images instead of features).
-        """
-        rng = np.random.default_rng(0)
-        z = rng.standard_normal((samples, self.noise_dim)).astype(np.float32)
-        e = np.tile(self.table[label], (samples, 1))
-        pictures = np.concatenate([self.draw(z[i:i + 32], e[i:i + 32]) for i in range(0, samples, 32)])
-        flat = np.sqrt(pictures.reshape(samples, -1))  # the square root keeps the bladder from deciding everything
-        flat -= flat.mean(axis=0)
-        left, size, _ = np.linalg.svd(flat, full_matrices=False)
-        found, names = [], set()
-        ridge = 0.1 * samples * np.eye(self.noise_dim)
-        for k in range(min(count, int((size > 1e-6 * max(size[0], 1e-12)).sum()))):
-            score = left[:, k] * np.sqrt(samples)  # unit variance
-            vector = np.linalg.solve(z.T @ z + ridge, z.T @ score)
-            vector = vector / max(np.linalg.norm(vector), 1e-12)
-            step = np.zeros((2, self.noise_dim), np.float32)
-            step[0], step[1] = -2 * vector, 2 * vector
-            low, high = self.draw(step, e[:2])
-            if (high - low).sum() < 0:
-                vector, low, high = -vector, high, low
-            name = what_changes(high - low, pictures.mean(axis=0))
-            while name in names:
-                name += " (another way)"
-            names.add(name)
-            found.append(Direction(f"{k + 1}: {name}", vector.astype(np.float32)))
-        return tuple(found)
-
-
-def body_box(suv: np.ndarray) -> tuple[int, int, float, float]:
-    """First and last row of the body, its middle column and half its width, of a picture in SUV."""
-    inside = suv > max(0.15, 0.05 * float(suv.max()))
-    rows, cols = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if not len(rows):
-        return 0, suv.shape[0] - 1, suv.shape[1] / 2, suv.shape[1] / 2
-    return int(rows[0]), int(rows[-1]), (cols[0] + cols[-1]) / 2, max((cols[-1] - cols[0]) / 2, 1)
-
-
-def region(row: float, col: float, box) -> str:
-    """Roughly where a pixel lies, in words: a share of the body's height and width, not anatomy."""
-    top, bottom, middle, half = box
-    height = (row - top) / max(bottom - top, 1)
-    side = (col - middle) / half
-    band = next(name for limit, name in BANDS if height <= limit)
-    if abs(side) > 0.72 and band not in ("head", "neck"):
-        return f"{'patient’s right' if side < 0 else 'patient’s left'} arm or side"
-    return band + ("" if abs(side) < 0.2 else ", patient’s right" if side < 0 else ", patient’s left")
-
-
-def what_changes(change: np.ndarray, typical: np.ndarray) -> str:
-    """Name a direction by what is seen: where the picture changes most, and whether the whole body changes with it."""
-    from scipy import ndimage
-
-    smooth = ndimage.gaussian_filter(change, max(change.shape) / 60)
-    row, col = np.unravel_index(int(np.abs(smooth).argmax()), smooth.shape)
-    where = region(row, col, body_box(typical))
-    spread = float((np.abs(smooth) > 0.3 * np.abs(smooth).max()).mean())
-    more = "more" if smooth[row, col] > 0 else "less"
-    return f"{more} in the {where}" + (", with much of the body" if spread > 0.15 else "")
+        """The directions of z along which the pictures of one class change most, named by what is seen to change."""
+        return find(self.draw, self.table[label], self.noise_dim, count, samples)
 
 
 def evidence(train, seed: int = 0):
