@@ -73,12 +73,8 @@ class Watch:
 
 def exams(count: int, folder: Path) -> None:
     """Coarse phantoms through preparation with worker processes; the cache folder tells how far it is."""
-    import pandas as pd
-
     from radiogan_lib import config, data
-    kinds = data.phantom.CLASSES
-    rows = [(f"e{i}", f"p{i}", kinds[i % 5], f"phantom:{kinds[i % 5]}/{i}", "test" if i % 5 == i % 25 else "train") for i in range(count)]
-    table = pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
+    table = phantoms(count)
     cfg = config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0, workers=2)
     # What is imported once is not growth, nor is the one helper process that Python keeps beside spawned workers.
     data.prepare(table.iloc[:30], folder / "warm", cfg)
@@ -96,26 +92,49 @@ def exams(count: int, folder: Path) -> None:
     watch.end()
 
 
+def phantoms(count: int):
+    """A cohort of embedded phantoms, all classes in turn."""
+    import pandas as pd
+
+    from radiogan_lib import data
+    kinds = data.phantom.CLASSES
+    rows = [(f"e{i}", f"p{i}", kinds[i % 5], f"phantom:{kinds[i % 5]}/{i}", "test" if i % 5 == i % 25 else "train") for i in range(count)]
+    return pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
+
+
 def walks(explorers: int, folder: Path) -> None:
-    """Each explorer asks for 50 walks of ten frames: other classes, seeds, kinds and truncations each time; shipped weights."""
-    from radiogan_lib import gan
+    """Explorers of the shipped weights, all open at once; each is asked for 50 walks, by moving one of its controls each time."""
+    from dataclasses import replace
+
+    from radiogan_lib import data, gan
     from radiogan_lib.lab import latent
-    space, rng = latent.Space(gan.load_shipped().generator), np.random.default_rng(0)
+    from radiogan_lib.lab.explorer import explorer
+    run, rng = gan.load_shipped(), np.random.default_rng(0)
+    data.prepare(phantoms(50), folder / "set", replace(run.config, train_exams=(0,), test_exams=(0,), phantom_spacing_mm=10.0), "sync")
+    train = data.load(folder / "set", "train")
+    judge = latent.evidence(train)
+    opened = [explorer(run.generator, run.class_names, train, judge, start=(0, k), end=(1, k)) for k in range(explorers)]
     total = 50 * explorers
 
-    def ask():
-        a, b = rng.integers(0, len(space.table), 2)
-        z, e = space.path((int(a), int(rng.integers(10**6))), (int(b), int(rng.integers(10**6))), 10, str(rng.choice(latent.KINDS)),
-                          float(rng.uniform(0.5, 1)))
-        frames = space.draw(z, e)
-        assert frames.shape[0] == 10 and np.isfinite(frames).all()
-    for _ in range(20):
-        ask()
-    watch = Watch("walks drawn", total)
+    def ask(k):
+        x, before = opened[k % explorers], opened[k % explorers].view.value
+        other = int(rng.integers(1, len(run.class_names)))
+        moves = [(x.seed_a, int(rng.integers(2**31))), (x.seed_b, int(rng.integers(2**31))),
+                 (x.class_a, (x.class_a.value + other) % len(run.class_names)), (x.class_b, (x.class_b.value + other) % len(run.class_names)),
+                 (x.kind, latent.KINDS[(latent.KINDS.index(x.kind.value) + 1) % 4]), (x.truncation, float(rng.uniform(0.5, 1)))]
+        control, value = moves[rng.integers(len(moves))]
+        control.value = value
+        assert x.frames.shape[0] == 10 and np.isfinite(x.frames).all() and "Not possible" not in x.caption.value
+        return x.view.value != before
+    for k in range(2 * explorers):
+        ask(k)
+    watch, changed = Watch(f"walks of {explorers} explorers", total), 0
     for k in range(total):
-        ask()
+        changed += ask(k)
         watch.at(k + 1)
     watch.end()
+    # A seed that a walk does not use (the end's, in a walk of labels) may be moved without a new picture.
+    assert changed > total / 2, "the explorers did not answer"
 
 
 def notebooks(runs: int, folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -57,22 +59,22 @@ def forked(work, kill_after_s: float | None) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def hammered(work, finished, kills: int, seconds: float, rng, check) -> dict:
+def hammered(work, finished, more, seconds: float, rng, check) -> dict:
     """Start `work` and kill it, again and again, each time at a random moment of the next `seconds`; then let it end.
 
     Args:
         work: a function without arguments; whatever it has done must count the next time.
         finished: whether everything is there (then the folder is emptied by `check` for the next round).
-        kills: how many kills that hit a running process are wanted.
+        more: whether another try is wanted after so many kills that hit a running process.
         seconds: what the whole work takes undisturbed.
         rng: moments come from it.
         check: called after every kill with whether all is finished; raises if something half-written can be read.
 
     Returns:
-        Counts: kills, rounds (times that the work reached its end).
+        Counts: kills, completed (times that the work reached its end).
     """
     hit = rounds = 0
-    while hit < kills:
+    while more(hit):
         by_itself = forked(work, float(rng.uniform(0.01, max(0.05, seconds))))
         hit += not by_itself
         rounds += bool(finished())
@@ -187,21 +189,86 @@ def uploaded_series(url: str, folder: Path, n: int = 3) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+class Forge:
+    """A process that has loaded what some work needs and forks itself for every try, so that kills fall into the work and no try pays for the loading.
+
+    The work is a function `work(word)` in `code`. Nothing may be computed while the code is loaded: a TensorFlow that has begun to work cannot be forked.
+    """
+
+    TAIL = """
+import os
+import sys
+print("loaded", flush=True)
+for word in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(nowhere, stream)
+        code = 1
+        try:
+            code = work(word.strip()) or 0
+        finally:
+            os._exit(code)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+    def __init__(self, code: str):
+        # Unbuffered: `attempt` looks whether a line is there before it reads it.
+        self.process = subprocess.Popen([sys.executable, "-c", code + self.TAIL], cwd=paths.REPO, bufsize=0, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert self._line() == "loaded", "what the work needs cannot be loaded"
+
+    def _line(self) -> str:
+        return self.process.stdout.readline().decode().strip()
+
+    def _ends_within(self, seconds: float | None) -> bool:
+        return bool(select.select([self.process.stdout], [], [], seconds)[0])
+
+    def attempt(self, word, kill_after_s: float | None = None) -> tuple[bool, list]:
+        """Whether the work ended by itself, and the processes that it had started when it was killed.
+
+        Raises:
+            AssertionError: the work was not killed and ended with an error.
+        """
+        import psutil
+        self.process.stdin.write(f"{word}\n".encode())
+        pid, started = int(self._line()), []
+        if not self._ends_within(kill_after_s):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended in this moment
+                victim = psutil.Process(pid)
+                started = victim.children(recursive=True)
+                victim.kill()
+        code = int(self._line())
+        assert code in (0, -signal.SIGKILL), f"the work ended with code {code}"
+        return code == 0, started
+
+    def __enter__(self) -> Forge:
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(60)
+        self.process.stdout.close()
+
+
 TRAIN = """
 import sys
 sys.path.insert(0, {here!r})
 from gan_tools import blobs, small
+import keras  # and TensorFlow with it
 from radiogan_lib import gan
-cfg = small(ema=0.9, epochs={epochs})
-print("loaded", flush=True)
-gan.train(cfg, blobs(cfg), sys.argv[1], checkpoint_seconds=0)
+gan.train  # naming it loads its modules
+def work(folder):
+    cfg = small(ema=0.9, epochs={epochs}, doublings=2)
+    gan.train(cfg, blobs(cfg), folder, checkpoint_seconds=0)
 """
 
 
-def training(folder: Path, epochs: int = 6) -> subprocess.Popen:
-    """A small training in a fresh process; its first line says that TensorFlow is loaded."""
-    return subprocess.Popen([sys.executable, "-c", TRAIN.format(here=str(HERE), epochs=epochs), str(folder)], stdout=subprocess.PIPE,
-                            stderr=subprocess.DEVNULL, text=True, cwd=paths.REPO)
+def training(epochs: int = 6) -> Forge:
+    """Small trainings into the folders that it is told."""
+    return Forge(TRAIN.format(here=str(HERE), epochs=epochs))
 
 
 def same_training(a: Path, b: Path, epochs: int = 6) -> bool:

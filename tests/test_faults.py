@@ -41,7 +41,7 @@ def count(what, kills, completed):
 
 def test_preparation_killed_at_random_moments(tmp_path):
     job = faults.Preparation(tmp_path, n=8)
-    got = faults.hammered(job.work, job.finished, 6, job.seconds, np.random.default_rng(1), job.check)
+    got = faults.hammered(job.work, job.finished, lambda hit: hit < 6, job.seconds, np.random.default_rng(1), job.check)
     count("preparation", got["kills"], got["completed"])
     assert got["kills"] == 6 and got["completed"] >= 1
 
@@ -56,7 +56,7 @@ def test_download_killed_at_random_moments(tmp_path):
     try:
         url = f"http://127.0.0.1:{port}"
         job = faults.Download(tmp_path, url, faults.uploaded_series(url, tmp_path / "dicom"))
-        got = faults.hammered(job.work, job.finished, 4, job.seconds, np.random.default_rng(2), job.check)
+        got = faults.hammered(job.work, job.finished, lambda hit: hit < 4, job.seconds, np.random.default_rng(2), job.check)
     finally:
         server.terminate()
         server.wait(20)
