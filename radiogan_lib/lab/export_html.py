@@ -28,14 +28,17 @@ PAGE = """<!DOCTYPE html>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}
 label{display:inline-block;margin:.3rem .4rem .3rem .6rem}.pair{display:flex;gap:1rem}figure{margin:.5rem 0}figcaption{font-size:.85rem;color:#444}
 img{height:min(60vh,30rem);image-rendering:pixelated;border:1px solid #ccc}input[type=range]{width:22rem;max-width:100%;vertical-align:middle}
-#near[hidden]{display:none}</style></head><body>
+#near[hidden]{display:none}#caption{min-height:4.5em}#strip{display:flex;gap:2px;max-width:100%;margin:.8rem 0 0;padding:0;list-style:none}
+#strip li{flex:1 1 0;min-width:0;text-align:center;font-size:.75rem;color:#444;cursor:pointer;border-bottom:3px solid transparent}
+#strip img{width:100%;height:auto;border:0;display:block}#strip li.here{border-color:#c60;color:#000}</style></head><body>
 <h1>A walk through latent space</h1>
 <p>Every picture on the left was drawn by a neural network and shows no patient. FDG-PET projections; dark is high uptake, SUV __LOW__ to
-__HIGH__. Weights __HASH__, seeds __SEED_A__ and __SEED_B__, __KIND__. Not for clinical use.</p>
+__HIGH__. The walk goes from seed __SEED_A__ to seed __SEED_B__ (__KIND__); weights __HASH__. Not for clinical use.</p>
 <p><label for="a">From</label><select id="a"></select> <label for="b">to</label><select id="b"></select>
 <label for="step">Step</label><input id="step" type="range" min="0" value="0"> <button id="play" type="button">Play</button></p>
 <div class="pair"><figure><img id="frame" alt=""><figcaption>generated</figcaption></figure>
 <figure id="near"><img id="exam" alt=""><figcaption>nearest training exam</figcaption></figure></div>
+<ol id="strip" aria-hidden="true"></ol>
 <p id="caption" role="status" aria-live="polite"></p>
 <script type="application/json" id="data">__DATA__</script>
 <script>
@@ -43,6 +46,12 @@ const data = JSON.parse(document.getElementById("data").textContent), get = id =
 for (const id of ["a", "b"]) data.names.forEach((name, k) => get(id).add(new Option(name, k)));
 get("step").max = data.steps - 1;
 get("a").value = data.start; get("b").value = data.end;
+for (let k = 0; k < data.steps; k++) {
+  const li = document.createElement("li");
+  li.append(new Image(), data.steps <= 26 ? String.fromCharCode(65 + k) : k + 1);
+  li.addEventListener("click", () => { get("step").value = k; show(); });
+  get("strip").append(li);
+}
 const png = text => "data:image/png;base64," + text;
 function show() {
   const walk = data.walks[get("a").value + "-" + get("b").value], k = Number(get("step").value), near = walk.near ? walk.near[k] : null;
@@ -50,9 +59,12 @@ function show() {
   get("frame").src = png(walk.frames[k]); get("frame").alt = "Generated projection: " + words;
   get("near").hidden = near === null;
   let text = words + ".";
+  [...get("strip").children].forEach((li, i) => { li.className = i === k ? "here" : ""; li.firstChild.src = png(walk.frames[i]); });
   if (near !== null) {
     get("exam").src = png(data.exams[near[0]]); get("exam").alt = "Nearest training exam, class " + near[2];
-    text += " The nearest training exam is of class " + near[2] + ", at distance " + near[1].toFixed(2) + ".";
+    text += " The nearest training exam is of class " + near[2] + ", at distance " + near[1].toFixed(2) + " (root-mean-square difference in SUV).";
+    if (data.usual) text += " A training exam is usually " + data.usual.toFixed(2) + " from its own nearest: " + (near[1] < 0.25 * data.usual ?
+      "this frame is almost a copy." : near[1] < 0.8 * data.usual ? "this frame is closer than that." : "this frame is no copy.");
   }
   get("caption").textContent = text; get("step").setAttribute("aria-valuetext", words);
 }
@@ -78,6 +90,7 @@ def page(generator, class_names: Sequence[str], train=None, start=(0, 3), end=(1
         height: pixels of a stored picture; smaller canvases are stored as they are.
     """
     from radiogan_lib.evaluation import nearest
+    from radiogan_lib.lab.explorer_controls import KIND_WORDS
     from radiogan_lib.lab.latent import Space
 
     space = Space(generator)
@@ -87,7 +100,9 @@ def page(generator, class_names: Sequence[str], train=None, start=(0, 3), end=(1
         tall = min(height, picture.shape[0])
         return base64.b64encode(render.png(render.resized(picture, tall))).decode()
 
-    walks, exams = {}, {}
+    walks, exams, usual = {}, {}, None
+    if train is not None and len(train) > 1:  # the second nearest of an exam in its own set: the nearest is itself
+        usual = float(np.median(nearest(train.suv[:200], train.suv, k=2)[1][:, 1]))
     for a, b in itertools.product(range(len(class_names)), repeat=2):
         frames = space.draw(*space.path((a, start[1]), (b, end[1]), steps, kind))
         walk = {"frames": [text(f) for f in frames], "near": None}
@@ -98,9 +113,9 @@ def page(generator, class_names: Sequence[str], train=None, start=(0, 3), end=(1
                 exams.setdefault(int(i), text(train.suv[i]))
         walks[f"{a}-{b}"] = walk
     data = json.dumps({"names": [readable(c) for c in class_names], "steps": steps, "start": int(start[0]), "end": int(end[0]),
-                       "walks": walks, "exams": exams}, ensure_ascii=False)
+                       "usual": usual, "walks": walks, "exams": exams}, ensure_ascii=False)
     filled = {"__LOW__": f"{window[0]:g}", "__HIGH__": f"{window[1]:g}", "__HASH__": space.weights_hash, "__SEED_A__": str(start[1]),
-              "__SEED_B__": str(end[1]), "__KIND__": html.escape(kind), "__DATA__": data.replace("<", "\\u003c")}
+              "__SEED_B__": str(end[1]), "__KIND__": html.escape(KIND_WORDS[kind]), "__DATA__": data.replace("<", "\\u003c")}
     out = PAGE
     for mark, value in filled.items():
         out = out.replace(mark, value)
