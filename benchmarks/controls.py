@@ -42,7 +42,8 @@ def mixtures(mips, seeds) -> None:
                 planted = rng.permutation(len(f))[: round(share * len(f))]
                 images, labels = f.suv.copy(), f.labels.copy()
                 images[planted], labels[planted] = fault[planted], fault_labels[planted]
-                found = flags_of({"memorization": memorization_report(t.suv, p.suv, images, t.labels, p.labels, labels, seed=seed)})
+                found = flags_of({"memorization": memorization_report(t.suv, p.suv, images, t.labels, p.labels, labels, t.patient_ids,
+                                                                     p.patient_ids, seed=seed)})
                 own = found["memorises" if kind == "copier" else "blends"]
                 noticed.setdefault(("none" if not share else kind, share), []).append((own, found["memorises"] or found["blends"]))
         print(f"seed {seed} done", flush=True)
@@ -65,7 +66,8 @@ def main() -> None:
     rows = {kind: [] for kind in EXPECTED}
     for seed in range(a.first, a.first + a.seeds):
         t, p, f = by_patient(mips, np.random.default_rng(seed))
-        for row in run_controls(*(mips.suv[i] for i in (t, p, f)), *(mips.labels[i] for i in (t, p, f)), seed=seed):
+        patients = {"train_groups": np.asarray(mips.patient_ids)[t], "holdout_groups": np.asarray(mips.patient_ids)[p]}
+        for row in run_controls(*(mips.suv[i] for i in (t, p, f)), *(mips.labels[i] for i in (t, p, f)), **patients, seed=seed):
             rows[row["kind"]].append(row)
         print(f"seed {seed}: " + ", ".join(f"{k} → {r[-1]['word']}" for k, r in rows.items()), flush=True)
     names = ("membership_auc", "copy_fraction", "blend_fraction", "coverage_ratio", "vendi_ratio", "fine_detail", "nearest_ratio",
