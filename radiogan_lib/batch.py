@@ -9,27 +9,18 @@ stand in one table in the end.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import itertools
 import json
-import logging
-import os
-import re
 import sys
 import time
 from pathlib import Path
 
-import yaml
-
 from radiogan_lib import config, paths, sweeps
+from radiogan_lib.execution import run_notebook
+from radiogan_lib.parameters import known_parameters, parameters_for, parse_setting, portable
 
 NOTEBOOKS = paths.REPO / "notebooks"
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class NotebookFailed(config.RadioganError):
-    """A notebook stopped; the message shows its failing cell."""
 
 
 def notebooks(first: str = "00", last: str = "99") -> list[Path]:
@@ -39,70 +30,6 @@ def notebooks(first: str = "00", last: str = "99") -> list[Path]:
         raise config.ConfigError(f"no notebook lies between {first} and {last}; choose among "
                                  f"{', '.join(p.name for p in sorted(NOTEBOOKS.glob('[0-9][0-9]_*.ipynb')))}.")
     return found
-
-
-def parse_setting(text: str) -> tuple[str, list]:
-    """`name=value` or, for a sweep, `name=v1,v2`: values are YAML; brackets and quotes keep a comma in one value."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise config.ConfigError(f"--set {' '.join(text.split())[:60]!r} is not of the form name=value: write it like epochs=5.")
-    if name.strip() == "profile":
-        raise config.ConfigError(f"--set {text!r}: choose the profile with --profile NAME.")
-    # A cohort is a path: it is taken whole, whatever it holds.
-    parts = [value] if name.strip() == "cohort" else re.findall(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+""", value) or [""]
-    try:
-        values = [p if name.strip() == "cohort" else yaml.load(p, Loader=_Yaml) for p in parts]
-    except yaml.YAMLError:
-        raise config.ConfigError(f"--set {' '.join(text.split())[:60]!r}: the value is not readable; quote it if it is text.") from None
-    return name.strip(), ["" if v is None else v for v in values]
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML that also reads 1e-4 as a number, as everybody but YAML 1.1 does."""
-
-
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
-
-
-def _portable(settings: dict) -> dict:
-    """A cohort given relative to where the user stands, as a notebook finds it too: relative to home if it lies below."""
-    if not settings.get("cohort"):
-        return settings
-    try:
-        path = Path(str(settings["cohort"])).expanduser()
-        path = path.resolve() if path.exists() else paths.home() / path
-        there = path.is_file()
-    except (RuntimeError, ValueError, OSError):  # ~ of nobody, a NUL, too long
-        there = False
-    if not there:
-        raise config.ConfigError(f"the cohort {settings['cohort']} does not exist; give the path of a csv with one row per exam.")
-    return settings | {"cohort": str(path.relative_to(paths.home()) if path.is_relative_to(paths.home()) else path)}
-
-
-def known_parameters(path: Path) -> dict[str, object]:
-    """{name: default} of a notebook's `parameters` cell, read as literals without running it."""
-    import ast
-
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    cell = next((c for c in cells if "parameters" in c["metadata"].get("tags", [])), None)
-    tree = ast.parse("".join(cell["source"])) if cell else ast.Module([], [])
-    return {n.target.id: ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.AnnAssign)}
-
-
-def parameters_for(path: Path, profile: str, settings: dict, everywhere: set[str]) -> dict:
-    """What one notebook is given: its own parameters by name, every other setting inside `settings`.
-
-    Raises:
-        ConfigError: a name that is neither a parameter of any notebook nor a setting; the message lists them.
-    """
-    unknown = [k for k in settings if k not in everywhere and k not in config.FIELDS]
-    if unknown:
-        raise config.ConfigError(f"--set {unknown[0]}: no notebook has this parameter and there is no such setting. Parameters: "
-                                 f"{', '.join(sorted(everywhere))}. Settings: {', '.join(config.FIELDS)}.")
-    own = known_parameters(path)
-    given = {"profile": profile} | {k: v for k, v in settings.items() if k in own}
-    rest = {k: v for k, v in settings.items() if k not in own and k in config.FIELDS}
-    return given | ({"settings": rest} if rest else {})
 
 
 def _digest(*parts) -> str:
@@ -124,68 +51,6 @@ def _artefacts(path: Path, key: str, cfg: config.Config) -> list[Path]:
     """The same as paths."""
     places = {"{dataset}": paths.dataset_dir(cfg), "{run}": paths.run_dir(cfg), "{cohort}": paths.cohort_path(cfg)}
     return [Path(places[head] / tail if tail else places[head]) for head, _, tail in (d.partition("/") for d in declared(path, key))]
-
-
-class _Progress(logging.Handler):
-    """Passes a notebook's printed progress lines on to the terminal, and nothing else of its output."""
-
-    def emit(self, record):
-        for line in str(record.getMessage()).splitlines():
-            if line.startswith("… "):
-                print(f"    {line}", flush=True)
-
-
-def _failing_cell(error, path: Path, out: Path) -> str:
-    trace = "\n".join(ANSI.sub("", error.traceback if isinstance(error.traceback, str) else "\n".join(error.traceback)).splitlines()[-15:])
-    first = next((s for s in error.source.splitlines() if s.strip() and not s.lstrip().startswith("#")), "")
-    return f"{path.name}, In [{error.exec_count}]: {first}\n{trace}\nAll of it: {paths.shown(out.with_suffix('.failed.ipynb'))}"
-
-
-def run_notebook(path: Path, out: Path, parameters: dict, timeout_s: int) -> None:
-    """Execute one notebook with papermill.
-
-    Raises:
-        NotebookFailed: a cell failed, ran too long, or the kernel died; the message shows which.
-    """
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    logger, handler = logging.getLogger("papermill"), _Progress()
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.INFO)
-    try:
-        with paths.atomic(out) as temporary, _quiet():
-            # papermill writes while it runs; a notebook that did not finish keeps its own name, for reading
-            try:
-                papermill.execute_notebook(path, temporary, parameters, kernel_name="python3", cwd=NOTEBOOKS, progress_bar=False,
-                                           log_output=True, execution_timeout=timeout_s, start_timeout=120,
-                                           extra_arguments=["--IPKernelApp.log_level=ERROR"])
-            except Exception:
-                with contextlib.suppress(OSError):
-                    os.replace(temporary, out.with_suffix(".failed.ipynb"))
-                    temporary.touch()
-                raise
-    except PapermillExecutionError as e:
-        raise NotebookFailed(_failing_cell(e, path, out)) from None
-    except DeadKernelError:
-        raise NotebookFailed(f"{path.name}: the kernel died; most often the machine ran out of memory. Try a smaller profile or "
-                             "`--set batch_size=8`.") from None
-    except CellTimeoutError as e:
-        raise NotebookFailed(f"{path.name}: a cell ran longer than {timeout_s} s and was stopped; raise it with "
-                             f"`--set cell_timeout_s=…`. {str(e).splitlines()[0]}") from None
-
-
-@contextlib.contextmanager
-def _quiet():
-    """TensorFlow's and Jupyter's start-up lines stay out of kernels that nobody watches; progress becomes single lines."""
-    wanted = {"TF_CPP_MIN_LOG_LEVEL": "2", "RADIOGAN_HEADLESS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    before = {k: os.environ.get(k) for k in wanted}
-    os.environ.update({k: v for k, v in wanted.items() if before[k] is None})
-    yield
-    for k, v in before.items():
-        if v is None:
-            os.environ.pop(k, None)
 
 
 def _record(file: Path) -> dict:
@@ -242,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         names, values = zip(*(parse_setting(s) for s in args.settings)) if args.settings else ((), ())
-        experiments = [_portable(dict(zip(names, combination))) for combination in itertools.product(*values)]
+        experiments = [portable(dict(zip(names, combination))) for combination in itertools.product(*values)]
         if args.publish and len(experiments) > 1:
             raise config.ConfigError("--publish takes one experiment, not a sweep.")
         if len(experiments) > 1:

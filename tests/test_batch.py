@@ -108,6 +108,29 @@ def test_a_sweep_on_a_dask_scheduler(measured, capsys):
     _check(measured, capsys.readouterr().out)
 
 
+def test_threads_that_inherit_a_context_run_notebooks_at_once(home):
+    """Jupyter's loop is a context variable: threads that inherit it must not share it (they did, in a sweep on Dask)."""
+    import contextvars
+    import threading
+
+    from jupyter_core.utils import ensure_event_loop
+    ensure_event_loop()  # what any notebook run in this thread leaves behind
+    notebook(batch.NOTEBOOKS, "01_second.ipynb", "import time\ntime.sleep(2)")
+    path, errors = batch.NOTEBOOKS / "01_second.ipynb", []
+
+    def one(out, context):
+        try:
+            context.run(batch.run_notebook, path, out, {}, 60)
+        except BaseException as e:
+            errors.append(e)
+    threads = [threading.Thread(target=one, args=(home / f"{k}.ipynb", contextvars.copy_context())) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors and all((home / f"{k}.ipynb").exists() for k in range(2))
+
+
 def test_a_misspelt_sweep_runs_nothing(measured, capsys):
     assert batch.main(["--profile", "smoke", "--set", "seed=0,1", "--set", "epocs=3"]) == 1
     assert "epocs" in capsys.readouterr().err and not (measured / "runs").exists()
@@ -160,7 +183,7 @@ def test_a_cohort_is_found_from_where_the_user_stands(home, monkeypatch, capsys)
     (home / "mine").mkdir()
     (home / "mine" / "a.csv").write_text("exam_id,patient_id,class,path\n")
     monkeypatch.chdir(home / "mine")
-    assert batch._portable({"cohort": "a.csv"}) == {"cohort": "mine/a.csv"}
+    assert batch.portable({"cohort": "a.csv"}) == {"cohort": "mine/a.csv"}
     assert paths.cohort_path(config.load("smoke", cohort="mine/a.csv")) == (home / "mine" / "a.csv").resolve()
     assert batch.main(["--profile", "smoke", "--set", "cohort=gone.csv"]) == 1
     assert "gone.csv does not exist" in capsys.readouterr().err

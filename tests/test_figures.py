@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from radiogan_lib import config, lab
 from radiogan_lib.config import RadioganError
-from radiogan_lib.lab import diagrams, figures, figures_networks
+from radiogan_lib.lab import diagrams, figures, figures_exam, figures_networks
 
 NAMES = ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
 
@@ -101,10 +101,9 @@ def test_grids_show_the_first_of_each_class_and_say_where_none_is():
     assert texts(fig).count("no image") == 4
 
 
-def test_class_figure_contact_sheet_histogram():
+def test_class_figure_and_histogram():
     d = dataset()
     assert "A   normal" in texts(lab.class_figure(d)) and "E   lymphoma" in texts(lab.class_figure(d))
-    png(lab.contact_sheet(d))
     assert any("% of all pixels" in t for t in texts(lab.histogram(d)))
     png(lab.class_figure(dataset(names=("a", "b"))))
 
@@ -119,7 +118,7 @@ def test_turning_keeps_head_up_and_right_on_the_left():
     import nibabel as nib
     v = np.zeros((20, 10, 30), np.float32)
     v[17, 5, 27] = 9  # patient's right, near the head, in RAS+
-    views = figures.turned(nib.Nifti1Image(v, np.diag([4.0, 4, 4, 1])), [0.0, 180.0])
+    views = figures_exam.turned(nib.Nifti1Image(v, np.diag([4.0, 4, 4, 1])), [0.0, 180.0])
     row, col = np.unravel_index(views[0].argmax(), views[0].shape)
     assert row < 5 and col < 5
     assert np.unravel_index(views[1].argmax(), views[1].shape)[1] > 14

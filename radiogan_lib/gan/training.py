@@ -1,51 +1,19 @@
-"""A run: train, stop, continue, load. The folder of a run is all there is to it.
-
-    config.json  provenance.json  history.csv  samples/  checkpoints/  generator.keras  discriminator.keras
+"""Train, stop, continue. The folder of a run (`runs.py`) is all there is to it.
 
 Explained in notebooks/03_training.ipynb.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import platform
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
-import pandas as pd
 
-import radiogan_lib
-from radiogan_lib import config, paths
-from radiogan_lib.config import Config, RadioganError
+from radiogan_lib import paths
+from radiogan_lib.config import Config
 from radiogan_lib.gan import callbacks, checkpoints, devices, health, sampling
-from radiogan_lib.gan import networks as _networks  # noqa: F401  registers our layers, so that a fresh process can load them
 from radiogan_lib.gan.radiogan import RadioGAN, compiled
-
-
-class RunError(RadioganError):
-    """A run's folder that does not hold what is asked of it."""
-
-
-@dataclass
-class Run:
-    """A training, finished or not. `history` has one row per epoch; images are drawn with `gan.sample(run.generator, …)`."""
-
-    directory: Path
-    config: Config
-    class_names: list[str]
-    generator: keras.Model
-    discriminator: keras.Model
-    history: pd.DataFrame
-    provenance: dict
-
-    @property
-    def finished(self) -> bool:
-        return len(self.history) >= self.config.epochs
+from radiogan_lib.gan.runs import Run, RunError, claim, load_run, read_history
 
 
 def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=compiled) -> Run:
@@ -69,7 +37,7 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
         raise RunError(f"the exams have {mips.suv.shape[1]} x {mips.suv.shape[2]} pixels, but doublings = {cfg.doublings} trains on "
                        f"{cfg.canvas[0]} x {cfg.canvas[1]}: prepare them with the same settings (notebooks/01_data_preparation.ipynb).")
     shared_by = devices.chosen(cfg.devices, min(cfg.batch_size, len(mips)))
-    _claim(run_dir, cfg, mips, shared_by)
+    claim(run_dir, cfg, mips, shared_by)
     if (run_dir / "generator.keras").exists() and (run_dir / "discriminator.keras").exists():
         try:
             run = load_run(run_dir)
@@ -87,7 +55,7 @@ def _play(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) ->
     from radiogan_lib.data.intensity import encode
     names = list(mips.class_names)
     game = build(cfg, len(names), mips.suv_max)
-    history = _history(run_dir)
+    history = read_history(run_dir)
     done = checkpoints.restore(game, run_dir / "checkpoints", newest=len(history))
     images = encode(mips.suv, curve=cfg.intensity, suv_max=mips.suv_max, value_range=cfg.value_range)
     batches = callbacks.Batches(images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced)
@@ -125,138 +93,10 @@ def playable(game: RadioGAN, labels) -> keras.Model:
     return copy
 
 
-def load_run(run_dir) -> Run:
-    """Open a run's folder. Loading is safe: no pickle, no code from the file.
-
-    Raises:
-        RunError: something that the folder must hold is missing or unreadable.
-    """
-    run_dir = Path(run_dir)
-    for name in ("config.json", "provenance.json", "generator.keras", "discriminator.keras"):
-        if not (run_dir / name).exists():
-            raise RunError(f"{paths.shown(run_dir / name)} is missing: no finished training is in that folder. "
-                           "Run notebooks/03_training.ipynb first (or call gan.train with the same folder to finish it).")
-    try:
-        cfg = config.from_dict(json.loads((run_dir / "config.json").read_text(encoding="utf-8")), f"{run_dir.name}/config.json")
-        provenance = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))
-        names = [str(name) for name in provenance["class_names"]]
-        networks = [keras.saving.load_model(run_dir / f"{n}.keras", compile=False, safe_mode=True) for n in ("generator", "discriminator")]
-    except config.ConfigError:
-        raise
-    except Exception as e:
-        raise RunError(f"{paths.shown(run_dir)} cannot be read ({type(e).__name__}: {' '.join(str(e).split())[:160]}); "
-                       "delete the folder and train again.") from None
-    _check_fit(run_dir, cfg, names, *networks)
-    return Run(run_dir, cfg, names, *networks, _history(run_dir), provenance)
-
-
-def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discriminator) -> None:
-    """Refuse networks of another run: another canvas, other classes, or no networks of this library."""
-    again = "copy the files of one run together, or delete the folder and train again."
-    try:
-        drawn, judged = tuple(generator.outputs[0].shape[1:3]), tuple(discriminator.inputs[0].shape[1:3])
-        known = generator.get_layer("label_embedding").input_dim
-        generator.layers[-1].to_suv  # noqa: B018  only this library's generators know the scale of their pixels
-    except (AttributeError, ValueError, IndexError, TypeError):
-        raise RunError(f"{paths.shown(run_dir)} holds Keras files that are not a generator and a discriminator of this library; {again}"
-                       ) from None
-    for name, canvas in (("generator", drawn), ("discriminator", judged)):
-        if canvas != tuple(cfg.canvas):
-            raise RunError(f"{paths.shown(run_dir / f'{name}.keras')} is made for {' x '.join(map(str, canvas))} pixels, but config.json "
-                           f"beside it says {cfg.canvas[0]} x {cfg.canvas[1]}; {again}")
-    if known != len(names):
-        raise RunError(f"{paths.shown(run_dir / 'generator.keras')} knows {known} classes, but provenance.json beside it names "
-                       f"{len(names)}; {again}")
-
-
-def load_shipped() -> Run:
-    """The small run that comes with the repository, so that walks and tests work before any training."""
-    return load_run(paths.REPO / "weights")
-
-
-def load_run_or_shipped(run_dir) -> Run:
-    """The run of that folder if it is finished, else the shipped one, with a line that says so."""
-    if (Path(run_dir) / "generator.keras").exists():
-        return load_run(run_dir)
-    print(f"No training of your own in {paths.shown(run_dir)} yet: this is the run that comes with the repository.")
-    return load_shipped()
-
-
-def discriminator_scores(run: Run, suv: np.ndarray, labels, batch_size: int = 64) -> np.ndarray:
-    """The discriminator's logit for exams (n, h, w) in SUV with their labels: (n,) float32, above 0 = taken for real."""
-    from radiogan_lib.data.intensity import encode
-    scale, labels = run.generator.layers[-1], np.asarray(labels, "int32")
-    images = encode(suv, curve=scale.curve, suv_max=scale.suv_max, value_range=scale.value_range)
-    parts = [keras.ops.convert_to_numpy(run.discriminator([images[i:i + batch_size], labels[i:i + batch_size]], training=False))
-             for i in range(0, len(images), batch_size)]
-    return np.concatenate(parts)[:, 0] if parts else np.zeros(0, "float32")
-
-
-def samples_over_epochs(run: Run) -> tuple[np.ndarray, list[int]]:
-    """The fixed latent grid as it was saved while training.
-
-    Returns:
-        SUV (epochs, 4, classes, h, w) float32 (four noise vectors per class), and the epoch of each.
-    """
-    files = sorted((Path(run.directory) / "samples").glob("epoch-*.npy"))
-    if not files:
-        raise RunError(f"{paths.shown(run.directory)} holds no samples of its training.")
-    try:
-        grids = np.stack([np.load(f, allow_pickle=False) for f in files]).astype("float32")
-    except (OSError, ValueError, EOFError) as e:
-        raise RunError(f"{paths.shown(Path(run.directory) / 'samples')} holds a damaged picture ({type(e).__name__}); delete that folder: "
-                       "the networks do not need it.") from None
-    return (grids / 255) ** 2 * run.generator.layers[-1].suv_max, [int(f.stem.split("-")[1]) for f in files]
-
-
 def _export(game: RadioGAN, labels, run_dir: Path) -> None:
     for name, network in (("generator", playable(game, labels)), ("discriminator", game.discriminator)):
         with paths.atomic(run_dir / f"{name}.keras") as temporary:
             network.save(temporary)
-
-
-def _history(run_dir: Path) -> pd.DataFrame:
-    """The epochs in history.csv. A last line that was cut off, and whatever is not epoch 1, 2, 3 …, is left out."""
-    path = run_dir / "history.csv"
-    try:
-        text = path.read_text(encoding="utf-8")
-        rows = pd.read_csv(io.StringIO(text[:text.rfind("\n") + 1]))
-        return rows[(rows["epoch"] == range(1, len(rows) + 1)).cummin()]
-    except FileNotFoundError:
-        return pd.DataFrame()
-    except (OSError, ValueError, KeyError):  # pandas' own errors are ValueErrors
-        print(f"{paths.shown(path)} is damaged and left out.")
-        return pd.DataFrame()
-
-
-def _claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
-    """Write config and provenance into a new folder; in an old one make sure that it is the same experiment."""
-    path = run_dir / "config.json"
-    facts = {"dataset_sha256": mips.sha256, "class_names": list(mips.class_names), "exams": len(mips)}
-    if path.exists() and (run_dir / "provenance.json").exists():
-        try:
-            old = config.from_dict(json.loads(path.read_text(encoding="utf-8")), f"{run_dir.name}/config.json").stage("gan")
-            told = dict(json.loads((run_dir / "provenance.json").read_text(encoding="utf-8")))
-        except (ValueError, TypeError, RecursionError, OSError) as e:
-            if isinstance(e, RadioganError):
-                raise
-            raise RunError(f"config.json or provenance.json in {paths.shown(run_dir)} is damaged ({type(e).__name__}): choose another "
-                           "folder, or delete this one to train anew.") from None
-        differ = [k for k, v in cfg.stage("gan").items() if old[k] != v] + [k for k, v in facts.items() if told.get(k) != v]
-        if differ:
-            raise RunError(f"{paths.shown(run_dir)} holds a run that differs in {', '.join(differ)}: choose another folder, or delete "
-                           "this one to train anew.")
-        return
-    paths.write_json(path, cfg.as_dict() | {"cohort": Path(cfg.cohort).name})  # its folders may name a person
-    paths.write_json(run_dir / "provenance.json", facts | provenance() | {"shared_by": shared_by})
-
-
-def provenance() -> dict:
-    """Versions and device behind a run; nothing that names a person, a host or a folder."""
-    backend = keras.backend.backend()
-    return {"radiogan_lib": radiogan_lib.__version__, "python": platform.python_version(), "keras": keras.__version__, "engine": backend,
-            backend: sys.modules[backend].__version__, "numpy": np.__version__, "devices": [str(d) for d in keras.distribution.list_devices()],
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"}
 
 
 def _out_of_memory(e: BaseException) -> bool:

@@ -155,22 +155,6 @@ def _spacing(dataset):
     return fh / h, fw / w
 
 
-def contact_sheet(dataset, per_class: int = 12, window: Sequence[float] = WINDOW) -> Figure:
-    """A few exams of each class side by side, spread evenly over the cohort, to catch the odd one out."""
-    labels = np.asarray(dataset.labels)
-    keep = []
-    for k in range(len(dataset.class_names)):
-        found = np.flatnonzero(labels == k)
-        keep += list(found[np.linspace(0, len(found) - 1, min(per_class, len(found))).astype(int)]) if len(found) else []
-    height, n = 1.05, len(dataset.class_names)
-    per_class = max(1, min(per_class, int(np.bincount(labels, minlength=1).max()) if len(labels) else 1))
-    fig = new(per_class * (_cell(dataset.suv, height, _spacing(dataset)) + 0.06) + 1.0, n * (height + 0.06) + 0.1)
-    axes, im = _grid(fig, dataset.suv[keep], labels[keep], dataset.class_names, per_class, window, _spacing(dataset))
-    if im is not None:
-        scale(fig, im, axes.ravel().tolist(), window)
-    return fig
-
-
 def histogram(dataset, suv_max: float = 30.0, bins: int = 60) -> Figure:
     """How often each SUV occurs, per class, on a logarithmic axis.
 
@@ -195,69 +179,4 @@ def histogram(dataset, suv_max: float = 30.0, bins: int = 60) -> Figure:
     ax.set(yscale="log", xlim=(0, suv_max), xlabel="SUV", ylabel="share of pixels")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=9)
-    return fig
-
-
-def rotating_row(image, n_angles: int = 6, spacing_mm: float = 4.0, window: Sequence[float] = WINDOW) -> Figure:
-    """One exam's MIP from several directions, turning about the body's long axis.
-
-    Args:
-        image: nibabel image, SUV, RAS+.
-        n_angles: directions, evenly over half a turn: the other half shows the mirror images.
-        spacing_mm: pixel size of the pictures.
-    """
-    views = turned(image, np.arange(n_angles) * 180.0 / n_angles, spacing_mm)
-    titles = [f"{a:.0f}°" for a in np.arange(n_angles) * 180.0 / n_angles]
-    titles[0] = "from the front"
-    return mip_row(views, titles, window, height=3.0)
-
-
-def turned(image, angles_deg, spacing_mm: float = 4.0) -> np.ndarray:
-    """MIPs (n, rows, cols) in SUV of an RAS+ image, turned about its long axis by `angles_deg`."""
-    from scipy import ndimage
-
-    volume = np.asarray(image.dataobj, dtype=np.float32)  # (x, y, z), RAS+
-    step = np.sqrt((np.asarray(image.affine)[:3, :3] ** 2).sum(0))  # voxel size, mm
-    volume = np.nan_to_num(ndimage.zoom(volume, step / spacing_mm, order=1))
-    volume[volume < 0] = 0
-    views = []
-    for angle in angles_deg:
-        turn = ndimage.rotate(volume, -float(angle), axes=(0, 1), order=1, reshape=False) if angle else volume
-        # RAS+: x grows to the patient's right, z upwards; the viewer faces the patient, so the right is on the left
-        views.append(turn.max(axis=1)[::-1, ::-1].T)
-    return np.stack(views)
-
-
-def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW) -> Figure:
-    """From a volume to the GAN's canvas: one coronal slice, the MIP at 2 mm, the canvas, each to scale.
-
-    Args:
-        suv_volume: nibabel image, SUV, RAS+.
-        mip: SUV, (rows, cols) at 2 mm, from `data.coronal_mip`.
-        cfg: gives the canvas and its field of view.
-    """
-    from radiogan_lib.data.dataset import fit_to_canvas
-
-    volume = np.asarray(suv_volume.dataobj, dtype=np.float32)
-    step = np.sqrt((np.asarray(suv_volume.affine)[:3, :3] ** 2).sum(0))
-    middle = int(np.argmax(volume.clip(0, 3).sum(axis=(0, 2))))  # the coronal slice through most of the body
-    coronal = volume[::-1, middle, ::-1].T  # head up, patient's right on the left
-    canvas = fit_to_canvas(mip, cfg.canvas, cfg.field_of_view_mm)
-    fh, fw = cfg.field_of_view_mm
-    tall = [coronal.shape[0] * step[2], mip.shape[0] * 2.0, fh]
-    wide = [coronal.shape[1] * step[0], mip.shape[1] * 2.0, fw]
-    mm = 4.2 / max(tall)  # inches per mm: all three to one scale
-    fig = new(sum(wide) * mm + 1.6, 4.2 + 0.7)
-    axes = fig.subplots(1, 3, width_ratios=wide)
-    words = [f"one slice\n{coronal.shape[0]} × {coronal.shape[1]} voxels", f"MIP at 2 mm\n{mip.shape[0]} × {mip.shape[1]} pixels",
-             f"canvas\n{cfg.canvas[0]} × {cfg.canvas[1]} pixels"]
-    for ax, picture, h, w, text in zip(axes, (coronal, mip, canvas), tall, wide, words):
-        im = ax.imshow(picture, cmap="gray_r", vmin=window[0], vmax=window[1], extent=(-w / 2, w / 2, h, 0))
-        ax.set(xlim=(-w / 2 - 4, w / 2 + 4), ylim=(max(tall) + 4, -4), title=text)
-        ax.title.set_fontsize(9)
-        bare(ax)
-        ax.plot([-w / 2, w / 2, w / 2, -w / 2, -w / 2], [0, 0, h, h, 0], color="0.6", lw=0.6)
-    axes[0].plot([-wide[0] / 2 + 20, -wide[0] / 2 + 120], [tall[0] - 25] * 2, color=INK, lw=2)
-    axes[0].text(-wide[0] / 2 + 20, tall[0] - 40, "100 mm", fontsize=8, va="bottom", color=INK)
-    scale(fig, im, list(axes), window)
     return fig
