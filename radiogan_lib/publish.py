@@ -13,12 +13,28 @@ from radiogan_lib.config import RadioganError
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 BUDGET_NOTEBOOK, BUDGET_ALL = 400_000, 2_000_000  # bytes: GitHub shows what is small, and every clone carries it
-LARGE_PICTURE = 40_000  # characters of base64
+GREYS = (64, 40, 32, 24, 16)  # levels of a published picture: as many as fit the budget
 KEPT_METADATA = ("language_info", "radiogan")
 
 
-def slim(png: str) -> str:
-    """A base64 PNG with 32 colours (16 if it is large), if that is smaller: grey pictures and line drawings lose little.
+def _palette(picture, greys: int):
+    """So many even greys, and up to eight of the picture's own colours, if it has any: a red frame stays red."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(picture).reshape(-1, 3)
+    coloured = pixels[np.ptp(pixels, axis=1) > 40]
+    table = [(g, g, g) for g in np.linspace(0, 255, greys).round().astype(int).tolist()]
+    if len(coloured):
+        found = Image.fromarray(coloured[None]).quantize(8, method=Image.Quantize.MEDIANCUT)
+        table += np.asarray(found.getpalette()).reshape(-1, 3)[:8].tolist()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([int(v) for colour in table for v in colour])
+    return palette
+
+
+def slim(png: str, greys: int = GREYS[0]) -> str:
+    """A base64 PNG with so many greys and a few colours, if that is smaller.
 
     An animated PNG stays as it is: repacking would keep its first frame only.
     """
@@ -27,17 +43,13 @@ def slim(png: str) -> str:
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     if getattr(picture, "is_animated", False):
         return png
-    picture = picture.convert("RGB")
-    for colours in (32, 16):
-        packed = io.BytesIO()
-        picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
-        small = base64.b64encode(packed.getvalue()).decode()
-        if len(small) < LARGE_PICTURE:
-            break
+    picture, packed = picture.convert("RGB"), io.BytesIO()
+    picture.quantize(palette=_palette(picture, greys), dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    small = base64.b64encode(packed.getvalue()).decode()
     return small if len(small) < len(png) else png
 
 
-def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def clean(notebook: nbformat.NotebookNode, greys: int = GREYS[0]) -> nbformat.NotebookNode:
     """Drop papermill's and the widgets' metadata, timing, the injected cell, stderr; set the common kernel."""
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     notebook.metadata = nbformat.from_dict({k: v for k, v in notebook.metadata.items() if k in KEPT_METADATA}
@@ -56,7 +68,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 if "execution_count" in output:
                     output["execution_count"] = count
                 if "image/png" in output.get("data", {}):
-                    output["data"]["image/png"] = slim(output["data"]["image/png"])
+                    output["data"]["image/png"] = slim(output["data"]["image/png"], greys)
                 # a widget's view points at state that is not kept; its text says what it was
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     return notebook
@@ -70,11 +82,14 @@ def publish(run: Path, sources: list[Path]) -> None:
     """
     texts = {}
     for path in sources:
-        notebook = clean(nbformat.read(run / path.name, as_version=4))
+        for greys in GREYS:
+            notebook = clean(nbformat.read(run / path.name, as_version=4), greys)
+            texts[path] = nbformat.writes(notebook, version=4) + "\n"
+            if len(texts[path].encode()) <= BUDGET_NOTEBOOK:
+                break
         if any(o.output_type == "error" for c in notebook.cells if c.cell_type == "code" for o in c.outputs):
             raise RadioganError(f"{path.name} holds an error output; run it again before publishing.")
         nbformat.validate(notebook)
-        texts[path] = nbformat.writes(notebook, version=4) + "\n"
         if len(texts[path].encode()) > BUDGET_NOTEBOOK:
             raise RadioganError(f"{path.name} would be {len(texts[path].encode()) // 1000} KB; the budget is "
                                 f"{BUDGET_NOTEBOOK // 1000} KB. Use smaller or fewer figures.")

@@ -235,3 +235,21 @@ def test_progress_is_a_few_lines_when_headless(monkeypatch, capsys):
             p.update(1, "note")
     lines = capsys.readouterr().out.splitlines()
     assert 5 <= len(lines) <= 10 and all(s.startswith("… preparing: ") for s in lines)
+
+
+def test_a_red_frame_stays_red_and_greys_stay_even():
+    """Figures 5d and 5e frame the blend in red: it was published black once, when greys and colours shared few places."""
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+    pixels = np.repeat(np.random.default_rng(0).integers(0, 256, (200, 300, 1), np.uint8), 3, axis=2)
+    pixels[:4] = (200, 0, 0)
+    packed = io.BytesIO()
+    Image.fromarray(pixels).save(packed, "PNG")
+    for greys in publish.GREYS:
+        small = publish.slim(base64.b64encode(packed.getvalue()).decode(), greys)
+        back = np.asarray(Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB")).astype(int)
+        assert (np.abs(back[:4] - (200, 0, 0)) < 8).all()
+        assert np.abs(back[4:] - pixels[4:]).max() <= 255 / (greys - 1) / 2 + 1
