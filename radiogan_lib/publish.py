@@ -17,20 +17,22 @@ GREYS = (64, 40, 32, 24, 16)  # levels of a published picture: as many as fit th
 KEPT_METADATA = ("language_info", "radiogan")
 
 
-def _palette(picture, greys: int):
+def _reduced(picture, greys: int):
     """So many even greys, and up to eight of the picture's own colours, if it has any: a red frame stays red."""
     import numpy as np
     from PIL import Image
 
-    pixels = np.asarray(picture).reshape(-1, 3)
-    coloured = pixels[np.ptp(pixels, axis=1) > 40]
-    table = [(g, g, g) for g in np.linspace(0, 255, greys).round().astype(int).tolist()]
-    if len(coloured):
-        found = Image.fromarray(coloured[None]).quantize(8, method=Image.Quantize.MEDIANCUT)
-        table += np.asarray(found.getpalette()).reshape(-1, 3)[:8].tolist()
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([int(v) for colour in table for v in colour])
-    return palette
+    pixels = np.asarray(picture)
+    index = np.round(pixels.mean(axis=2) / 255 * (greys - 1)).astype(np.uint8)
+    table = np.linspace(0, 255, greys).round().astype(np.uint8).repeat(3)
+    coloured = np.ptp(pixels, axis=2) > 40
+    if coloured.any():
+        found = Image.fromarray(pixels[coloured][None]).quantize(8, method=Image.Quantize.MEDIANCUT)
+        index[coloured] = greys + np.asarray(found)[0]
+        table = np.append(table, np.array(found.getpalette()[:24], np.uint8))
+    out = Image.fromarray(index).convert("P")
+    out.putpalette(table.tobytes())
+    return out
 
 
 def slim(png: str, greys: int = GREYS[0]) -> str:
@@ -44,7 +46,7 @@ def slim(png: str, greys: int = GREYS[0]) -> str:
     if getattr(picture, "is_animated", False):
         return png
     picture, packed = picture.convert("RGB"), io.BytesIO()
-    picture.quantize(palette=_palette(picture, greys), dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    _reduced(picture, greys).save(packed, "PNG", optimize=True)
     small = base64.b64encode(packed.getvalue()).decode()
     return small if len(small) < len(png) else png
 

@@ -252,4 +252,4 @@ def test_a_red_frame_stays_red_and_greys_stay_even():
         small = publish.slim(base64.b64encode(packed.getvalue()).decode(), greys)
         back = np.asarray(Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB")).astype(int)
         assert (np.abs(back[:4] - (200, 0, 0)) < 8).all()
-        assert np.abs(back[4:] - pixels[4:]).max() <= 255 / (greys - 1)  # Pillow finds a near level, not always the nearest
+        assert np.abs(back[4:] - pixels[4:]).max() <= 255 / (greys - 1) / 2 + 1
