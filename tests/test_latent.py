@@ -120,3 +120,17 @@ def test_the_page_speaks_of_any_cohorts_classes(names):
     for name in names:
         assert name.replace("_", " ") in text or name.replace("head_neck", "head & neck") in text
     assert f'"0-{len(names) - 1}"' in text
+
+
+def test_the_page_takes_only_the_exams_that_the_weights_learned_from(tmp_path, monkeypatch, capsys):
+    from types import SimpleNamespace
+
+    from radiogan_lib import config, data
+    from radiogan_lib.lab.export_html import _trained_on
+    monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path))
+    run = SimpleNamespace(config=config.load("smoke"), provenance={"dataset_sha256": "right"})
+    assert _trained_on(run) is None and "Notebook 01" in capsys.readouterr().out
+    for sha, expected in (("wrong", None), ("right", "train")):
+        monkeypatch.setattr(data, "load_if_there", lambda folder, sha=sha: SimpleNamespace(sha256=sha))
+        monkeypatch.setattr(data, "load", lambda folder, split: split)
+        assert _trained_on(run) == expected

@@ -122,12 +122,23 @@ def page(generator, class_names: Sequence[str], train=None, start=(0, 3), end=(1
     return out
 
 
+def _trained_on(run):
+    """The exams that a run learned from, if they lie where notebook 01 puts them; else None, and a line that says so."""
+    from radiogan_lib import data
+    folder = paths.dataset_dir(run.config)
+    whole = data.load_if_there(folder)
+    if whole is not None and whole.sha256 == run.provenance.get("dataset_sha256"):
+        return data.load(folder, split="train")
+    print(f"No nearest exams on this page: {paths.shown(folder)} does not hold what these weights were trained on. Notebook 01 prepares it.")
+    return None
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """`--html walk.html` with the shipped weights, or with a run's."""
     parser = argparse.ArgumentParser(prog="python -m radiogan_lib.lab.explorer", description="Write a walk as one page that opens from disk.")
     parser.add_argument("--html", required=True, metavar="FILE", help="the page to write")
     parser.add_argument("--run", default="", help="folder of a training; default: the shipped weights")
-    parser.add_argument("--dataset", default="", help="folder of its dataset: shows the nearest training exams; default: none")
+    parser.add_argument("--dataset", default="", help="folder of its dataset, for the nearest training exams; default: where notebook 01 put it; `none`: none")
     parser.add_argument("--from", dest="start", default="lung", metavar="CLASS")
     parser.add_argument("--to", dest="end", default="lymphoma", metavar="CLASS")
     parser.add_argument("--seeds", nargs=2, type=int, default=(3, 8), metavar=("A", "B"))
@@ -139,10 +150,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         from radiogan_lib import data, gan
         run = gan.load_run(Path(given.run)) if given.run else gan.load_shipped()
-        train = data.load(Path(given.dataset), split="train") if given.dataset else None
+        train = None if given.dataset == "none" else data.load(Path(given.dataset), split="train") if given.dataset else \
+            _trained_on(run)
         a, b = pick_classes(run.class_names, given.start, given.end)
         text = page(run.generator, run.class_names, train, (a, given.seeds[0]), (b, given.seeds[1]), given.steps, given.kind)
         path = paths.write_text(Path(given.html), text)
     except RadioganError as e:
         sys.exit(f"{type(e).__name__}: {e}")
     print(f"written: {paths.shown(path)}, {len(text) / 2**20:.1f} MB")
+    if train is not None and run.config.cohort:
+        print("It shows exams of your cohort beside the generated ones: share it as you would share them, or leave them out with --dataset none.")
