@@ -13,6 +13,7 @@ import difflib
 import html
 import math
 import os
+import re
 import reprlib
 import types
 import typing
@@ -160,19 +161,20 @@ _TYPES = typing.get_type_hints(Config)
 
 
 def _short(value) -> str:
-    """The value for a message: never long, whatever it holds (YAML can name a thousand million items in a few lines)."""
-    if isinstance(value, (str, bytes)):
-        return repr(value[:60])
-    if isinstance(value, (list, tuple, dict, set)):
-        return f"a {type(value).__name__} of {len(value)}" if len(value) > 8 or not all(
-            isinstance(v, (str, int, float, bool, type(None))) for v in value) else reprlib.repr(value)
-    return f"a number of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 200 else reprlib.repr(value)
+    """The value for a message: one short line, whatever it holds (YAML can name a thousand million items in a few lines)."""
+    if isinstance(value, (list, tuple, dict, set)) and (len(value) > 8 or not all(
+            isinstance(v, (str, int, float, bool, type(None))) for v in value)):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"a number of {value.bit_length()} bits"
+    shown = repr(value[:60]) if isinstance(value, (str, bytes)) else reprlib.repr(value)
+    return re.sub(r"((?<!\\)\\[nrt]\s*)+", " ", shown)
 
 
 def _checked(name: str, value, where: str):
     """The value in the field's type and range, or a ConfigError that says what would do."""
     if not isinstance(name, str) or name not in FIELDS:
-        name = name[:60] if isinstance(name, str) else _short(name)
+        name = " ".join(name.split())[:60] if isinstance(name, str) else _short(name)
         near = difflib.get_close_matches(name, FIELDS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"{where}: there is no setting {name!r}.{hint} Choose among the known settings: {', '.join(FIELDS)}.")

@@ -644,7 +644,7 @@ def test_a_disk_that_fills_up_during_preparation(tmp_path, good, monkeypatch):
         ballast = _fill(disk, 128 << 10)
         with pytest.raises(RadioganError) as caught:
             prepare(good[0], disk / "out", cfg, "sync")
-        kept = len(list((disk / "out/cache").glob("*.npz")))
+        kept = len(list((disk / "out/cache").glob("[!.]*.npz")))
         half = list((disk / "out").rglob("*.part*"))
         ballast.unlink()
         report = prepare(good[0], disk / "out", cfg, "sync")

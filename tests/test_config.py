@@ -88,3 +88,10 @@ def test_run_folders_are_named_by_what_differs(monkeypatch, tmp_path):
 def test_two_cohorts_of_one_name_do_not_meet(monkeypatch, tmp_path):
     a, b = (config.load("teach", cohort=str(tmp_path / d / "c.csv")) for d in "ab")
     assert paths.run_dir(a) != paths.run_dir(b) and "c" in paths.run_dir(a).name
+
+
+@pytest.mark.parametrize("table", [{"balanced": {"\n": None}}, {"balanced": ["\n", "\t"]}, {"balanced": "a\n\nb"}, {"epocs\n": 1}, {"balanced": b"\n"}])
+def test_a_line_break_in_a_setting_does_not_break_the_sentence(table):
+    with pytest.raises(config.ConfigError) as e:
+        config.from_dict(table)
+    assert "\n" not in str(e.value) and "\\n" not in str(e.value)

@@ -122,7 +122,7 @@ def test_a_run_that_is_killed_leaves_no_worker_and_no_lock_and_is_continued(tmp_
     """)
     run = subprocess.Popen([sys.executable, "-c", script], cwd=paths.REPO, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while len(list((tmp_path / "out/cache").glob("*.npz"))) < 4 and time.monotonic() < deadline:
+    while len(list((tmp_path / "out/cache").glob("[!.]*.npz"))) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
     workers = psutil.Process(run.pid).children(recursive=True)
     run.kill()
