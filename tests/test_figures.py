@@ -9,9 +9,9 @@ import pytest
 from fake_generator import FakeGenerator, dataset
 from matplotlib.figure import Figure
 
-from radiogan_lib import config, lab
+from radiogan_lib import config, data, lab
 from radiogan_lib.config import RadioganError
-from radiogan_lib.lab import diagrams, figures, figures_exam, figures_networks
+from radiogan_lib.lab import diagrams, figures, figures_networks
 
 NAMES = ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
 
@@ -118,7 +118,8 @@ def test_turning_keeps_head_up_and_right_on_the_left():
     import nibabel as nib
     v = np.zeros((20, 10, 30), np.float32)
     v[17, 5, 27] = 9  # patient's right, near the head, in RAS+
-    views = figures_exam.turned(nib.Nifti1Image(v, np.diag([4.0, 4, 4, 1])), [0.0, 180.0])
+    image = nib.Nifti1Image(v, np.diag([4.0, 4, 4, 1]))
+    views = [pictures(lab.rotating_row(image, 2))[0], data.rotating_mips(image, 2, 4.0)[1]]
     row, col = np.unravel_index(views[0].argmax(), views[0].shape)
     assert row < 5 and col < 5
     assert np.unravel_index(views[1].argmax(), views[1].shape)[1] > 14
@@ -207,7 +208,6 @@ def test_an_unknown_diagram_names_the_near_one():
 
 
 def test_phantom_dicom_reads_back_as_the_phantom(tmp_path, monkeypatch):
-    from radiogan_lib import data
     monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path))
     folder = lab.phantom_as_dicom("phantom:lung/20001", spacing_mm=8.0)
     image, truth = data.read_suv(folder), data.read_suv("phantom:lung/20001", phantom_spacing_mm=8.0)

@@ -18,26 +18,11 @@ def rotating_row(image, n_angles: int = 6, spacing_mm: float = 4.0, window: Sequ
         n_angles: directions, evenly over half a turn: the other half shows the mirror images.
         spacing_mm: pixel size of the pictures.
     """
-    views = turned(image, np.arange(n_angles) * 180.0 / n_angles, spacing_mm)
-    titles = [f"{a:.0f}°" for a in np.arange(n_angles) * 180.0 / n_angles]
-    titles[0] = "from the front"
+    from radiogan_lib.data import rotating_mips
+
+    views = rotating_mips(image, 2 * n_angles, spacing_mm)[:n_angles]
+    titles = ["from the front", *(f"{k * 180 / n_angles:.0f}°" for k in range(1, n_angles))]
     return mip_row(views, titles, window, height=3.0)
-
-
-def turned(image, angles_deg, spacing_mm: float = 4.0) -> np.ndarray:
-    """MIPs (n, rows, cols) in SUV of an RAS+ image, turned about its long axis by `angles_deg`."""
-    from scipy import ndimage
-
-    volume = np.asarray(image.dataobj, dtype=np.float32)  # (x, y, z), RAS+
-    step = np.sqrt((np.asarray(image.affine)[:3, :3] ** 2).sum(0))  # voxel size, mm
-    volume = np.nan_to_num(ndimage.zoom(volume, step / spacing_mm, order=1))
-    volume[volume < 0] = 0
-    views = []
-    for angle in angles_deg:
-        turn = ndimage.rotate(volume, -float(angle), axes=(0, 1), order=1, reshape=False) if angle else volume
-        # RAS+: x grows to the patient's right, z upwards; the viewer faces the patient, so the right is on the left
-        views.append(turn.max(axis=1)[::-1, ::-1].T)
-    return np.stack(views)
 
 
 def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW) -> Figure:
