@@ -1,8 +1,9 @@
 """What each switch bought: python benchmarks/ablation.py [--epochs 60] [--seeds 0] [--rows …]
 
 One training per row and seed, all with the same number of steps on the same exams: `recipe: improved`, it without one of
-its switches at a time, it with one of the switches that it leaves off, and the paper's recipe. Each is judged by the report of notebooks 04 and 05 on held-out exams. A finished
-row is not made again (runs/ablation/…); the table (docs/ablation.csv) is written again, whole, after every row.
+its switches at a time, it with one of the switches that it leaves off, and the paper's recipe. Each is judged by the report of
+notebooks 04 and 05 on held-out exams. A finished row is not made again (runs/ablation/…); the table (docs/ablation.csv) is
+written again, whole, after every row.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import n_sweep  # the same training and report; this folder is on the path of a 
 import pandas as pd
 
 from radiogan_lib import config, data, evaluation, paths
+from radiogan_lib.parameters import parse_setting
 
 CSV = paths.REPO / "docs" / "ablation.csv"
 SHOWN = ["label_agreement", "tstr", "trtr", "coverage_ratio", "vendi_ratio", "kid", "membership_auc", "verdict"]
@@ -25,9 +27,10 @@ SHOWN = ["label_agreement", "tstr", "trtr", "coverage_ratio", "vendi_ratio", "ki
 # The switches that the improved recipe leaves off, at the strength that their authors, or the paper that made them known, give.
 LEFT_OFF = {
     "balanced": {"balanced": True},
-    "cutout": {"diffaugment": "translation,cutout"},
+    "diffaugment": {"diffaugment": "translation"},
+    "diffaugment of a quarter": {"diffaugment": "translation", "diffaugment_share": 0.25},
+    "cutout": {"diffaugment": "cutout"},
     "label_smoothing": {"label_smoothing": 0.1},
-    "lecam": {"lecam": 0.3},
     "projection": {"projection": True},
     "relativistic": {"loss": "relativistic", "gradient_penalty": 0.05, "dropout": 0.0},
     "transitional": {"transitional": 0.25},
@@ -48,6 +51,8 @@ def main(arguments=None) -> int:
     parser.add_argument("--epochs", type=int, default=0, help="of every row; default the profile's")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--rows", default="", help="comma list of row names; default all")
+    parser.add_argument("--also", nargs="*", default=[], metavar="NAME:SETTING=VALUE;…",
+                        help="further rows: the improved recipe with these settings, e.g. 'guide 0.8:guide=0.8;lecam=0'")
     parser.add_argument("--dataset", default="", help="a prepared dataset; default the profile's")
     parser.add_argument("--csv", default=str(CSV))
     a = parser.parse_args(arguments)
@@ -61,7 +66,9 @@ def main(arguments=None) -> int:
             train.suv, holdout.suv, generated, train.labels, holdout.labels, labels, judge=judge, epochs=base.classifier_epochs,
             sizes=(), rounds=base.bootstrap)}
 
-    chosen = {k: v for k, v in rows().items() if not a.rows or k in a.rows.split(",")}
+    also = {name: {"recipe": "improved"} | {k: v[0] for k, v in map(parse_setting, settings.split(";"))}
+            for name, _, settings in (row.partition(":") for row in a.also)}
+    chosen = {k: v for k, v in (rows() | also).items() if not a.rows or k in a.rows.split(",") or k in also}
     for seed in map(int, a.seeds.split(",")):
         for name, settings in chosen.items():
             cfg = config.load(a.profile, **settings, **({"epochs": a.epochs} if a.epochs else {}))

@@ -33,8 +33,9 @@ RECIPES: dict[str, dict] = {
         "label_init": 1.0,             # paper: not given; Keras' own start is ±0.05
         "generator_kernel": 4,         # paper: not given; 3 leaves checkerboards
         "learning_rate": 1e-3,         # paper: 2e-4
-        "diffaugment": "translation",  # paper: none
-        "guide": 0.3,                  # paper: none
+        "guide": 0.5,                  # paper: none
+        "guide_augment": "translation",  # paper: none
+        "lecam": 0.3,                  # paper: none
         "batch_spread": True,          # paper: none
         "cooldown": 0.3,               # paper: none
         "ema": 0.998,                  # paper: none
@@ -99,10 +100,12 @@ class Config:
     loss: str = _setting("bce", "gan", "bce (paper) or relativistic pairing", choices=("bce", "relativistic"))
     gradient_penalty: float = _setting(0.0, "gan", "weight of the finite-difference R1 + R2 penalty", 0, 1000)
     guide: float = _setting(0.0, "gan", "weight of an auxiliary classifier in the generator's loss; 0 = off", 0, 100)
+    guide_augment: str = _setting("", "gan", "what the guide's own view goes through; a comma list like diffaugment's")
     projection: bool = _setting(False, "gan", "projection conditioning in the discriminator")
     batch_spread: bool = _setting(False, "gan", "show the discriminator how much the images of a batch differ")
     ema: float = _setting(0.0, "gan", "momentum of the averaged generator weights; 0 = off", 0, 0.99999)
     diffaugment: str = _setting("", "gan", "comma list of translation, cutout; never flips")
+    diffaugment_share: float = _setting(1.0, "gan", "share of the images, real and fake alike, that DiffAugment changes", 0, 1)
     lecam: float = _setting(0.0, "gan", "weight of the LeCam regulariser", 0, 100)
     label_smoothing: float = _setting(0.0, "gan", "one-sided: real target = 1 - this", 0, 0.5)
     transitional: float = _setting(0.0, "gan", "share of training over which conditioning fades in", 0, 1)

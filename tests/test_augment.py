@@ -51,6 +51,20 @@ def test_off_outside_training_and_without_a_policy():
     assert DiffAugment("", AIR, 0)(x) is x
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_share_is_how_many_images_are_changed(share):
+    x = np.repeat(_image(), 2000, 0)
+    y = ops.convert_to_numpy(DiffAugment("cutout", AIR, 0, share)(x))
+    changed = np.abs(y - x).max(axis=(1, 2, 3)) > 1e-6
+    assert abs(changed.mean() - share) < 0.04  # four standard errors of 2000 draws at 0.25
+    np.testing.assert_allclose(y[~changed], x[~changed], atol=1e-6)
+
+
+def test_messages_name_the_setting_that_is_wrong():
+    with pytest.raises(ConfigError, match="guide_augment = 'flip'"):
+        DiffAugment("flip", AIR, 0, setting="guide_augment")
+
+
 def test_no_flips_on_offer():
     assert not any("flip" in k for k in KINDS)
     for wrong in ("flip", "translation,mirror", "brightness"):

@@ -21,7 +21,8 @@ SETTINGS = {
     "paper": {},
     "improved": {k: v for k, v in RECIPES["improved"].items() if k not in ("learning_rate", "cooldown")},
     "every switch": dict(loss="relativistic", gradient_penalty=0.5, projection=True, label_init=1.0, lecam=0.1, intensity="sqrt", guide=0.2,
-                         generator_kernel=4, batch_spread=True, ema=0.9, diffaugment="translation,cutout", label_smoothing=0.1),
+                         generator_kernel=4, batch_spread=True, ema=0.9, diffaugment="translation,cutout", diffaugment_share=0.5,
+                         guide_augment="translation", label_smoothing=0.1),
     "bfloat16": dict(precision="mixed_bfloat16"),
 }
 
@@ -44,12 +45,15 @@ GAME = """
         def call(self, inputs, training=False):
             images, labels, given = inputs
             here.given = ops.convert_to_tensor(given)
-            self.augment._whole = self.shift
+            for view in (self.augment, getattr(self, "guide_view", self.augment)):
+                view._whole, view._chosen = self.shift, self.choice
             return super().call((images, labels), training=training)
         def noise(self, n):
             return here.given
         def shift(self, x, low, high):
             return ops.round(ops.tanh(here.given[:, :1, None]) * (high - low) / 2 + (high + low) / 2)
+        def choice(self, x):
+            return ops.reshape(here.given[:, 2], (-1, 1, 1, 1)) < 0
         def _direction(self, x):
             return ops.cos(37.0 * x) * ops.reshape(here.given[:, 1], (-1, 1, 1, 1))
 

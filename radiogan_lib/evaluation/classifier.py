@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from radiogan_lib.evaluation.features import EvaluationError, area_average, check_images, check_labels, pooled_shape
+from radiogan_lib.gan import memory
 
 SIDE = 80  # pixels on the longer side of what the judge sees
 SHIFT = 2  # pixels of random displacement while training
@@ -142,6 +143,7 @@ def train_judge(images, labels, n_classes: int | None = None, epochs: int = 30, 
     if len(np.unique(labels)) < 2:
         raise EvaluationError("a judge needs exams of at least two classes; these labels hold one.")
     n_classes = int(labels.max()) + 1 if n_classes is None else n_classes
+    memory.keep()
     shape = start.shape if start else pooled_shape(images.shape[1:], SIDE)
     x, rng = prepare(images, shape), np.random.default_rng(seed)
     steps = steps or max(1, epochs * len(x) // BATCH)

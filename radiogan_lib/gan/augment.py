@@ -22,26 +22,35 @@ class DiffAugment:
         policy: comma-separated list of `translation` (up to ± an eighth of each side) and `cutout` (a hole of half of each side).
         fill: the grey value of air, which shifts and holes reveal: 0 SUV, not mid-grey.
         seed: of the random draws; their state is part of the model's variables.
+        share: how many of the images are changed. Below 1 the discriminator sees where a body really lies, and the generator
+            cannot draw it somewhere else unnoticed: augmentation of every image leaks (Karras et al., NeurIPS 2020, §2.2).
+        setting: the setting that the policy comes from, for messages.
     """
 
-    def __init__(self, policy: str, fill: float, seed: int):
+    def __init__(self, policy: str, fill: float, seed: int, share: float = 1.0, setting: str = "diffaugment"):
         self.kinds = [k.strip() for k in policy.split(",") if k.strip()]
         unknown = [k for k in self.kinds if k not in KINDS]
         if unknown:
-            raise ConfigError(f"settings: diffaugment = {policy!r} names {unknown[0]!r}; it is a comma list of {', '.join(KINDS)} "
+            raise ConfigError(f"settings: {setting} = {policy!r} names {unknown[0]!r}; it is a comma list of {', '.join(KINDS)} "
                               "(flips are left out on purpose: anatomy has sides).")
-        self.fill = fill
+        self.fill, self.share = fill, share
         self.seed = keras.random.SeedGenerator(seed)
 
     def __call__(self, x, training=True):
-        if not training or not self.kinds:
+        if not training or not self.kinds or not self.share:
             return x
-        x = x - self.fill
+        x = before = x - self.fill
         if "translation" in self.kinds:
             x = self._shift(x)
         if "cutout" in self.kinds:
             x = self._cut(x)
+        if self.share < 1:
+            x = ops.where(self._chosen(x), x, before)
         return x + self.fill
+
+    def _chosen(self, x):
+        """Which images are changed: (b, 1, 1, 1)."""
+        return keras.random.uniform((ops.shape(x)[0], 1, 1, 1), seed=self.seed) < self.share
 
     def _whole(self, x, low: int, high: int):
         """One random whole number per image in [low, high], as (b, 1, 1)."""

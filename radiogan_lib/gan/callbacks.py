@@ -14,7 +14,7 @@ import pandas as pd
 
 from radiogan_lib import paths
 from radiogan_lib.config import Config, RadioganError
-from radiogan_lib.gan import checkpoints, health, sampling
+from radiogan_lib.gan import checkpoints, health, memory, sampling
 from radiogan_lib.progress import Progress
 
 
@@ -88,6 +88,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.start(epoch)
+        memory.keep()  # every time: TensorFlow's dataset, made with the first batch, undoes a part of it
         self.started = time.perf_counter()
         if self.cfg.transitional:  # unconditional first, the condition fades in (Shahbazi et al., ICLR 2022)
             amount = min(1.0, epoch / max(1.0, self.cfg.transitional * self.cfg.epochs))

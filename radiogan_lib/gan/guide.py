@@ -4,7 +4,9 @@ Lesions are a few pixels of a whole body: the discriminator's one number says li
 ignores its label for thousands of steps. The guide learns the classes from real training exams only, beside the game,
 and what its cross-entropy on generated images exceeds that on real ones joins the generator's loss: the images are asked
 to be as typical of their class as real exams are, and no more. (AC-GAN asks for more and more, and gets caricatures: the
-faint lesion, which makes real classes overlap, is never drawn.) Off (`guide = 0`) in the paper's recipe.
+faint lesion, which makes real classes overlap, is never drawn.) It sees all images through shifts of its own
+(`guide_augment`): it would learn a thousand exams by heart otherwise, and its opinion of new images would be worth less.
+The discriminator need not see them shifted, and then notices a body that lies where none does. Off (`guide = 0`) in the paper's recipe.
 It is not the judge of notebooks/04_evaluation.ipynb, which is trained apart and never meets the generator.
 Explained in notebooks/03_training.ipynb.
 """

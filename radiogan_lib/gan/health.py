@@ -88,7 +88,7 @@ class Yardstick:
 SENTENCES = {
     "losses_not_finite": "The losses are not numbers any more. Lower learning_rate, or use precision='float32'.",
     "discriminator_saturated": "The discriminator has won: it tells {d_accuracy:.0%} of the images apart and the generator's loss is "
-                               "{g_loss:.1f}. Give it more dropout or fewer discriminator_channels, or set diffaugment='translation'.",
+                               "{g_loss:.1f}. Give it more dropout or fewer discriminator_channels, or set lecam=0.3 or diffaugment='translation'.",
     "generator_stuck": "The generator is stuck: its pictures moved by only {movement:.1%} of the exams' own spread since the last "
                        "look. Check that learning_rate is above 0, or restart with another seed.",
     "classes_ignored": "The classes are ignored: {label_agreement:.0%} of the images look like the class they were asked for, chance is "

@@ -36,12 +36,15 @@ class RadioGAN(keras.Model):
         super().__init__(name="radiogan")
         self.generator, self.discriminator, self.cfg = generator, discriminator, cfg
         self.noise_seed = keras.random.SeedGenerator(cfg.seed)
-        self.augment = augment.DiffAugment(cfg.diffaugment, fill=0.0 if cfg.value_range == "unit" else -1.0, seed=cfg.seed + 1)
+        air = 0.0 if cfg.value_range == "unit" else -1.0
+        self.augment = augment.DiffAugment(cfg.diffaugment, air, cfg.seed + 1, cfg.diffaugment_share)
         self.augment_seed = self.augment.seed  # only a seed that hangs on the model is saved with it, and moves under JAX
         names = ("d_loss", "g_loss", "d_accuracy", "real_logit", "fake_logit")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if cfg.guide:
             self.guide = guides.build_guide(cfg, generator.get_layer("label_embedding").input_dim)
+            self.guide_view = augment.DiffAugment(cfg.guide_augment, air, cfg.seed + 2, setting="guide_augment")
+            self.guide_seed = self.guide_view.seed
             self.trackers["guide_accuracy"] = keras.metrics.Mean(name="guide_accuracy")
         if cfg.lecam:  # running means of the logits, the anchors of the regulariser
             self.real_anchor = self.add_weight(name="real_anchor", shape=(), initializer="zeros", trainable=False, aggregation="mean")
@@ -52,6 +55,7 @@ class RadioGAN(keras.Model):
         """(images (b, h, w, 1) grey values, labels (b,)) → logits, each (b, 1): real, fake, judged (+ penalty)."""
         real, label = (ops.convert_to_tensor(v) for v in inputs)
         fake = self.generator([self.noise(ops.shape(label)[0]), label], training=training)  # (b, h, w, 1)
+        views = [self.guide_view(x, training) for x in (real, fake)] if self.cfg.guide and training else []
         real, fake = self.augment(real, training), self.augment(fake, training)
         seen, weights = ops.stop_gradient(fake), [ops.convert_to_tensor(v) for v in self.discriminator.trainable_variables]
         before_real = self._discriminator_state()
@@ -64,8 +68,8 @@ class RadioGAN(keras.Model):
             steep = [ops.square(self._look(weights, state, x + PENALTY_STEP * self._direction(x), label, training) - logits[name])
                      for name, state, x in (("real", before_real, real), ("fake", before_fake, seen))]
             logits["penalty"] = (steep[0] + steep[1]) / PENALTY_STEP**2
-        if self.cfg.guide and training:
-            logits["class_real"], logits["class_fake"] = guides.opinions(self.guide, real, fake, training)
+        if views:
+            logits["class_real"], logits["class_fake"] = guides.opinions(self.guide, *views, training)
             logits["label"] = ops.reshape(label, (-1,))
         return logits
 
