@@ -82,10 +82,15 @@ def rounds(play) -> None:
 
 
 def ours(s: dict, images, labels):
-    from radiogan_lib.gan import callbacks, radiogan
+    from radiogan_lib.gan import callbacks, memory, radiogan
     game = radiogan.compiled(configuration(s), 5)
     batches = callbacks.Batches(images, labels, s["batch_size"], seed=0)
-    return lambda: game.fit(batches, shuffle=False, verbose=0)
+
+    def play():
+        memory.keep()  # as at the start of every epoch of `gan.train`
+        game.fit(batches, shuffle=False, verbose=0)
+
+    return play
 
 
 def usual(s: dict, images, labels):
