@@ -32,6 +32,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 EXAMS, EPOCHS = 1606, 300  # the paper's training
+CONTESTANTS = ("ours", "unkept", "usual", "torch")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -43,7 +44,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, help="steps per round")
     parser.add_argument("--turns", type=int, default=7, help="rounds of each contestant")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--only", nargs="+", choices=("ours", "usual", "torch"), default=["ours", "usual", "torch"])
+    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=["ours", "usual", "torch"],
+                        help="unkept is ours without gan/memory.py")
     parser.add_argument("--torch", metavar="PYTHON", help="interpreter that has PyTorch")
     parser.add_argument("--compile", action="store_true", help="the twin under torch.compile")
     parser.add_argument("--peak-tflops", type=float, help="the card's peak in that precision, for its roofline")
@@ -70,27 +72,56 @@ def settings(given: argparse.Namespace, doublings: int) -> dict:
                 "generator_widths": networks.generator_widths(cfg), "discriminator_widths": networks.discriminator_widths(cfg)}
 
 
+WARM_UP = 2  # rounds that are not timed
+
+
+def clock() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def told(since: tuple[float, float]) -> None:
+    """Print what a round took: wall clock, and CPU of all threads."""
+    wall, cpu = clock()
+    print(json.dumps([wall - since[0], cpu - since[1]]), flush=True)
+
+
 def rounds(play) -> None:
-    """Warm up, then play one round per line of input and print its seconds: wall, and CPU of all threads."""
-    play()
-    play()
+    """Warm up, then play one round per line of input and print its seconds."""
+    for _ in range(WARM_UP):
+        play()
     print("ready", flush=True)
     for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
+        start = clock()
         play()
-        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
+        told(start)
 
 
-def ours(s: dict, images, labels):
+def ours(s: dict, images, labels) -> None:
+    """One training, as `gan.train` runs it; every epoch is a round and waits for its line of input."""
+    import keras
+
     from radiogan_lib.gan import callbacks, memory, radiogan
     game = radiogan.compiled(configuration(s), 5)
     batches = callbacks.Batches(images, labels, s["batch_size"], seed=0)
 
-    def play():
-        memory.keep()  # as at the start of every epoch of `gan.train`
-        game.fit(batches, shuffle=False, verbose=0)
+    class Turns(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == WARM_UP:
+                print("ready", flush=True)
+            if epoch >= WARM_UP and not sys.stdin.readline():
+                raise EOFError
+            self.start = clock()
 
-    return play
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 0 and not s["give_back"]:
+                memory.keep()  # as `gan.train` does
+
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch >= WARM_UP:
+                told(self.start)
+
+    with contextlib.suppress(EOFError):
+        game.fit(batches, epochs=10**6, steps_per_epoch=s["steps"], shuffle=False, verbose=0, callbacks=[Turns()])
 
 
 def usual(s: dict, images, labels):
@@ -98,7 +129,8 @@ def usual(s: dict, images, labels):
     import numpy as np
 
     from radiogan_lib.gan import fast, networks
-    fast.BatchNormalization, fast.Dropout, fast.Conv2D = keras.layers.BatchNormalization, keras.layers.Dropout, keras.layers.Conv2D
+    for name in ("BatchNormalization", "Dropout", "Conv2D", "Conv2DTranspose"):
+        setattr(fast, name, getattr(keras.layers, name))
     cfg, b, rng = configuration(s), s["batch_size"], np.random.default_rng(0)
     generator, discriminator = networks.build_generator(cfg), networks.build_discriminator(cfg)
     loss, adam = keras.losses.BinaryCrossentropy(from_logits=True), dict(learning_rate=2e-4, beta_1=0.5)
@@ -136,7 +168,11 @@ def contest(name: str, s: dict) -> None:
     import numpy as np
     n = s["batch_size"] * s["steps"]
     images = np.random.default_rng(0).uniform(-1, 1, (n, *s["canvas"], 1)).astype("float32")
-    rounds({"ours": ours, "usual": usual}[name](s, images, (np.arange(n) % 5).astype("int32")))
+    labels = (np.arange(n) % 5).astype("int32")
+    if name == "usual":
+        rounds(usual(s, images, labels))
+    else:
+        ours(s | {"give_back": name == "unkept"}, images, labels)
 
 
 def least_seconds(s: dict, peak_tflops: float, bandwidth_tb: float) -> float:
@@ -188,7 +224,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{'canvas':>10} {'who':>8} {'img/s':>9} (range)        CPU ms per image   ours is faster by (range)")
     for doublings in given.doublings:
         s = settings(given, doublings)
-        commands = {n: [sys.executable, str(here / "training.py"), "--contestant", n, "--json", json.dumps(s)] for n in ("ours", "usual")}
+        commands = {n: [sys.executable, str(here / "training.py"), "--contestant", n, "--json", json.dumps(s)] for n in ("ours", "unkept", "usual")}
         commands["torch"] = [given.torch, str(here / "torch_twin.py"), json.dumps(s)]
         names = [n for n in commands if (n in given.only or n == "ours") and (n != "torch" or given.torch)]
         with contextlib.ExitStack() as stack:

@@ -150,15 +150,16 @@ def _pair(fast_layer, plain_layer, x):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
-def test_fast_batch_norm_is_keras_batch_norm():
-    """Output, gradients and moving statistics equal the plain layer's."""
+@pytest.mark.parametrize("channels", [5, 8, 16, 24])
+def test_fast_batch_norm_is_keras_batch_norm(channels):
+    """Output, gradients and moving statistics equal the plain layer's, for few channels and for many."""
     import tensorflow as tf
     rng = np.random.default_rng(0)
-    x = tf.constant(rng.normal(2, 3, (8, 10, 6, 5)).astype("float32"))
+    x = tf.constant(rng.normal(2, 3, (8, 10, 6, channels)).astype("float32"))
     target = rng.normal(size=x.shape).astype("float32")
     ours, plain = fast.BatchNormalization(momentum=0.8), layers.BatchNormalization(momentum=0.8)
     ours.build(x.shape)
-    ours.set_weights([rng.uniform(0.5, 2, 5) for _ in range(4)])
+    ours.set_weights([rng.uniform(0.5, 2, channels) for _ in range(4)])
     plain.build(x.shape)
     plain.set_weights(ours.get_weights())
     found = []
@@ -188,6 +189,24 @@ def test_fast_convolution_is_keras_convolution(shape, kernel):
         found.append([y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
+@pytest.mark.parametrize(("filters", "kernel", "stride", "bias"), [(1, 3, 1, True), (1, 3, 1, False), (1, 5, 1, True), (2, 3, 1, True), (1, 3, 2, True)])
+def test_fast_last_convolution_is_keras_transposed_convolution(filters, kernel, stride, bias):
+    """Output and every gradient equal the plain layer's, where the fast way applies (3 × 3, one filter, stride 1) and where not."""
+    import tensorflow as tf
+    x = tf.Variable(np.random.default_rng(0).standard_normal((3, 10, 6, 8)).astype("float32"))
+    ours, plain = (kind(filters, kernel, stride, "same", use_bias=bias) for kind in (fast.Conv2DTranspose, layers.Conv2DTranspose))
+    _pair(ours, plain, x)
+    found = []
+    for layer in (ours, plain):
+        with tf.GradientTape() as tape:
+            y = layer(x)
+            loss = tf.reduce_sum(tf.sin(3 * y))
+        found.append([y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")

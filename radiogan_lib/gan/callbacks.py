@@ -25,20 +25,29 @@ class TrainingError(RadioganError):
 class Batches(keras.utils.PyDataset):
     """Batches of (images, labels) in an order that depends on seed and epoch only: a resumed run sees the same ones.
 
+    Without end: item `i` lies in epoch `first_epoch + i // len(self)`. Keras then keeps one stream for the whole training; with
+    one stream per epoch, TensorFlow takes up to a second between two epochs to end the old one.
+
     Args:
         images: (n, h, w, 1) grey values.
         labels: (n,) classes.
         balanced: draw every class equally often instead of every exam once.
+        first_epoch: what the training starts or continues with.
     """
 
-    def __init__(self, images, labels, batch_size: int, seed: int, balanced: bool = False):
+    def __init__(self, images, labels, batch_size: int, seed: int, balanced: bool = False, first_epoch: int = 0):
         super().__init__(workers=1)
         self.images, self.labels, self.batch_size = images, np.asarray(labels, "int32"), min(batch_size, len(labels))
-        self.seed, self.balanced = seed, balanced
-        self.start(0)
+        self.seed, self.balanced, self.first_epoch = seed, balanced, first_epoch
+        self.known = (-1, None)
 
-    def start(self, epoch: int) -> None:
-        """Shuffle for this epoch."""
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the exams in the order of this epoch."""
+        if self.known[0] != epoch:
+            self.known = epoch, self._shuffled(epoch)
+        return self.known[1]
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(len(self.labels))
         if self.balanced:  # each class's exams in a random order, repeated as often as needed; classes take turns
@@ -46,13 +55,19 @@ class Batches(keras.utils.PyDataset):
             turns = -(-len(order) // len(classes))
             order = np.stack([np.resize(c, turns) for c in classes], 1)
             order = rng.permuted(order, axis=1).reshape(-1)[:len(self.labels)]
-        self.order = order
+        return order
+
+    @property
+    def num_batches(self):
+        """None is Keras' word for a stream without end; `len` is what an epoch has."""
+        return None
 
     def __len__(self) -> int:
         return len(self.labels) // self.batch_size  # what is left over waits for the next epoch's order
 
     def __getitem__(self, i: int):
-        chosen = self.order[i * self.batch_size:(i + 1) * self.batch_size]
+        epoch, turn = divmod(i, len(self))
+        chosen = self.order(self.first_epoch + epoch)[turn * self.batch_size:(turn + 1) * self.batch_size]
         return ((self.images[chosen], self.labels[chosen]),)
 
 
@@ -68,7 +83,7 @@ class Keeper(keras.callbacks.Callback):
 
     Args:
         run_dir: where to write.
-        batches: whose order follows the epoch.
+        batches: what it is trained on.
         yardstick: of the health measures, on SUV.
         history: rows of the epochs that are already done.
         checkpoint_seconds: a state is written when this time has passed since the last one, and at the end.
@@ -87,8 +102,6 @@ class Keeper(keras.callbacks.Callback):
         self.progress.update(len(self.rows) * len(self.batches))
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.batches.start(epoch)
-        memory.keep()  # every time: TensorFlow's dataset, made with the first batch, undoes a part of it
         self.started = time.perf_counter()
         if self.cfg.transitional:  # unconditional first, the condition fades in (Shahbazi et al., ICLR 2022)
             amount = min(1.0, epoch / max(1.0, self.cfg.transitional * self.cfg.epochs))
@@ -96,6 +109,10 @@ class Keeper(keras.callbacks.Callback):
                 for layer in network.layers:
                     if layer.name.endswith("_fade"):
                         layer.amount.assign(amount)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0:
+            memory.keep()  # here and not earlier: TensorFlow's dataset, made with the first batch, undoes a part of it
 
     def on_train_batch_end(self, batch, logs=None):
         self.progress.update(1)

@@ -58,13 +58,14 @@ def _play(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) ->
     history = read_history(run_dir)
     done = checkpoints.restore(game, run_dir / "checkpoints", newest=len(history))
     images = encode(mips.suv, curve=cfg.intensity, suv_max=mips.suv_max, value_range=cfg.value_range)
-    batches = callbacks.Batches(images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced)
+    batches = callbacks.Batches(images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, first_epoch=done)
     yardstick = health.Yardstick(mips.suv, mips.labels, len(names), cfg.seed)
     keeper = callbacks.Keeper(cfg, run_dir, batches, yardstick, names, history.head(done), checkpoint_seconds)
     try:
         if done < cfg.epochs:
             pace = keras.callbacks.LearningRateScheduler(lambda epoch: callbacks.learning_rate(cfg, epoch))
-            game.fit(batches, epochs=cfg.epochs, initial_epoch=done, verbose=0, shuffle=False, callbacks=[pace, keeper])
+            game.fit(batches, epochs=cfg.epochs, initial_epoch=done, steps_per_epoch=len(batches), verbose=0, shuffle=False,
+                     callbacks=[pace, keeper])
             checkpoints.restore(game, run_dir / "checkpoints")  # fit ends by writing its averages over both networks
     except KeyboardInterrupt:
         if keeper.saved_epoch:
