@@ -155,7 +155,7 @@ def test_fast_batch_norm_is_keras_batch_norm(channels):
     """Output, gradients and moving statistics equal the plain layer's, for few channels and for many."""
     import tensorflow as tf
     rng = np.random.default_rng(0)
-    x = tf.constant(rng.normal(2, 3, (8, 10, 6, channels)).astype("float32"))
+    x = tf.constant(rng.normal(2, 3, (8, 40, 24, channels)).astype("float32"))
     target = rng.normal(size=x.shape).astype("float32")
     ours, plain = fast.BatchNormalization(momentum=0.8), layers.BatchNormalization(momentum=0.8)
     ours.build(x.shape)
