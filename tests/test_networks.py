@@ -149,13 +149,25 @@ def _pair(fast_layer, plain_layer, x):
     plain_layer.set_weights(fast_layer.get_weights())
 
 
+def _same_output_and_gradients(ours, plain, x, atol):
+    import tensorflow as tf
+    found = []
+    for layer in (ours, plain):
+        with tf.GradientTape() as tape:
+            y = layer(x)
+            loss = tf.reduce_sum(tf.sin(3 * y))
+        found.append([y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=atol)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
-@pytest.mark.parametrize("channels", [5, 8, 16, 24])
-def test_fast_batch_norm_is_keras_batch_norm(channels):
-    """Output, gradients and moving statistics equal the plain layer's, for few channels and for many."""
+@pytest.mark.parametrize(("side", "channels"), [(2, 5), (8, 5), (8, 8), (8, 16), (8, 24)])
+def test_fast_batch_norm_is_keras_batch_norm(side, channels):
+    """Output, gradients and moving statistics equal the plain layer's, for small maps and large ones, few channels and many."""
     import tensorflow as tf
     rng = np.random.default_rng(0)
-    x = tf.constant(rng.normal(2, 3, (8, 40, 24, channels)).astype("float32"))
+    x = tf.constant(rng.normal(2, 3, (8, 5 * side, 3 * side, channels)).astype("float32"))
     target = rng.normal(size=x.shape).astype("float32")
     ours, plain = fast.BatchNormalization(momentum=0.8), layers.BatchNormalization(momentum=0.8)
     ours.build(x.shape)
@@ -181,14 +193,7 @@ def test_fast_convolution_is_keras_convolution(shape, kernel):
     x = tf.Variable(np.random.default_rng(0).standard_normal(shape).astype("float32"))
     ours, plain = fast.Conv2D(7, kernel, 2, "same"), layers.Conv2D(7, kernel, 2, "same")
     _pair(ours, plain, x)
-    found = []
-    for layer in (ours, plain):
-        with tf.GradientTape() as tape:
-            y = layer(x)
-            loss = tf.reduce_sum(tf.sin(3 * y))
-        found.append([y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])])
-    for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    _same_output_and_gradients(ours, plain, x, atol=1e-5)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
@@ -199,14 +204,7 @@ def test_fast_last_convolution_is_keras_transposed_convolution(filters, kernel, 
     x = tf.Variable(np.random.default_rng(0).standard_normal((3, 10, 6, 8)).astype("float32"))
     ours, plain = (kind(filters, kernel, stride, "same", use_bias=bias) for kind in (fast.Conv2DTranspose, layers.Conv2DTranspose))
     _pair(ours, plain, x)
-    found = []
-    for layer in (ours, plain):
-        with tf.GradientTape() as tape:
-            y = layer(x)
-            loss = tf.reduce_sum(tf.sin(3 * y))
-        found.append([y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])])
-    for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
+    _same_output_and_gradients(ours, plain, x, atol=2e-5)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")

@@ -17,6 +17,8 @@ ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 if ON_TENSORFLOW:  # its graph optimiser tries to fuse bias and LeakyReLU, fails on the gradient's graph, and says so at every start
     import tensorflow as tf
     tf.config.optimizer.set_experimental_options({"remapping": False})
+# Two of the ways below are many small operations in the place of one kernel that is slow on processors; a GPU's is not.
+ON_CPU = ON_TENSORFLOW and not tf.config.list_physical_devices("GPU")
 
 
 def several_replicas() -> bool:
@@ -49,7 +51,8 @@ class BatchNormalization(layers.BatchNormalization):
         if not fused or self.synchronized:
             return super().call(inputs, training=training, mask=mask)
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        if inputs.shape[-1] <= 16 and inputs.shape[1] * inputs.shape[2] >= 960 and inputs.dtype == "float32":  # on small maps nothing is gained
+        large = inputs.shape[1] * inputs.shape[2] >= 960  # on smaller maps nothing is gained
+        if ON_CPU and large and inputs.shape[-1] <= 16 and inputs.dtype == "float32":
             y, mean, variance = _normalised(inputs, gamma, beta, self.epsilon)
         else:
             y, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, gamma, beta, epsilon=self.epsilon, is_training=True)
@@ -94,7 +97,7 @@ class Conv2DTranspose(layers.Conv2DTranspose):
     """The generator's last convolution, many channels to one, as nine images: one matrix product, then nine shifted sums."""
 
     def call(self, inputs):
-        to_one = ON_TENSORFLOW and inputs.dtype == "float32" and tuple(self.kernel.shape[:3]) == (3, 3, 1) and self.data_format == "channels_last" \
+        to_one = ON_CPU and inputs.dtype == "float32" and tuple(self.kernel.shape[:3]) == (3, 3, 1) and self.data_format == "channels_last" \
             and (self.strides, self.padding, self.dilation_rate, self.output_padding) == ((1, 1), "same", (1, 1), None)
         if not to_one:
             return super().call(inputs)
