@@ -46,7 +46,7 @@ def show(ax, suv: np.ndarray, window: Sequence[float] = WINDOW, title: str = "",
 def scale(fig, im, axes, window: Sequence[float] = WINDOW) -> None:
     """A colour bar that states the window; its arrow says that higher SUV is shown as black too."""
     bar = fig.colorbar(im, ax=axes, shrink=0.6, aspect=25, pad=0.01, extend="max")
-    bar.set_ticks([window[0], window[1]])
+    bar.set_ticks([window[0], window[1]], labels=[f"{v:.3g}" for v in window])
     bar.set_label("SUV", fontsize=8, labelpad=-6)
     bar.ax.tick_params(labelsize=8, length=0)
     bar.outline.set_linewidth(0.5)
