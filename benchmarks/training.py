@@ -32,7 +32,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 EXAMS, EPOCHS = 1606, 300  # the paper's training
-CONTESTANTS = ("ours", "unkept", "usual", "torch")
+CONTESTANTS = ("ours", "unkept", "cut", "usual", "torch")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -43,9 +43,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--steps", type=int, default=10, help="steps per round")
     parser.add_argument("--turns", type=int, default=7, help="rounds of each contestant")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of cut, usual and torch; ours has gan/cores.py")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=["ours", "usual", "torch"],
-                        help="unkept is ours without gan/memory.py")
+                        help="unkept is ours without gan/memory.py, cut is ours without gan/cores.py")
     parser.add_argument("--torch", metavar="PYTHON", help="interpreter that has PyTorch")
     parser.add_argument("--compile", action="store_true", help="the twin under torch.compile")
     parser.add_argument("--peak-tflops", type=float, help="the card's peak in that precision, for its roofline")
@@ -162,7 +162,7 @@ def usual(s: dict, images, labels):
 
 def contest(name: str, s: dict) -> None:
     """Be one Keras contestant."""
-    if "tensorflow" in os.environ.get("KERAS_BACKEND", "tensorflow"):
+    if name in ("cut", "usual") and "tensorflow" in os.environ.get("KERAS_BACKEND", "tensorflow"):
         import tensorflow as tf
         tf.config.threading.set_intra_op_parallelism_threads(s["threads"])
     import numpy as np
@@ -224,7 +224,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{'canvas':>10} {'who':>8} {'img/s':>9} (range)        CPU ms per image   ours is faster by (range)")
     for doublings in given.doublings:
         s = settings(given, doublings)
-        commands = {n: [sys.executable, str(here / "training.py"), "--contestant", n, "--json", json.dumps(s)] for n in ("ours", "unkept", "usual")}
+        commands = {n: [sys.executable, str(here / "training.py"), "--contestant", n, "--json", json.dumps(s)] for n in CONTESTANTS[:-1]}
         commands["torch"] = [given.torch, str(here / "torch_twin.py"), json.dumps(s)]
         names = [n for n in commands if (n in given.only or n == "ours") and (n != "torch" or given.torch)]
         with contextlib.ExitStack() as stack:

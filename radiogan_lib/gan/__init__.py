@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import importlib
 
+from radiogan_lib.gan import cores
+
+cores.share()  # with the package, since TensorFlow looks once and early
 _HOME = {
     "networks": ("build_generator", "build_discriminator", "embedding_generator", "SuvImage"),
     "radiogan": ("RadioGAN", "compiled"),
@@ -19,7 +22,7 @@ _HOME = {
     "health": ("diagnose", "Diagnosis", "Yardstick"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = (*_HOME, "augment", "checkpoints", "devices", "fast")
+_MODULES = (*_HOME, "augment", "checkpoints", "cores", "devices", "fast", "memory")
 __all__ = sorted((*_WHERE, *_MODULES))
 
 
