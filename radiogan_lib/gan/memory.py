@@ -2,8 +2,8 @@
 
 Every step allocates and frees the same few hundred MB of activations. glibc, the C library of most Linux systems, gives
 large blocks back to the system as soon as they are free, and the system hands out zeroed pages again in the next step:
-on a virtual machine more than half of a training's processor time went there (benchmarks/README.md). Nothing is computed
-otherwise. Explained in docs/devices.md.
+on one virtual machine more than half of a training's processor time went there, on another nothing (benchmarks/README.md).
+Nothing is computed otherwise. Explained in docs/devices.md.
 """
 
 from __future__ import annotations
