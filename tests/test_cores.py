@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from radiogan_lib import machine
 from radiogan_lib.gan import cores
 
 
@@ -16,14 +17,14 @@ def test_few_cores_and_no_word_of_the_user(monkeypatch, have, set_to, wanted):
     monkeypatch.setenv(cores.VARIABLE, set_to or "")
     if set_to is None:
         monkeypatch.delenv(cores.VARIABLE)
-    monkeypatch.setattr(cores, "count", lambda: have)
+    monkeypatch.setattr(machine, "cores", lambda: have)
     assert cores.share() is (set_to is None and wanted is not None)
     assert os.environ.get(cores.VARIABLE) == wanted
 
 
 def test_tensorflow_hears_of_it():
     """TensorFlow's own pool for the parts of an operation has no thread left: the process has fewer than without."""
-    if cores.count() != 2 or not os.path.isdir("/proc/self/task"):
+    if machine.cores() != 2 or not os.path.isdir("/proc/self/task"):
         pytest.skip("this machine does not have two cores, or is no Linux system to count threads on")
     code = ("import os, sys\nif 'gan' in sys.argv: import radiogan_lib.gan\nimport tensorflow as tf\nx = tf.ones((64, 64))\n"
             "float(tf.reduce_sum(x @ x)); print(len(os.listdir('/proc/self/task')))")

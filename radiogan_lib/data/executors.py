@@ -17,6 +17,7 @@ from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from typing import Callable, Iterator
 
+from radiogan_lib import machine
 from radiogan_lib.config import ConfigError
 from radiogan_lib.data.executors_dask import IN_FLIGHT, Died, client_of, on_dask
 
@@ -41,8 +42,7 @@ def run(function: Callable, items: list, scheduler=None, workers: int = 0) -> It
     Raises:
         ConfigError: an unknown scheduler, or one that cannot be reached.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(workers or cores, max(len(items), 1))
+    workers = min(workers or machine.cores(), max(len(items), 1))
     if scheduler in (None, "", "processes"):
         yield from _in_processes(function, items, workers)
     elif scheduler == "threads":

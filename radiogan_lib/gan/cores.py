@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import os
 
+from radiogan_lib import machine
+
 VARIABLE = "TF_NUM_INTRAOP_THREADS"  # TensorFlow reads it once, with its first operation
 FEW = 2  # measured on two cores only; with more, TensorFlow's own choice stays
-
-
-def count() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share() -> bool:
@@ -27,7 +24,7 @@ def share() -> bool:
     Returns:
         Whether it was asked now.
     """
-    if VARIABLE in os.environ or count() > FEW:
+    if VARIABLE in os.environ or machine.cores() > FEW:
         return False
     os.environ[VARIABLE] = "1"
     return True

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from radiogan_lib import paths
-from radiogan_lib.lab.notebook import QUIET, cores, device
+from radiogan_lib import machine, paths
+from radiogan_lib.lab.notebook import QUIET, device
 
 DISTRIBUTION = "radiogan-reproduced"
 PYTHON = ((3, 11), (3, 14))
@@ -92,7 +92,7 @@ def _device():
 
 
 def _cores():
-    n = cores()
+    n = machine.cores()
     return "ok", f"{n} CPU core{'s' if n > 1 else ''}" + (" (teach takes about twice as long as on two)" if n < 2 else "")
 
 

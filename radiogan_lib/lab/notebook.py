@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 
-from radiogan_lib import __version__, paths
+from radiogan_lib import __version__, machine, paths
 from radiogan_lib.config import RadioganError
 
 STARTED = time.monotonic()
@@ -157,12 +157,7 @@ def device() -> str:
         names = [d.device_kind for d in jax.devices() if d.platform != "cpu"]
     else:
         return "not loaded"
-    return f"{len(names)} × {names[0]}" if names else f"CPU, {cores()} cores"
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{len(names)} × {names[0]}" if names else f"CPU, {machine.cores()} cores"
 
 
 def facts(cfg=None) -> dict:
