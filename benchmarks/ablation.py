@@ -21,7 +21,16 @@ from radiogan_lib import config, data, evaluation, paths
 from radiogan_lib.parameters import parse_setting
 
 CSV = paths.REPO / "docs" / "ablation.csv"
-SHOWN = ["label_agreement", "tstr", "trtr", "coverage_ratio", "vendi_ratio", "kid", "membership_auc", "verdict"]
+SHOWN = [
+    "label_agreement",
+    "tstr",
+    "trtr",
+    "coverage_ratio",
+    "vendi_ratio",
+    "kid",
+    "membership_auc",
+    "verdict",
+]
 
 
 # The switches that the improved recipe leaves off, at the strength that their authors, or the paper that made them known, give.
@@ -40,49 +49,99 @@ LEFT_OFF = {
 def rows() -> dict[str, dict]:
     """{name: settings}: the improved recipe, it without each of its switches, with each that it leaves off, and the paper's."""
     switches, paper = config.RECIPES["improved"], config.Config()
-    without = {f"without {name}": {"recipe": "improved", name: getattr(paper, name)} for name in switches}
+    without = {
+        f"without {name}": {"recipe": "improved", name: getattr(paper, name)} for name in switches
+    }
     added = {f"with {name}": {"recipe": "improved"} | values for name, values in LEFT_OFF.items()}
     return {"improved": {"recipe": "improved"}, **without, **added, "paper": {"recipe": "paper"}}
 
 
 def main(arguments=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--profile", default="teach")
     parser.add_argument("--epochs", type=int, default=0, help="of every row; default the profile's")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--rows", default="", help="comma list of row names; default all")
-    parser.add_argument("--also", nargs="*", default=[], metavar="NAME:SETTING=VALUE;…",
-                        help="further rows: the improved recipe with these settings, e.g. 'guide 0.8:guide=0.8;lecam=0'")
+    parser.add_argument(
+        "--also",
+        nargs="*",
+        default=[],
+        metavar="NAME:SETTING=VALUE;…",
+        help="further rows: the improved recipe with these settings, e.g. 'guide 0.8:guide=0.8;lecam=0'",
+    )
     parser.add_argument("--dataset", default="", help="a prepared dataset; default the profile's")
     parser.add_argument("--csv", default=str(CSV))
     a = parser.parse_args(arguments)
     base = config.load(a.profile)
-    folder = paths.need(Path(a.dataset or paths.dataset_dir(base)) / "dataset.json", "01_data_preparation").parent
+    folder = paths.need(
+        Path(a.dataset or paths.dataset_dir(base)) / "dataset.json", "01_data_preparation"
+    ).parent
     train, holdout = data.load(folder, split="train"), data.load(folder, split="test")
-    judge = evaluation.train_judge(train.suv, train.labels, len(train.class_names), epochs=base.classifier_epochs)
+    judge = evaluation.train_judge(
+        train.suv, train.labels, len(train.class_names), epochs=base.classifier_epochs
+    )
 
     def more(_, generated, labels):
-        return {"judge": judge, "utility": evaluation.utility_report(
-            train.suv, holdout.suv, generated, train.labels, holdout.labels, labels, judge=judge, epochs=base.classifier_epochs,
-            sizes=(), rounds=base.bootstrap)}
+        return {
+            "judge": judge,
+            "utility": evaluation.utility_report(
+                train.suv,
+                holdout.suv,
+                generated,
+                train.labels,
+                holdout.labels,
+                labels,
+                judge=judge,
+                epochs=base.classifier_epochs,
+                sizes=(),
+                rounds=base.bootstrap,
+            ),
+        }
 
-    also = {name: {"recipe": "improved"} | {k: v[0] for k, v in map(parse_setting, settings.split(";"))}
-            for name, _, settings in (row.partition(":") for row in a.also)}
-    chosen = {k: v for k, v in (rows() | also).items() if not a.rows or k in a.rows.split(",") or k in also}
+    also = {
+        name: {"recipe": "improved"} | {k: v[0] for k, v in map(parse_setting, settings.split(";"))}
+        for name, _, settings in (row.partition(":") for row in a.also)
+    }
+    chosen = {
+        k: v
+        for k, v in (rows() | also).items()
+        if not a.rows or k in a.rows.split(",") or k in also
+    }
     for seed in map(int, a.seeds.split(",")):
         for name, settings in chosen.items():
             cfg = config.load(a.profile, **settings, **({"epochs": a.epochs} if a.epochs else {}))
             cfg = dataclasses.replace(cfg, seed=seed)
-            place = paths.home() / "runs" / "ablation" / f"{name.replace(' ', '-')}-{cfg.epochs}epochs-seed{seed}"
+            place = (
+                paths.home()
+                / "runs"
+                / "ablation"
+                / f"{name.replace(' ', '-')}-{cfg.epochs}epochs-seed{seed}"
+            )
             done = place / "metrics.json"
-            report = json.loads(done.read_text(encoding="utf-8")) if done.exists() else n_sweep.one(
-                cfg, train, holdout, len(train), place, more, "python benchmarks/ablation.py")
+            report = (
+                json.loads(done.read_text(encoding="utf-8"))
+                if done.exists()
+                else n_sweep.one(
+                    cfg, train, holdout, len(train), place, more, "python benchmarks/ablation.py"
+                )
+            )
             table = evaluation.sweep_table([report]).assign(row=name)
             path = Path(a.csv)
             if path.exists():
-                table = pd.concat([table, pd.read_csv(path)]).drop_duplicates(["row", "seed", "steps"]).reset_index(drop=True)
+                table = (
+                    pd.concat([table, pd.read_csv(path)])
+                    .drop_duplicates(["row", "seed", "steps"])
+                    .reset_index(drop=True)
+                )
             paths.write_text(path, table.to_csv(index=False, float_format="%.5g"))
-            print(table[["row", "seed", "steps", *(c for c in SHOWN if c in table)]].to_string(index=False), flush=True)
+            print(
+                table[["row", "seed", "steps", *(c for c in SHOWN if c in table)]].to_string(
+                    index=False
+                ),
+                flush=True,
+            )
     return 0
 
 

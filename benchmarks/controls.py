@@ -26,7 +26,9 @@ def by_patient(mips, rng, shares=SHARES) -> list[np.ndarray]:
     part = np.empty(len(first), int)
     for c in np.unique(mips.labels):
         members = rng.permutation(np.flatnonzero(mips.labels[first] == c))
-        part[members] = np.searchsorted(np.cumsum(shares)[:-1], np.arange(len(members)) / len(members), "right")
+        part[members] = np.searchsorted(
+            np.cumsum(shares)[:-1], np.arange(len(members)) / len(members), "right"
+        )
     return [np.flatnonzero(part[patients] == k) for k in range(len(shares))]
 
 
@@ -37,19 +39,40 @@ def mixtures(mips, seeds) -> None:
         rng = np.random.default_rng(seed)
         t, p, f = (mips.subset(i) for i in by_patient(mips, rng))
         for kind in ("copier", "blender"):
-            fault, fault_labels = make_control(kind, t.suv, f.suv, t.labels, f.labels, n=len(f), seed=seed)
+            fault, fault_labels = make_control(
+                kind, t.suv, f.suv, t.labels, f.labels, n=len(f), seed=seed
+            )
             for share in (0.0, *PLANTED) if kind == "copier" else PLANTED:
                 planted = rng.permutation(len(f))[: round(share * len(f))]
                 images, labels = f.suv.copy(), f.labels.copy()
                 images[planted], labels[planted] = fault[planted], fault_labels[planted]
-                found = flags_of({"memorization": memorization_report(t.suv, p.suv, images, t.labels, p.labels, labels, t.patient_ids,
-                                                                     p.patient_ids, seed=seed)})
+                found = flags_of(
+                    {
+                        "memorization": memorization_report(
+                            t.suv,
+                            p.suv,
+                            images,
+                            t.labels,
+                            p.labels,
+                            labels,
+                            t.patient_ids,
+                            p.patient_ids,
+                            seed=seed,
+                        )
+                    }
+                )
                 own = found["memorises" if kind == "copier" else "blends"]
-                noticed.setdefault(("none" if not share else kind, share), []).append((own, found["memorises"] or found["blends"]))
+                noticed.setdefault(("none" if not share else kind, share), []).append(
+                    (own, found["memorises"] or found["blends"])
+                )
         print(f"seed {seed} done", flush=True)
     print("\n| planted | share | named as such | noticed at all |\n|---|---|---|---|")
     for (kind, share), found in noticed.items():
-        print(f"| {kind} | {share:.0%} | " + " | ".join(f"{np.mean(v):.0%}" for v in zip(*found)) + " |")
+        print(
+            f"| {kind} | {share:.0%} | "
+            + " | ".join(f"{np.mean(v):.0%}" for v in zip(*found))
+            + " |"
+        )
 
 
 def main() -> None:
@@ -59,24 +82,55 @@ def main() -> None:
     parser.add_argument("--mixtures", action="store_true")
     parser.add_argument("--dataset", default="")
     a = parser.parse_args()
-    mips = data.load(paths.need(a.dataset or paths.dataset_dir(config.load("teach")), "01_data_preparation"))
+    mips = data.load(
+        paths.need(a.dataset or paths.dataset_dir(config.load("teach")), "01_data_preparation")
+    )
     if a.mixtures:
         mixtures(mips, range(a.first, a.first + a.seeds))
         return
     rows = {kind: [] for kind in EXPECTED}
     for seed in range(a.first, a.first + a.seeds):
         t, p, f = by_patient(mips, np.random.default_rng(seed))
-        patients = {"train_groups": np.asarray(mips.patient_ids)[t], "holdout_groups": np.asarray(mips.patient_ids)[p]}
-        for row in run_controls(*(mips.suv[i] for i in (t, p, f)), *(mips.labels[i] for i in (t, p, f)), **patients, seed=seed):
+        patients = {
+            "train_groups": np.asarray(mips.patient_ids)[t],
+            "holdout_groups": np.asarray(mips.patient_ids)[p],
+        }
+        for row in run_controls(
+            *(mips.suv[i] for i in (t, p, f)),
+            *(mips.labels[i] for i in (t, p, f)),
+            **patients,
+            seed=seed,
+        ):
             rows[row["kind"]].append(row)
-        print(f"seed {seed}: " + ", ".join(f"{k} → {r[-1]['word']}" for k, r in rows.items()), flush=True)
-    names = ("membership_auc", "copy_fraction", "blend_fraction", "coverage_ratio", "vendi_ratio", "fine_detail", "nearest_ratio",
-             "data_copying_ct", "fld_gap")
-    print(f"\n{len(t)} training, {len(p)} held-out, {len(f)} fresh exams; seeds {a.first} to {a.first + a.seeds - 1}; mean (range)\n")
+        print(
+            f"seed {seed}: " + ", ".join(f"{k} → {r[-1]['word']}" for k, r in rows.items()),
+            flush=True,
+        )
+    names = (
+        "membership_auc",
+        "copy_fraction",
+        "blend_fraction",
+        "coverage_ratio",
+        "vendi_ratio",
+        "fine_detail",
+        "nearest_ratio",
+        "data_copying_ct",
+        "fld_gap",
+    )
+    print(
+        f"\n{len(t)} training, {len(p)} held-out, {len(f)} fresh exams; seeds {a.first} to {a.first + a.seeds - 1}; mean (range)\n"
+    )
     print("| control | right | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 2))
     for kind, found in rows.items():
-        cells = [f"{np.mean(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in ([r[n]["value"] for r in found] for n in names)]
-        print(f"| {kind} | {sum(r['right'] for r in found)} / {len(found)} | " + " | ".join(cells) + " |")
+        cells = [
+            f"{np.mean(v):.2f} ({min(v):.2f} to {max(v):.2f})"
+            for v in ([r[n]["value"] for r in found] for n in names)
+        ]
+        print(
+            f"| {kind} | {sum(r['right'] for r in found)} / {len(found)} | "
+            + " | ".join(cells)
+            + " |"
+        )
 
 
 if __name__ == "__main__":

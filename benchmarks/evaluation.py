@@ -26,20 +26,37 @@ def main() -> None:
         clock("10,000 against 10,000, nearest", lambda: nearest_k(x, y, 21))
         clock("64 best pairs of 10,000", lambda: best_pair(x[:64], y))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{peak:.2f} GiB at most, of which the images are {(x.nbytes + y.nbytes) / 2**30:.2f}")
+        print(
+            f"{peak:.2f} GiB at most, of which the images are {(x.nbytes + y.nbytes) / 2**30:.2f}"
+        )
         return
     folder = paths.need(a.dataset or paths.dataset_dir(config.load("teach")), "01_data_preparation")
     train, holdout = data.load(folder, split="train"), data.load(folder, split="test")
-    generated, labels = evaluation.make_control("blender", train.suv, holdout.suv, train.labels, holdout.labels)
+    generated, labels = evaluation.make_control(
+        "blender", train.suv, holdout.suv, train.labels, holdout.labels
+    )
     sets, y = (train.suv, holdout.suv, generated), (train.labels, holdout.labels, labels)
-    print(f"{len(train)} training, {len(holdout)} held-out, {len(generated)} generated, {train.suv.shape[1:]}")
+    print(
+        f"{len(train)} training, {len(holdout)} held-out, {len(generated)} generated, {train.suv.shape[1:]}"
+    )
     start = time.perf_counter()
     clock("memorisation and blends", lambda: evaluation.memorization_report(*sets, *y))
     clock("smallest detectable share", lambda: evaluation.detectable_copies(*sets[:2]))
     clock("five controls at half n", lambda: evaluation.run_controls(*sets[:2], None, *y[:2]))
-    judge = clock("judge on real exams", lambda: evaluation.train_judge(train.suv, train.labels, epochs=config.load("teach").classifier_epochs))
-    clock("quality in two spaces, per class", lambda: evaluation.quality_report(*sets, *y, judge=judge))
-    use = clock("use: agreement, TSTR, augmentation", lambda: evaluation.utility_report(*sets, *y, judge=judge))
+    judge = clock(
+        "judge on real exams",
+        lambda: evaluation.train_judge(
+            train.suv, train.labels, epochs=config.load("teach").classifier_epochs
+        ),
+    )
+    clock(
+        "quality in two spaces, per class",
+        lambda: evaluation.quality_report(*sets, *y, judge=judge),
+    )
+    use = clock(
+        "use: agreement, TSTR, augmentation",
+        lambda: evaluation.utility_report(*sets, *y, judge=judge),
+    )
     print(f"TRTR {use['trtr']['value']:.3f} [{use['trtr']['low']:.3f}, {use['trtr']['high']:.3f}]")
     print(f"all: {time.perf_counter() - start:.0f} s")
 

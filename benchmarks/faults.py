@@ -66,11 +66,18 @@ def batch(folder: Path, more, rng) -> tuple[int, int, str]:
     """Three tiny notebooks; the batch process is killed, its kernels must end by themselves."""
     import psutil
     from test_faults import notebook
+
     books, runs = folder / "notebooks", folder / "home" / "runs" / "smoke"
     books.mkdir(parents=True)
     for k in range(3):
-        notebook(books, f"0{k}_n.ipynb", "from radiogan_lib import config, paths", f"import time\ntime.sleep(0.5)\n"
-                 f"_ = paths.write_text(paths.run_dir(config.load('smoke')) / 'made{k}.txt', 'whole {k}' * 1000)", makes=[f"{{run}}/made{k}.txt"])
+        notebook(
+            books,
+            f"0{k}_n.ipynb",
+            "from radiogan_lib import config, paths",
+            f"import time\ntime.sleep(0.5)\n"
+            f"_ = paths.write_text(paths.run_dir(config.load('smoke')) / 'made{k}.txt', 'whole {k}' * 1000)",
+            makes=[f"{{run}}/made{k}.txt"],
+        )
     hit, completed = 0, 0
     with faults.Forge(BATCH.format(books=str(books))) as forge:
         started = time.monotonic()
@@ -79,7 +86,9 @@ def batch(folder: Path, more, rng) -> tuple[int, int, str]:
         shutil.rmtree(runs)
         while more(hit) or runs.exists() or not completed:
             fresh, started = not runs.exists(), time.monotonic()
-            by_itself, kernels = forge.attempt("", float(rng.uniform(0, seconds)) if more(hit) else None)
+            by_itself, kernels = forge.attempt(
+                "", float(rng.uniform(0, seconds)) if more(hit) else None
+            )
             hit += not by_itself
             if by_itself and fresh:  # the first run may have met a busier machine
                 seconds = min(seconds, time.monotonic() - started)
@@ -90,7 +99,11 @@ def batch(folder: Path, more, rng) -> tuple[int, int, str]:
                 assert not made.exists() or made.read_text() == f"whole {k}" * 1000
             if by_itself:
                 completed += 1
-                assert all((runs / name).is_file() for k in range(3) for name in (f"0{k}_n.ipynb", f"made{k}.txt"))
+                assert all(
+                    (runs / name).is_file()
+                    for k in range(3)
+                    for name in (f"0{k}_n.ipynb", f"made{k}.txt")
+                )
                 shutil.rmtree(runs)
     return hit, completed, "three notebooks and their files; no kernel left"
 
@@ -101,6 +114,7 @@ def dask(folder: Path, more, rng) -> tuple[int, int, str]:
     from distributed import Client, LocalCluster
 
     from radiogan_lib.data.dataset import load, prepare
+
     table, hit, completed = faults.cohort(16), 0, 0
     prepare(table, folder / "reference", faults.settings(), "sync")
     # A worker is a fork of a process that has loaded distributed, not a new interpreter.
@@ -108,8 +122,16 @@ def dask(folder: Path, more, rng) -> tuple[int, int, str]:
     while more(hit):
         out = folder / f"out{hit}"
         # A cluster of its own for every kill: what is asked is whether the exams survive, not how often Dask's nanny revives a worker.
-        with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50) as cluster, \
-                Client(cluster, set_as_default=False) as client:
+        with (
+            LocalCluster(
+                n_workers=2,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=50,
+            ) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
             client.wait_for_workers(2, timeout=120)
             pids, wanted = sorted(client.run(os.getpid).values()), int(rng.integers(1, 12))
             (folder / "victim").write_text(str(pids[hit % 2]))
@@ -137,7 +159,9 @@ def training(folder: Path, more, rng, epochs: int = 6) -> tuple[int, int, str]:
         seconds = time.monotonic() - started
         while more(hit) or hurt.exists() or not completed:
             fresh, started = not hurt.exists(), time.monotonic()
-            by_itself, _ = forge.attempt(hurt, float(rng.uniform(0, seconds)) if more(hit) else None)
+            by_itself, _ = forge.attempt(
+                hurt, float(rng.uniform(0, seconds)) if more(hit) else None
+            )
             hit += not by_itself
             if by_itself and fresh:  # the first run may have met a busier machine
                 seconds = min(seconds, time.monotonic() - started)
@@ -149,9 +173,16 @@ def training(folder: Path, more, rng, epochs: int = 6) -> tuple[int, int, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="no new kill of a kind after so long; the table tells how many there were")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="no new kill of a kind after so long; the table tells how many there were",
+    )
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -164,8 +195,14 @@ def main() -> None:
 
             def more(hit, until=started + 60 * given.minutes):
                 return hit < given.kills and time.monotonic() < until
-            kills, completed, what = globals()[kind](Path(folder), more, np.random.default_rng(given.seed))
-            print(f"{kind:14s}{kills:10d}{completed:11d}{(time.monotonic() - started) / 60:9.1f}  {what}", flush=True)
+
+            kills, completed, what = globals()[kind](
+                Path(folder), more, np.random.default_rng(given.seed)
+            )
+            print(
+                f"{kind:14s}{kills:10d}{completed:11d}{(time.monotonic() - started) / 60:9.1f}  {what}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

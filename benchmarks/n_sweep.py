@@ -29,7 +29,9 @@ def nested(labels, patients, n: int, seed: int) -> np.ndarray:
     """Indices of `n` exams, classes taking turns; the first m of the same seed are the choice for m."""
     rng, labels = np.random.default_rng([seed, 5]), np.asarray(labels)
     again = np.ones(len(labels), bool)
-    again[np.unique(np.asarray(patients), return_index=True)[1]] = False  # a patient's later exams come last
+    again[np.unique(np.asarray(patients), return_index=True)[1]] = (
+        False  # a patient's later exams come last
+    )
     order = np.lexsort((rng.random(len(labels)), again))
     turn = np.empty(len(labels), int)
     for c in np.unique(labels):
@@ -38,7 +40,15 @@ def nested(labels, patients, n: int, seed: int) -> np.ndarray:
     return np.lexsort((labels, turn))[:n]
 
 
-def one(cfg, train, holdout, n: int, folder: Path, more=lambda few, generated, labels: {}, command: str = "") -> dict:
+def one(
+    cfg,
+    train,
+    holdout,
+    n: int,
+    folder: Path,
+    more=lambda few, generated, labels: {},
+    command: str = "",
+) -> dict:
     """Train on n exams, judge, write the report into the run's folder; returns the report as metrics.json holds it.
 
     `more` gives further arguments of `evaluate`, such as a utility report.
@@ -50,12 +60,29 @@ def one(cfg, train, holdout, n: int, folder: Path, more=lambda few, generated, l
     run = gan.train(cfg, filled, folder)
     labels = np.resize(few.labels, cfg.generated or len(train))
     generated = gan.sample(run.generator, labels, seed=cfg.seed)
-    scores = {name: gan.discriminator_scores(run, part.suv, part.labels) for name, part in (("train", few), ("holdout", holdout))}
-    report = evaluation.evaluate(few.suv, holdout.suv, generated, few.labels, holdout.labels, labels, class_names=train.class_names,
-                                 discriminator_scores=scores, controls=False, rounds=cfg.bootstrap, seed=cfg.seed,
-                                 provenance={"settings": cfg.as_dict(), "steps": int(run.history["steps"].iloc[-1]),
-                                             "command": command or f"python benchmarks/n_sweep.py --profile {cfg.profile}"},
-                                 **more(few, generated, labels))
+    scores = {
+        name: gan.discriminator_scores(run, part.suv, part.labels)
+        for name, part in (("train", few), ("holdout", holdout))
+    }
+    report = evaluation.evaluate(
+        few.suv,
+        holdout.suv,
+        generated,
+        few.labels,
+        holdout.labels,
+        labels,
+        class_names=train.class_names,
+        discriminator_scores=scores,
+        controls=False,
+        rounds=cfg.bootstrap,
+        seed=cfg.seed,
+        provenance={
+            "settings": cfg.as_dict(),
+            "steps": int(run.history["steps"].iloc[-1]),
+            "command": command or f"python benchmarks/n_sweep.py --profile {cfg.profile}",
+        },
+        **more(few, generated, labels),
+    )
     evaluation.write_report(report, folder)
     return report
 
@@ -66,26 +93,46 @@ def write_csv(reports: list, path: Path):
 
     table = evaluation.sweep_table(reports)
     if path.exists():
-        table = pd.concat([table, pd.read_csv(path)]).drop_duplicates(KEYS).sort_values(KEYS, ignore_index=True)
+        table = (
+            pd.concat([table, pd.read_csv(path)])
+            .drop_duplicates(KEYS)
+            .sort_values(KEYS, ignore_index=True)
+        )
     paths.write_text(path, table.to_csv(index=False, float_format="%.5g"))
     return table
 
 
 def main(arguments=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--profile", default="teach")
     parser.add_argument("--recipe", default="", help="paper or improved; default the profile's")
-    parser.add_argument("--sizes", default="16,64,256,1000", help="numbers of training exams; more than there are = all")
+    parser.add_argument(
+        "--sizes",
+        default="16,64,256,1000",
+        help="numbers of training exams; more than there are = all",
+    )
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--epochs", type=int, default=0, help="passes over as many exams as the whole set has; default the profile's")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=0,
+        help="passes over as many exams as the whole set has; default the profile's",
+    )
     parser.add_argument("--dataset", default="", help="a prepared dataset; default the profile's")
     parser.add_argument("--runs", default="", help="folder of the runs; default runs/n_sweep")
     parser.add_argument("--csv", default=str(CSV))
     a = parser.parse_args(arguments)
     base = config.load(a.profile, recipe=a.recipe, **({"epochs": a.epochs} if a.epochs else {}))
-    folder = paths.need(Path(a.dataset or paths.dataset_dir(base)) / "dataset.json", "01_data_preparation").parent
+    folder = paths.need(
+        Path(a.dataset or paths.dataset_dir(base)) / "dataset.json", "01_data_preparation"
+    ).parent
     train, holdout = data.load(folder, split="train"), data.load(folder, split="test")
-    home, sizes = Path(a.runs or paths.home() / "runs" / "n_sweep"), sorted({min(int(n), len(train)) for n in a.sizes.split(",")})
+    home, sizes = (
+        Path(a.runs or paths.home() / "runs" / "n_sweep"),
+        sorted({min(int(n), len(train)) for n in a.sizes.split(",")}),
+    )
     for seed in map(int, a.seeds.split(",")):  # the whole curve of one seed first
         for n in sizes:
             cfg = dataclasses.replace(base, seed=seed)
@@ -96,9 +143,14 @@ def main(arguments=None) -> int:
             else:
                 report = one(cfg, train, holdout, n, place)
             table = write_csv([report], Path(a.csv))
-            row = table[(table.n_train == n) & (table.seed == seed) & (table.recipe == cfg.recipe)].iloc[-1]
-            print(f"  {row.verdict}: membership AUC {row.membership_auc:.3f} [{row.membership_auc_low:.3f}, {row.membership_auc_high:.3f}], "
-                  f"copy fraction {row.copy_fraction:.3f}, discriminator AUC {row.discriminator_auc:.3f}", flush=True)
+            row = table[
+                (table.n_train == n) & (table.seed == seed) & (table.recipe == cfg.recipe)
+            ].iloc[-1]
+            print(
+                f"  {row.verdict}: membership AUC {row.membership_auc:.3f} [{row.membership_auc_low:.3f}, {row.membership_auc_high:.3f}], "
+                f"copy fraction {row.copy_fraction:.3f}, discriminator AUC {row.discriminator_auc:.3f}",
+                flush=True,
+            )
     return 0
 
 

@@ -31,14 +31,20 @@ def seconds(function, jobs) -> float:
 
 def main(exams: int = 10) -> None:
     phantom.make("normal", 0, 8.0)
-    jobs = [(name, 10000 * k + 7000 + i) for i in range(max(1, exams // 5)) for k, name in enumerate(phantom.CLASSES)]
+    jobs = [
+        (name, 10000 * k + 7000 + i)
+        for i in range(max(1, exams // 5))
+        for k, name in enumerate(phantom.CLASSES)
+    ]
     for spacing, label, limit in ((None, "168 x 168 x 429", 1.0), (4.0, "4 mm isotropic", 0.15)):
         ours = seconds(lambda c, s: phantom.make(c, s, spacing), jobs)
         image = np.asarray(phantom.make("normal", 0, spacing).dataobj)
         sigma = [6 / 2.3548 / d for d in phantom.grid(spacing)[1]]
         scipy = seconds(lambda: ndimage.gaussian_filter(image, sigma), [()] * 3)
-        print(f"{label:18s} {ours:6.3f} s an exam (wanted: {limit} s); SciPy's Gaussian filter of the same volume "
-              f"alone: {scipy:6.3f} s, {scipy / ours:.1f} x the whole exam")
+        print(
+            f"{label:18s} {ours:6.3f} s an exam (wanted: {limit} s); SciPy's Gaussian filter of the same volume "
+            f"alone: {scipy:6.3f} s, {scipy / ours:.1f} x the whole exam"
+        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process: {peak:.0f} MB (wanted: < 1000)")
 

@@ -50,13 +50,18 @@ class Memory:
 
 
 def cohort(n: int) -> pd.DataFrame:
-    rows = [(f"e{i}", f"p{i}", c, f"phantom:{c}/{70000 + i}", "test" if i % 5 == 4 else "train")
-            for i in range(n) for c in [phantom.CLASSES[i // 5 % 2]]]
+    rows = [
+        (f"e{i}", f"p{i}", c, f"phantom:{c}/{70000 + i}", "test" if i % 5 == 4 else "train")
+        for i in range(n)
+        for c in [phantom.CLASSES[i // 5 % 2]]
+    ]
     return pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
 
 
 def once(n: int, spacing_mm: float, workers: int, scheduler) -> dict:
-    cfg = config.load("teach", train_exams=[0], test_exams=[0], phantom_spacing_mm=spacing_mm, workers=workers)
+    cfg = config.load(
+        "teach", train_exams=[0], test_exams=[0], phantom_spacing_mm=spacing_mm, workers=workers
+    )
     with tempfile.TemporaryDirectory() as folder, Memory() as memory:
         started = time.perf_counter()
         report = data.prepare(cohort(n), Path(folder), cfg, scheduler)
@@ -65,13 +70,22 @@ def once(n: int, spacing_mm: float, workers: int, scheduler) -> dict:
         again = data.prepare(cohort(n), Path(folder), cfg, scheduler)
         second = time.perf_counter() - started
     assert (report.prepared, again.prepared, again.reused) == (n, 0, n)
-    return {"exams": n, "scheduler": scheduler or "processes", "workers": workers, "seconds": round(first, 1),
-            "exams_per_s": round(n / first, 1), "again_s": round(second, 2),
-            "worker_peak_MB": "-" if scheduler else round(memory.worker), "caller_peak_MB": round(memory.here)}
+    return {
+        "exams": n,
+        "scheduler": scheduler or "processes",
+        "workers": workers,
+        "seconds": round(first, 1),
+        "exams_per_s": round(n / first, 1),
+        "again_s": round(second, 2),
+        "worker_peak_MB": "-" if scheduler else round(memory.worker),
+        "caller_peak_MB": round(memory.here),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--exams", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--spacing-mm", type=float, default=8.0)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
@@ -79,10 +93,15 @@ def main() -> None:
     rows = [once(n, given.spacing_mm, given.workers[-1], None) for n in given.exams]
     middle = sorted(given.exams)[len(given.exams) // 2]
     rows += [once(middle, given.spacing_mm, w, None) for w in given.workers[:-1]]
-    rows += [once(middle, given.spacing_mm, given.workers[-1], "threads"), once(middle, given.spacing_mm, 1, "sync")]
+    rows += [
+        once(middle, given.spacing_mm, given.workers[-1], "threads"),
+        once(middle, given.spacing_mm, 1, "sync"),
+    ]
     print(pd.DataFrame(rows).to_string(index=False))
-    peaks = [r["worker_peak_MB"] for r in rows[:len(given.exams)]]
-    print(f"\nmemory per worker, {given.exams[-1]} exams against {given.exams[0]}: {peaks[-1] / peaks[0]:.2f} times")
+    peaks = [r["worker_peak_MB"] for r in rows[: len(given.exams)]]
+    print(
+        f"\nmemory per worker, {given.exams[-1]} exams against {given.exams[0]}: {peaks[-1] / peaks[0]:.2f} times"
+    )
 
 
 if __name__ == "__main__":

@@ -26,17 +26,24 @@ from scipy import ndimage
 from radiogan_lib import data
 from radiogan_lib.data import nifti
 
-GRIDS = {"paper": ((168, 168, 429), (4.06, 4.06, 2.0)), "autoPET": ((400, 400, 326), (2.0364201, 2.0364201, 3.0))}
+GRIDS = {
+    "paper": ((168, 168, 429), (4.06, 4.06, 2.0)),
+    "autoPET": ((400, 400, 326), (2.0364201, 2.0364201, 3.0)),
+}
 SPACING_MM = 2.0
 
 
-def body(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int = 0) -> nib.Nifti1Image:
+def body(
+    shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int = 0
+) -> nib.Nifti1Image:
     """A smooth, noisy ellipse of SUV in air: compresses like an exam (zeros outside, nothing repeats inside)."""
     rng = np.random.default_rng(seed)
-    coarse = ndimage.gaussian_filter(rng.standard_normal([max(n // 4, 2) for n in shape], dtype=np.float32), 2)
-    suv = ndimage.zoom(coarse / coarse.std(), [n / c for n, c in zip(shape, coarse.shape, strict=True)], order=1)[
-        : shape[0], : shape[1], : shape[2]
-    ]
+    coarse = ndimage.gaussian_filter(
+        rng.standard_normal([max(n // 4, 2) for n in shape], dtype=np.float32), 2
+    )
+    suv = ndimage.zoom(
+        coarse / coarse.std(), [n / c for n, c in zip(shape, coarse.shape, strict=True)], order=1
+    )[: shape[0], : shape[1], : shape[2]]
     x, y = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape[:2]], indexing="ij")
     inside = (x / 0.5) ** 2 + (y / 0.35) ** 2 < 1
     suv = np.where(inside[..., None], np.abs(suv) + rng.gamma(4, 0.1, shape), 0)
@@ -56,7 +63,10 @@ def as_sitk(image: nib.Nifti1Image) -> sitk.Image:
 
 def sitk_mip(image: sitk.Image) -> np.ndarray:
     """The usual SimpleITK recipe: isotropic nearest-neighbour resampling, then the maximum."""
-    size = [int(round(n * s / SPACING_MM)) for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+    size = [
+        int(round(n * s / SPACING_MM))
+        for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)
+    ]
     fine = sitk.Resample(
         image,
         size,
@@ -84,13 +94,17 @@ def scipy_mip(image: nib.Nifti1Image) -> np.ndarray:
     """SciPy's affine_transform, order 0, then the maximum."""
     voxel = nib.affines.voxel_sizes(image.affine)
     size = [int(round(n * s / SPACING_MM)) for n, s in zip(image.shape, voxel, strict=True)]
-    fine = ndimage.affine_transform(np.asarray(image.dataobj), SPACING_MM / voxel, output_shape=size, order=0)
+    fine = ndimage.affine_transform(
+        np.asarray(image.dataobj), SPACING_MM / voxel, output_shape=size, order=0
+    )
     return fine.max(axis=1).T[::-1, ::-1]
 
 
 def nibabel_mip(image: nib.Nifti1Image) -> np.ndarray:
     """nibabel's resample_to_output, order 0, then the maximum."""
-    return resample_to_output(image, [SPACING_MM] * 3, order=0).get_fdata().max(axis=1).T[::-1, ::-1]
+    return (
+        resample_to_output(image, [SPACING_MM] * 3, order=0).get_fdata().max(axis=1).T[::-1, ::-1]
+    )
 
 
 def usual_route(path: Path) -> np.ndarray:
@@ -121,7 +135,9 @@ def race(methods: dict[str, Callable[[], object]], repeats: int) -> dict[str, li
 
 def table(title: str, seconds: dict[str, list[float]], ours: str, remarks: dict[str, str]) -> None:
     """Print medians, spread, and how many times longer than ours each takes (median and range over the rounds)."""
-    print(f"\n{title}\n{'method':<44}{'median':>12}{'fastest':>12}{'slowest':>12}{'times ours':>12}   range   remark")
+    print(
+        f"\n{title}\n{'method':<44}{'median':>12}{'fastest':>12}{'slowest':>12}{'times ours':>12}   range   remark"
+    )
     base = np.array(seconds[ours])
     for name, values in seconds.items():
         times, ratio = np.array(values), np.array(values) / base
@@ -135,7 +151,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default 5)")
     parser.add_argument("--quick", action="store_true", help="small grids, to see that it runs")
-    parser.add_argument("--parts", nargs="+", default=[*GRIDS, "disk"], choices=[*GRIDS, "disk"], help="default all")
+    parser.add_argument(
+        "--parts", nargs="+", default=[*GRIDS, "disk"], choices=[*GRIDS, "disk"], help="default all"
+    )
     args = parser.parse_args()
     shrink = 4 if args.quick else 1
     print(
@@ -154,13 +172,17 @@ def main() -> None:
         methods = {
             "radiogan_lib.data.coronal_mip": lambda image=image: data.coronal_mip(image),
             "SimpleITK Resample + max": lambda other=other: sitk_mip(other),
-            "SimpleITK Resample + max, one thread": lambda other=other: one_thread(lambda: sitk_mip(other)),
+            "SimpleITK Resample + max, one thread": lambda other=other: one_thread(
+                lambda: sitk_mip(other)
+            ),
             "SciPy affine_transform + max": lambda image=image: scipy_mip(image),
             "nibabel resample_to_output + max": lambda image=image: nibabel_mip(image),
         }
         ours = methods["radiogan_lib.data.coronal_mip"]()
         same = {
-            m: "identical bits" if m != "radiogan_lib.data.coronal_mip" and np.array_equal(f(), ours) else ""
+            m: "identical bits"
+            if m != "radiogan_lib.data.coronal_mip" and np.array_equal(f(), ours)
+            else ""
             for m, f in methods.items()
         }
         grid = " x ".join(map(str, shape[::-1]))
@@ -185,7 +207,11 @@ def main() -> None:
             "nibabel get_fdata + resample_to_output + max": lambda: usual_route(path),
             "SimpleITK ReadImage + Resample + max": lambda: sitk_mip(sitk.ReadImage(str(path))),
         }
-        same = "identical bits" if np.array_equal(sitk_mip(as_sitk(image)), nifti.nifti_mip(path)) else "DIFFERENT BITS"
+        same = (
+            "identical bits"
+            if np.array_equal(sitk_mip(as_sitk(image)), nifti.nifti_mip(path))
+            else "DIFFERENT BITS"
+        )
         table(
             f"From disk: {' x '.join(map(str, image.shape[::-1]))} float32 in a .nii.gz of {megabytes:.0f} MB",
             race(methods, max(2, args.repeats // 2)),

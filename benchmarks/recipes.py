@@ -26,48 +26,101 @@ def measures(run, train, holdout, judge, cfg) -> dict[str, dict]:
 
     generated = gan.sample(run.generator, train.labels, seed=cfg.seed)
     sets, labels = (train.suv, holdout.suv, generated), (train.labels, holdout.labels, train.labels)
-    same = {"train_groups": train.patient_ids, "holdout_groups": holdout.patient_ids, "rounds": cfg.bootstrap, "seed": cfg.seed}
-    use = evaluation.utility_report(*sets, *labels, judge=judge, epochs=cfg.classifier_epochs, **same)
-    scores = {n: gan.discriminator_scores(run, part.suv, part.labels) for n, part in (("train", train), ("holdout", holdout))}
+    same = {
+        "train_groups": train.patient_ids,
+        "holdout_groups": holdout.patient_ids,
+        "rounds": cfg.bootstrap,
+        "seed": cfg.seed,
+    }
+    use = evaluation.utility_report(
+        *sets, *labels, judge=judge, epochs=cfg.classifier_epochs, **same
+    )
+    scores = {
+        n: gan.discriminator_scores(run, part.suv, part.labels)
+        for n, part in (("train", train), ("holdout", holdout))
+    }
     memory = evaluation.memorization_report(*sets, *labels, discriminator_scores=scores, **same)
     quality = evaluation.quality_report(*sets, *labels, judge=judge, **same)
     lung, lymphoma = (train.class_names.index(c) for c in ("lung", "lymphoma"))
-    walk = evaluation.walk_measures(evaluation.walk(run.generator, (lung, 3), (lymphoma, 8), steps=cfg.walk_steps), train.suv, holdout.suv)
-    out = {"label agreement": use["label_agreement"]["overall"], "TSTR": use["tstr"], "TRTR": use["trtr"], "TSTR − TRTR": use["tstr_minus_trtr"]}
+    walk = evaluation.walk_measures(
+        evaluation.walk(run.generator, (lung, 3), (lymphoma, 8), steps=cfg.walk_steps),
+        train.suv,
+        holdout.suv,
+    )
+    out = {
+        "label agreement": use["label_agreement"]["overall"],
+        "TSTR": use["tstr"],
+        "TRTR": use["trtr"],
+        "TSTR − TRTR": use["tstr_minus_trtr"],
+    }
     for row in use["augmentation"]:
         k = row["per_class"]
-        out |= {f"{k} real a class": row["real"], f"{k} real a class + generated": row["both"], f"gain at {k} a class": row["gain"]}
+        out |= {
+            f"{k} real a class": row["real"],
+            f"{k} real a class + generated": row["both"],
+            f"gain at {k} a class": row["gain"],
+        }
     for space in ("pixels", "judge"):
-        out |= {f"{title}, {space}": quality[space][name]
-                for name, title in (("kid", "KID"), ("coverage_ratio", "coverage ratio"), ("vendi_ratio", "Vendi ratio"))}
-    out |= {"fine detail": quality["fine_detail"], "membership AUC": memory["membership_auc"], "copy fraction": memory["copy_fraction"],
-            "blend fraction": memory["blend_fraction"], "discriminator AUC": memory["discriminator_auc"]}
-    titles = {"chord_ratio": "chord ratio", "off_chord": "off-chord", "largest_step": "largest step", "realism": "realism",
-              "nearest_switches": "changes of nearest exam"}
+        out |= {
+            f"{title}, {space}": quality[space][name]
+            for name, title in (
+                ("kid", "KID"),
+                ("coverage_ratio", "coverage ratio"),
+                ("vendi_ratio", "Vendi ratio"),
+            )
+        }
+    out |= {
+        "fine detail": quality["fine_detail"],
+        "membership AUC": memory["membership_auc"],
+        "copy fraction": memory["copy_fraction"],
+        "blend fraction": memory["blend_fraction"],
+        "discriminator AUC": memory["discriminator_auc"],
+    }
+    titles = {
+        "chord_ratio": "chord ratio",
+        "off_chord": "off-chord",
+        "largest_step": "largest step",
+        "realism": "realism",
+        "nearest_switches": "changes of nearest exam",
+    }
     out |= {f"Fig. 5 walk: {title}": {"value": walk[name]} for name, title in titles.items()}
     return out | {"Fig. 5 walk: lowest residual": {"value": min(walk["residual_ratio"])}}
 
 
 def main(arguments=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+")
-    parser.add_argument("--dataset", default="", help="a prepared dataset; default the one of teach")
+    parser.add_argument(
+        "--dataset", default="", help="a prepared dataset; default the one of teach"
+    )
     parser.add_argument("--csv", default=str(CSV))
     a = parser.parse_args(arguments)
     from radiogan_lib import gan
 
     cfg = config.load("teach")
-    folder = paths.need(Path(a.dataset or paths.dataset_dir(cfg)) / "dataset.json", "01_data_preparation").parent
+    folder = paths.need(
+        Path(a.dataset or paths.dataset_dir(cfg)) / "dataset.json", "01_data_preparation"
+    ).parent
     train, holdout = data.load(folder, split="train"), data.load(folder, split="test")
     start = time.perf_counter(), time.process_time()
-    judge = evaluation.train_judge(train.suv, train.labels, len(train.class_names), epochs=cfg.classifier_epochs, seed=cfg.seed)
+    judge = evaluation.train_judge(
+        train.suv, train.labels, len(train.class_names), epochs=cfg.classifier_epochs, seed=cfg.seed
+    )
     rows = []
     for name in a.runs:
         run = gan.load_shipped() if name == "shipped" else gan.load_run(name)
-        known = {"run": "shipped weights" if name == "shipped" else Path(name).name, "recipe": run.config.recipe, "seed": run.config.seed,
-                 "steps": int(run.history["steps"].iloc[-1])}
-        rows += [known | {"measure": k} | {p: m.get(p) for p in ("value", "low", "high")}
-                 for k, m in measures(run, train, holdout, judge, cfg).items()]
+        known = {
+            "run": "shipped weights" if name == "shipped" else Path(name).name,
+            "recipe": run.config.recipe,
+            "seed": run.config.seed,
+            "steps": int(run.history["steps"].iloc[-1]),
+        }
+        rows += [
+            known | {"measure": k} | {p: m.get(p) for p in ("value", "low", "high")}
+            for k, m in measures(run, train, holdout, judge, cfg).items()
+        ]
         wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
         print(f"{known}: {wall:.0f} s, {cpu:.0f} s of processor", flush=True)
         table = pd.DataFrame(rows)

@@ -36,19 +36,33 @@ CONTESTANTS = ("ours", "unkept", "cut", "usual", "torch")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--profile", default="teach", help="whose channel widths")
     parser.add_argument("--doublings", type=int, nargs="+", default=[4])
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--precision", default="float32", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--steps", type=int, default=10, help="steps per round")
     parser.add_argument("--turns", type=int, default=7, help="rounds of each contestant")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of cut, usual and torch; ours has gan/cores.py")
-    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=["ours", "usual", "torch"],
-                        help="unkept is ours without gan/memory.py, cut is ours without gan/cores.py")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=os.cpu_count(),
+        help="of cut, usual and torch; ours has gan/cores.py",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=CONTESTANTS,
+        default=["ours", "usual", "torch"],
+        help="unkept is ours without gan/memory.py, cut is ours without gan/cores.py",
+    )
     parser.add_argument("--torch", metavar="PYTHON", help="interpreter that has PyTorch")
     parser.add_argument("--compile", action="store_true", help="the twin under torch.compile")
-    parser.add_argument("--peak-tflops", type=float, help="the card's peak in that precision, for its roofline")
+    parser.add_argument(
+        "--peak-tflops", type=float, help="the card's peak in that precision, for its roofline"
+    )
     parser.add_argument("--bandwidth-tb", type=float, help="the card's memory bandwidth, TB/s")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--json", help=argparse.SUPPRESS)
@@ -58,18 +72,40 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def configuration(s):
     """The settings of a contest as a `Config`: the paper's recipe at another size."""
     from radiogan_lib import config
-    return config.load(s["profile"], recipe="paper", doublings=s["doublings"], batch_size=s["batch_size"], precision=s["precision"])
+
+    return config.load(
+        s["profile"],
+        recipe="paper",
+        doublings=s["doublings"],
+        batch_size=s["batch_size"],
+        precision=s["precision"],
+    )
 
 
 def settings(given: argparse.Namespace, doublings: int) -> dict:
     """What every contestant is told, as plain values; the twin reads layer widths from it."""
     from radiogan_lib.gan import networks
-    s = {"profile": given.profile, "doublings": doublings, "batch_size": given.batch_size, "precision": given.precision,
-         "steps": given.steps, "threads": given.threads, "compile": given.compile}
+
+    s = {
+        "profile": given.profile,
+        "doublings": doublings,
+        "batch_size": given.batch_size,
+        "precision": given.precision,
+        "steps": given.steps,
+        "threads": given.threads,
+        "compile": given.compile,
+    }
     cfg = configuration(s)
-    return s | {"canvas": cfg.canvas, "noise_dim": cfg.noise_dim, "embedding_dim": cfg.embedding_dim, "dropout": cfg.dropout,
-                "generator_kernel": cfg.generator_kernel, "generator_channels": min(cfg.generator_channels, cfg.max_channels),
-                "generator_widths": networks.generator_widths(cfg), "discriminator_widths": networks.discriminator_widths(cfg)}
+    return s | {
+        "canvas": cfg.canvas,
+        "noise_dim": cfg.noise_dim,
+        "embedding_dim": cfg.embedding_dim,
+        "dropout": cfg.dropout,
+        "generator_kernel": cfg.generator_kernel,
+        "generator_channels": min(cfg.generator_channels, cfg.max_channels),
+        "generator_widths": networks.generator_widths(cfg),
+        "discriminator_widths": networks.discriminator_widths(cfg),
+    }
 
 
 WARM_UP = 2  # rounds that are not timed
@@ -101,6 +137,7 @@ def ours(s: dict, images, labels) -> None:
     import keras
 
     from radiogan_lib.gan import callbacks, memory, radiogan
+
     game = radiogan.compiled(configuration(s), 5)
     batches = callbacks.Batches(images, labels, s["batch_size"], seed=0)
 
@@ -121,7 +158,14 @@ def ours(s: dict, images, labels) -> None:
                 told(self.start)
 
     with contextlib.suppress(EOFError):
-        game.fit(batches, epochs=10**6, steps_per_epoch=s["steps"], shuffle=False, verbose=0, callbacks=[Turns()])
+        game.fit(
+            batches,
+            epochs=10**6,
+            steps_per_epoch=s["steps"],
+            shuffle=False,
+            verbose=0,
+            callbacks=[Turns()],
+        )
 
 
 def usual(s: dict, images, labels):
@@ -129,11 +173,15 @@ def usual(s: dict, images, labels):
     import numpy as np
 
     from radiogan_lib.gan import fast, networks
+
     for name in ("BatchNormalization", "Dropout", "Conv2D", "Conv2DTranspose"):
         setattr(fast, name, getattr(keras.layers, name))
     cfg, b, rng = configuration(s), s["batch_size"], np.random.default_rng(0)
     generator, discriminator = networks.build_generator(cfg), networks.build_discriminator(cfg)
-    loss, adam = keras.losses.BinaryCrossentropy(from_logits=True), dict(learning_rate=2e-4, beta_1=0.5)
+    loss, adam = (
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        dict(learning_rate=2e-4, beta_1=0.5),
+    )
     discriminator.compile(keras.optimizers.Adam(**adam), loss, metrics=["accuracy"])
     discriminator.trainable = False
     z, y = keras.Input((cfg.noise_dim,)), keras.Input((), dtype="int32")
@@ -143,7 +191,7 @@ def usual(s: dict, images, labels):
 
     def play():
         for i in range(s["steps"]):
-            x, label = images[i * b:(i + 1) * b], labels[i * b:(i + 1) * b]
+            x, label = images[i * b : (i + 1) * b], labels[i * b : (i + 1) * b]
             noise = rng.standard_normal((b, cfg.noise_dim)).astype("float32")
             fake = generator.predict([noise, label], batch_size=b, verbose=0)
             discriminator.trainable = True
@@ -152,11 +200,17 @@ def usual(s: dict, images, labels):
             discriminator.trainable = False
             combined.train_on_batch([noise, label], one)
 
-    before = [np.array(m.get_layer(n).kernel) for m, n in ((generator, "up1"), (discriminator, "down1"))]
+    before = [
+        np.array(m.get_layer(n).kernel) for m, n in ((generator, "up1"), (discriminator, "down1"))
+    ]
     play()
-    after = [np.array(m.get_layer(n).kernel) for m, n in ((generator, "up1"), (discriminator, "down1"))]
+    after = [
+        np.array(m.get_layer(n).kernel) for m, n in ((generator, "up1"), (discriminator, "down1"))
+    ]
     if any((a == b).all() for a, b in zip(before, after, strict=True)):
-        sys.exit("the usual loop left one of its networks untrained: it would be timed for less work.")
+        sys.exit(
+            "the usual loop left one of its networks untrained: it would be timed for less work."
+        )
     return play
 
 
@@ -164,8 +218,10 @@ def contest(name: str, s: dict) -> None:
     """Be one Keras contestant."""
     if name in ("cut", "usual") and "tensorflow" in os.environ.get("KERAS_BACKEND", "tensorflow"):
         import tensorflow as tf
+
         tf.config.threading.set_intra_op_parallelism_threads(s["threads"])
     import numpy as np
+
     n = s["batch_size"] * s["steps"]
     images = np.random.default_rng(0).uniform(-1, 1, (n, *s["canvas"], 1)).astype("float32")
     labels = (np.arange(n) % 5).astype("int32")
@@ -182,7 +238,11 @@ def least_seconds(s: dict, peak_tflops: float, bandwidth_tb: float) -> float:
     step: the generator forward and twice back; the discriminator that for real and for fake images, and forward and once back
     for the generator's sake.
     """
-    b, kernel, size = s["batch_size"], s["generator_kernel"], 2 if s["precision"] == "mixed_bfloat16" else 4
+    b, kernel, size = (
+        s["batch_size"],
+        s["generator_kernel"],
+        2 if s["precision"] == "mixed_bfloat16" else 4,
+    )
     flops = traffic = 0.0
     rows, columns, before = 5, 3, s["generator_channels"] + 1
     for width in s["generator_widths"]:
@@ -203,14 +263,31 @@ def show(s: dict, seconds: dict[str, list], given: argparse.Namespace) -> None:
     n = s["batch_size"] * s["steps"]
     for name, found in seconds.items():
         rate = [n / wall for wall, _ in found]
-        ratio = sorted(theirs[0] / mine[0] for theirs, mine in zip(found, seconds["ours"], strict=True))
-        faster = f"{statistics.median(ratio):6.2f} x ({ratio[0]:.2f} to {ratio[-1]:.2f})" if name != "ours" else ""
-        print(f"{s['canvas'][0]:>4} x {s['canvas'][1]:<4}{name:>8} {statistics.median(rate):9.1f} ({min(rate):.0f} to {max(rate):.0f})".ljust(48)
-              + f"{1000 * statistics.median(cpu for _, cpu in found) / n:9.1f}   {faster}", flush=True)
+        ratio = sorted(
+            theirs[0] / mine[0] for theirs, mine in zip(found, seconds["ours"], strict=True)
+        )
+        faster = (
+            f"{statistics.median(ratio):6.2f} x ({ratio[0]:.2f} to {ratio[-1]:.2f})"
+            if name != "ours"
+            else ""
+        )
+        print(
+            f"{s['canvas'][0]:>4} x {s['canvas'][1]:<4}{name:>8} {statistics.median(rate):9.1f} ({min(rate):.0f} to {max(rate):.0f})".ljust(
+                48
+            )
+            + f"{1000 * statistics.median(cpu for _, cpu in found) / n:9.1f}   {faster}",
+            flush=True,
+        )
         if given.peak_tflops and given.bandwidth_tb:
-            share = least_seconds(s, given.peak_tflops, given.bandwidth_tb) * s["steps"] / statistics.median(w for w, _ in found)
-            print(f"{'':>20}{share:.1%} of the card's roofline; {EPOCHS} epochs of {EXAMS} exams: "
-                  f"{EPOCHS * EXAMS / statistics.median(rate) / 60:.1f} min")
+            share = (
+                least_seconds(s, given.peak_tflops, given.bandwidth_tb)
+                * s["steps"]
+                / statistics.median(w for w, _ in found)
+            )
+            print(
+                f"{'':>20}{share:.1%} of the card's roofline; {EPOCHS} epochs of {EXAMS} exams: "
+                f"{EPOCHS * EXAMS / statistics.median(rate) / 60:.1f} min"
+            )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -218,20 +295,48 @@ def main(arguments: list[str] | None = None) -> None:
     if given.contestant:
         return contest(given.contestant, json.loads(given.json))
     if hasattr(os, "getloadavg"):
-        print(f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.1f}, batch {given.batch_size}, {given.turns} turns of "
-              f"{given.steps} steps, {given.precision}, engine {os.environ.get('KERAS_BACKEND', 'tensorflow')}")
+        print(
+            f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.1f}, batch {given.batch_size}, {given.turns} turns of "
+            f"{given.steps} steps, {given.precision}, engine {os.environ.get('KERAS_BACKEND', 'tensorflow')}"
+        )
     here, quiet = Path(__file__).parent, {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    print(f"{'canvas':>10} {'who':>8} {'img/s':>9} (range)        CPU ms per image   ours is faster by (range)")
+    print(
+        f"{'canvas':>10} {'who':>8} {'img/s':>9} (range)        CPU ms per image   ours is faster by (range)"
+    )
     for doublings in given.doublings:
         s = settings(given, doublings)
-        commands = {n: [sys.executable, str(here / "training.py"), "--contestant", n, "--json", json.dumps(s)] for n in CONTESTANTS[:-1]}
+        commands = {
+            n: [
+                sys.executable,
+                str(here / "training.py"),
+                "--contestant",
+                n,
+                "--json",
+                json.dumps(s),
+            ]
+            for n in CONTESTANTS[:-1]
+        }
         commands["torch"] = [given.torch, str(here / "torch_twin.py"), json.dumps(s)]
-        names = [n for n in commands if (n in given.only or n == "ours") and (n != "torch" or given.torch)]
+        names = [
+            n
+            for n in commands
+            if (n in given.only or n == "ours") and (n != "torch" or given.torch)
+        ]
         with contextlib.ExitStack() as stack:
             running = {}
-            for n in names:  # one after the other: building and warming up is not timed, and disturbs nobody
-                running[n] = stack.enter_context(subprocess.Popen(commands[n], env=quiet, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                                                  stderr=subprocess.DEVNULL, text=True))
+            for n in (
+                names
+            ):  # one after the other: building and warming up is not timed, and disturbs nobody
+                running[n] = stack.enter_context(
+                    subprocess.Popen(
+                        commands[n],
+                        env=quiet,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL,
+                        text=True,
+                    )
+                )
                 _said(running[n], n)
             seconds: dict[str, list] = {n: [] for n in names}
             for _ in range(given.turns):
@@ -249,7 +354,9 @@ def _said(process: subprocess.Popen, name: str):
     for line in process.stdout:
         if line.startswith(("ready", "[")):
             return json.loads(line) if line.startswith("[") else None
-    sys.exit(f"{name} stopped with {process.wait()}; run it alone to see why:\n{' '.join(process.args[:3])} …")
+    sys.exit(
+        f"{name} stopped with {process.wait()}; run it alone to see why:\n{' '.join(process.args[:3])} …"
+    )
 
 
 if __name__ == "__main__":

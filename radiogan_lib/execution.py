@@ -30,8 +30,14 @@ class _Progress(logging.Handler):
 
 
 def _failing_cell(error, path: Path, out: Path) -> str:
-    trace = "\n".join(ANSI.sub("", error.traceback if isinstance(error.traceback, str) else "\n".join(error.traceback)).splitlines()[-15:])
-    first = next((s for s in error.source.splitlines() if s.strip() and not s.lstrip().startswith("#")), "")
+    trace = "\n".join(
+        ANSI.sub(
+            "", error.traceback if isinstance(error.traceback, str) else "\n".join(error.traceback)
+        ).splitlines()[-15:]
+    )
+    first = next(
+        (s for s in error.source.splitlines() if s.strip() and not s.lstrip().startswith("#")), ""
+    )
     return f"{path.name}, In [{error.exec_count}]: {first}\n{trace}\nAll of it: {paths.shown(out.with_suffix('.failed.ipynb'))}"
 
 
@@ -52,9 +58,19 @@ def run_notebook(path: Path, out: Path, parameters: dict, timeout_s: int) -> Non
         with paths.atomic(out) as temporary, _quiet():
             # papermill writes while it runs; a notebook that did not finish keeps its own name, for reading
             try:
-                _with_own_loop(papermill.execute_notebook, path, temporary, parameters, kernel_name="python3", cwd=path.resolve().parent,
-                               progress_bar=False, log_output=True, execution_timeout=timeout_s, start_timeout=120,
-                               extra_arguments=["--IPKernelApp.log_level=ERROR"])
+                _with_own_loop(
+                    papermill.execute_notebook,
+                    path,
+                    temporary,
+                    parameters,
+                    kernel_name="python3",
+                    cwd=path.resolve().parent,
+                    progress_bar=False,
+                    log_output=True,
+                    execution_timeout=timeout_s,
+                    start_timeout=120,
+                    extra_arguments=["--IPKernelApp.log_level=ERROR"],
+                )
             except Exception:
                 with contextlib.suppress(OSError):
                     os.replace(temporary, out.with_suffix(".failed.ipynb"))
@@ -63,11 +79,15 @@ def run_notebook(path: Path, out: Path, parameters: dict, timeout_s: int) -> Non
     except PapermillExecutionError as e:
         raise NotebookFailed(_failing_cell(e, path, out)) from None
     except DeadKernelError:
-        raise NotebookFailed(f"{path.name}: the kernel died; most often the machine ran out of memory. Try a smaller profile or "
-                             "`--set batch_size=8`.") from None
+        raise NotebookFailed(
+            f"{path.name}: the kernel died; most often the machine ran out of memory. Try a smaller profile or "
+            "`--set batch_size=8`."
+        ) from None
     except CellTimeoutError as e:
-        raise NotebookFailed(f"{path.name}: a cell ran longer than {timeout_s} s and was stopped; raise it with "
-                             f"`--set cell_timeout_s=…`. {str(e).splitlines()[0]}") from None
+        raise NotebookFailed(
+            f"{path.name}: a cell ran longer than {timeout_s} s and was stopped; raise it with "
+            f"`--set cell_timeout_s=…`. {str(e).splitlines()[0]}"
+        ) from None
 
 
 def _with_own_loop(work, *args, **kwargs):
@@ -81,19 +101,25 @@ def _with_own_loop(work, *args, **kwargs):
 
     def inside():
         from jupyter_core.utils import ensure_event_loop
+
         loop = ensure_event_loop()
         try:
             return work(*args, **kwargs)
         finally:
             loop.close()
             asyncio.set_event_loop(None)
+
     return contextvars.Context().run(inside)
 
 
 @contextlib.contextmanager
 def _quiet():
     """TensorFlow's and Jupyter's start-up lines stay out of kernels that nobody watches; progress becomes single lines."""
-    wanted = {"TF_CPP_MIN_LOG_LEVEL": "2", "RADIOGAN_HEADLESS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    wanted = {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "RADIOGAN_HEADLESS": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
     before = {k: os.environ.get(k) for k in wanted}
     os.environ.update({k: v for k, v in wanted.items() if before[k] is None})
     yield

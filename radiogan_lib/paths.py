@@ -43,18 +43,34 @@ def cohort_path(cfg: Config) -> Path:
     if not cfg.cohort:
         return REPO / "data_manifest" / "synthetic.csv"
     path = Path(cfg.cohort).expanduser()
-    return path.resolve() if path.is_absolute() or (not (home() / path).exists() and path.exists()) else (home() / path).resolve()
+    return (
+        path.resolve()
+        if path.is_absolute() or (not (home() / path).exists() and path.exists())
+        else (home() / path).resolve()
+    )
 
 
 def _suffix(changed: dict) -> str:
     """A readable name for changed settings; a digest where it would be long or not a file name."""
     parts = []
     for name, value in changed.items():
-        text = Path(value).stem if name == "cohort" else f"{name}={value}" if name != "recipe" else str(value)
+        text = (
+            Path(value).stem
+            if name == "cohort"
+            else f"{name}={value}"
+            if name != "recipe"
+            else str(value)
+        )
         parts.append(re.sub(r"[^A-Za-z0-9_.=,-]+", "", text.replace(" ", "")))
     text = "".join("-" + p for p in parts)
-    if "cohort" in changed or len(text) > 80:  # two cohorts may share a file name: their full path decides
-        text = text[:60] + "-" + hashlib.sha256(json.dumps(changed, default=str).encode()).hexdigest()[:8]
+    if (
+        "cohort" in changed or len(text) > 80
+    ):  # two cohorts may share a file name: their full path decides
+        text = (
+            text[:60]
+            + "-"
+            + hashlib.sha256(json.dumps(changed, default=str).encode()).hexdigest()[:8]
+        )
     return text
 
 
@@ -77,8 +93,10 @@ def need(path: Path, notebook: str) -> Path:
     """
     path = Path(path)
     if not path.exists():
-        raise MissingArtefact(f"{shown(path)} is missing. Run notebooks/{notebook}.ipynb first "
-                              f"(or `python -m radiogan_lib.batch --to {notebook[:2]}`).")
+        raise MissingArtefact(
+            f"{shown(path)} is missing. Run notebooks/{notebook}.ipynb first "
+            f"(or `python -m radiogan_lib.batch --to {notebook[:2]}`)."
+        )
     return path
 
 
@@ -101,13 +119,17 @@ def atomic(path: Path):
     path, temporary = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:100]}-", suffix=f".part{path.suffix}")
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem[:100]}-", suffix=f".part{path.suffix}"
+        )
         os.close(handle)
         temporary = Path(name)
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; artefacts follow the user's umask
+        os.chmod(
+            temporary, 0o666 & ~umask
+        )  # mkstemp makes private files; artefacts follow the user's umask
         with open(temporary, "rb") as f:
             os.fsync(f.fileno())
         os.replace(temporary, path)
@@ -120,18 +142,34 @@ def atomic(path: Path):
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_CANNOT = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
+_CANNOT = (
+    *_FULL,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+)
 
 
 def _write_error(e: OSError, path: Path) -> WriteError | None:
     """The fault in one sentence if it is about writing this file; None for others, such as one about a file that was read."""
-    short = e.errno is None and "requested and" in str(e)  # NumPy's words for a write that stopped half-way
-    elsewhere = e.filename is not None and Path(os.fsdecode(e.filename)).parent not in (path.parent, *path.parents)
+    short = e.errno is None and "requested and" in str(
+        e
+    )  # NumPy's words for a write that stopped half-way
+    elsewhere = e.filename is not None and Path(os.fsdecode(e.filename)).parent not in (
+        path.parent,
+        *path.parents,
+    )
     if isinstance(e, RadioganError) or elsewhere or not (short or e.errno in _CANNOT):
         return None
     number = errno.ENOSPC if short else e.errno
     remedy = "make room" if number in _FULL else "choose a folder that you may write to"
-    error = WriteError(f"{shown(path)} cannot be written ({os.strerror(number)}); {remedy} and run again: what is finished is kept.")
+    error = WriteError(
+        f"{shown(path)} cannot be written ({os.strerror(number)}); {remedy} and run again: what is finished is kept."
+    )
     error.errno, error.strerror = number, os.strerror(number)
     return error
 

@@ -15,13 +15,22 @@ class Progress:
     """
 
     def __init__(self, total: int, label: str, lines: int = 10):
-        self.total, self.label, self.lines, self.done, self.note = max(int(total), 1), label, lines, 0, ""
+        self.total, self.label, self.lines, self.done, self.note = (
+            max(int(total), 1),
+            label,
+            lines,
+            0,
+            "",
+        )
         self.started = self.said_at = time.monotonic()
         kernel = "ipykernel" in sys.modules
-        self.headless = os.environ.get("RADIOGAN_HEADLESS") == "1" or not (kernel or sys.stderr.isatty())
+        self.headless = os.environ.get("RADIOGAN_HEADLESS") == "1" or not (
+            kernel or sys.stderr.isatty()
+        )
         self.bar = None
         if not self.headless:
             from tqdm.auto import tqdm
+
             self.bar = tqdm(total=self.total, desc=label, leave=False)
 
     def update(self, n: int = 1, note: str = "") -> None:
@@ -31,12 +40,17 @@ class Progress:
             self.bar.set_postfix_str(self.note, refresh=False)
             self.bar.update(n)
         # a line at every tenth, but not in the first seconds: short work stays silent
-        elif self.done * self.lines // self.total > before * self.lines // self.total and self.done < self.total:
+        elif (
+            self.done * self.lines // self.total > before * self.lines // self.total
+            and self.done < self.total
+        ):
             if time.monotonic() - self.said_at > 2:
                 self.said_at = time.monotonic()
                 left = (self.said_at - self.started) / self.done * (self.total - self.done)
-                print(f"… {self.label}: {self.done} of {self.total}, about {left:.0f} s left{'; ' if self.note else ''}{self.note}",
-                      flush=True)
+                print(
+                    f"… {self.label}: {self.done} of {self.total}, about {left:.0f} s left{'; ' if self.note else ''}{self.note}",
+                    flush=True,
+                )
 
     def __enter__(self) -> Progress:
         return self

@@ -12,7 +12,10 @@ from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-BUDGET_NOTEBOOK, BUDGET_ALL = 400_000, 2_000_000  # bytes: GitHub shows what is small, and every clone carries it
+BUDGET_NOTEBOOK, BUDGET_ALL = (
+    400_000,
+    2_000_000,
+)  # bytes: GitHub shows what is small, and every clone carries it
 GREYS = (64, 40, 32, 24, 16)  # levels of a published picture: as many as fit the budget
 KEPT_METADATA = ("language_info", "radiogan")
 
@@ -53,18 +56,29 @@ def slim(png: str, greys: int = GREYS[0]) -> str:
 
 def clean(notebook: nbformat.NotebookNode, greys: int = GREYS[0]) -> nbformat.NotebookNode:
     """Drop papermill's and the widgets' metadata, timing, the injected cell, stderr; set the common kernel."""
-    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    notebook.metadata = nbformat.from_dict({k: v for k, v in notebook.metadata.items() if k in KEPT_METADATA}
-                                           | {"kernelspec": KERNEL})
+    notebook.cells = [
+        c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])
+    ]
+    notebook.metadata = nbformat.from_dict(
+        {k: v for k, v in notebook.metadata.items() if k in KEPT_METADATA} | {"kernelspec": KERNEL}
+    )
     count = 0
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
+        cell.metadata = nbformat.from_dict(
+            {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        )
         if cell.cell_type == "code":
             count += 1
             cell.execution_count = count
             for output in cell.outputs:
-                if output.output_type == "stream":  # progress lines told how long it took here; nobody else needs them
-                    output.text = "".join(s for s in output.text.splitlines(True) if output.name == "stdout" and not s.startswith("… "))
+                if (
+                    output.output_type == "stream"
+                ):  # progress lines told how long it took here; nobody else needs them
+                    output.text = "".join(
+                        s
+                        for s in output.text.splitlines(True)
+                        if output.name == "stdout" and not s.startswith("… ")
+                    )
             cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text]
             for output in cell.outputs:
                 if "execution_count" in output:
@@ -89,14 +103,25 @@ def publish(run: Path, sources: list[Path]) -> None:
             texts[path] = nbformat.writes(notebook, version=4) + "\n"
             if len(texts[path].encode()) <= BUDGET_NOTEBOOK:
                 break
-        if any(o.output_type == "error" for c in notebook.cells if c.cell_type == "code" for o in c.outputs):
-            raise RadioganError(f"{path.name} holds an error output; run it again before publishing.")
+        if any(
+            o.output_type == "error"
+            for c in notebook.cells
+            if c.cell_type == "code"
+            for o in c.outputs
+        ):
+            raise RadioganError(
+                f"{path.name} holds an error output; run it again before publishing."
+            )
         nbformat.validate(notebook)
         if len(texts[path].encode()) > BUDGET_NOTEBOOK:
-            raise RadioganError(f"{path.name} would be {len(texts[path].encode()) // 1000} KB; the budget is "
-                                f"{BUDGET_NOTEBOOK // 1000} KB. Use smaller or fewer figures.")
+            raise RadioganError(
+                f"{path.name} would be {len(texts[path].encode()) // 1000} KB; the budget is "
+                f"{BUDGET_NOTEBOOK // 1000} KB. Use smaller or fewer figures."
+            )
     if sum(len(t.encode()) for t in texts.values()) > BUDGET_ALL:
-        raise RadioganError(f"the notebooks together exceed {BUDGET_ALL // 1_000_000} MB. Use smaller or fewer figures.")
+        raise RadioganError(
+            f"the notebooks together exceed {BUDGET_ALL // 1_000_000} MB. Use smaller or fewer figures."
+        )
     for path, text in texts.items():
         paths.write_text(path, text)
         print(f"  published {path.name} ({len(text.encode()) // 1000} KB)")

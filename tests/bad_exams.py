@@ -38,7 +38,9 @@ def raw(folder: Path, name: str, change) -> Path:
     content = bytearray(nib.Nifti1Image(body(), AFFINE).to_bytes())
     edited = change(content)
     content = content if edited is None else edited
-    (folder / name).write_bytes(gzip.compress(bytes(content)) if name.endswith(".gz") else bytes(content))
+    (folder / name).write_bytes(
+        gzip.compress(bytes(content)) if name.endswith(".gz") else bytes(content)
+    )
     return folder / name
 
 
@@ -51,16 +53,22 @@ def packed(folder: Path, change) -> Path:
 
 def header(field_offset: int, layout: str, *values):
     """An edit of a NIfTI-1 header field."""
+
     def change(content):
-        content[field_offset:field_offset + struct.calcsize(layout)] = struct.pack(layout, *values)
+        content[field_offset : field_offset + struct.calcsize(layout)] = struct.pack(
+            layout, *values
+        )
+
     return change
 
 
 def affine(rows):
     """An edit that sets the sform to these rows and forgets the qform."""
+
     def change(content):
         content[252:256] = struct.pack("<2h", 0, 1)
         content[280:328] = struct.pack("<12f", *np.asarray(rows, float)[:3].ravel())
+
     return change
 
 
@@ -76,7 +84,9 @@ def bomb(folder: Path) -> Path:
 
 def series(folder: Path, edit=None, drug=None, seed=0, **elements) -> Path:
     """A whole DICOM series with one thing changed."""
-    return dicoms.write(nib.Nifti1Image(body(seed), AFFINE), folder / "series", drug, edit, **elements)
+    return dicoms.write(
+        nib.Nifti1Image(body(seed), AFFINE), folder / "series", drug, edit, **elements
+    )
 
 
 def slices(folder: Path) -> list[Path]:
@@ -99,7 +109,7 @@ def deflated_bomb(folder: Path) -> Path:
     # Full blocks of zeros end on byte boundaries, so one can be repeated: a stream of any length without the work.
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     block = packer.compress(bytes(16 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
-    meta = whole[:132] + whole[132:132 + 12 + struct.unpack("<I", whole[140:144])[0]]
+    meta = whole[:132] + whole[132 : 132 + 12 + struct.unpack("<I", whole[140:144])[0]]
     (found / "bomb.dcm").write_bytes(meta + block * 256 + packer.flush())
     return found
 

@@ -22,13 +22,19 @@ HERE = Path(__file__).parent
 
 
 def settings(**more):
-    return config.load("smoke", **{"train_exams": [0], "test_exams": [0], "phantom_spacing_mm": 10.0, **more})
+    return config.load(
+        "smoke", **{"train_exams": [0], "test_exams": [0], "phantom_spacing_mm": 10.0, **more}
+    )
 
 
 def cohort(n: int) -> pd.DataFrame:
     """n coarse phantoms of two classes."""
     kinds = data.phantom.CLASSES
-    rows = [(f"e{i}", f"p{i}", c, f"phantom:{c}/{20000 + i}", "test" if i >= n - 4 else "train") for i in range(n) for c in [kinds[i % 2]]]
+    rows = [
+        (f"e{i}", f"p{i}", c, f"phantom:{c}/{20000 + i}", "test" if i >= n - 4 else "train")
+        for i in range(n)
+        for c in [kinds[i % 2]]
+    ]
     return pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
 
 
@@ -109,8 +115,11 @@ class Preparation:
         assert len(whole) >= self.kept, "something finished was lost"
         self.kept = len(whole)
         if finished:
-            assert load(self.out).sha256 == self.reference, "the dataset differs from the undisturbed one"
+            assert load(self.out).sha256 == self.reference, (
+                "the dataset differs from the undisturbed one"
+            )
             import shutil
+
             shutil.rmtree(self.out)
             self.kept = 0
 
@@ -122,7 +131,10 @@ class Download:
         self.url, self.series, self.out, self.kept = url, series, folder / "public", 0
         started = time.monotonic()
         idc.fetch(series, folder / "reference", url, scheduler="sync")
-        self.seconds, self.reference = time.monotonic() - started, self._content(folder / "reference")
+        self.seconds, self.reference = (
+            time.monotonic() - started,
+            self._content(folder / "reference"),
+        )
 
     @staticmethod
     def _content(folder):
@@ -131,7 +143,9 @@ class Download:
         for f in sorted(folder.glob("[!.]*.mip.npz")):
             with np.load(f, allow_pickle=False) as stored:
                 pixels[f.name] = stored["mip"].tobytes()
-        return pixels, (folder / "cohort.csv").read_text() if (folder / "cohort.csv").exists() else ""
+        return pixels, (folder / "cohort.csv").read_text() if (
+            folder / "cohort.csv"
+        ).exists() else ""
 
     def work(self):
         idc.fetch(self.series, self.out, self.url, scheduler="sync")
@@ -141,13 +155,18 @@ class Download:
 
     def check(self, finished):
         pixels, table = self._content(self.out)
-        assert all(self.reference[0][name] == content for name, content in pixels.items()), "a projection differs"
+        assert all(self.reference[0][name] == content for name, content in pixels.items()), (
+            "a projection differs"
+        )
         assert len(pixels) >= self.kept, "something finished was lost"
         self.kept = len(pixels)
         if finished:
             assert (pixels, table) == self.reference
-            assert not (self.out / ".fetching").exists() or not list((self.out / ".fetching").iterdir())
+            assert not (self.out / ".fetching").exists() or not list(
+                (self.out / ".fetching").iterdir()
+            )
             import shutil
+
             shutil.rmtree(self.out)
             self.kept = 0
 
@@ -155,8 +174,12 @@ class Download:
 def s3_server(port: int) -> subprocess.Popen:
     """A real S3 server (moto) in a process of its own on loopback."""
     import urllib.request
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
+
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     for _ in range(600):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).close()
@@ -172,20 +195,45 @@ def uploaded_series(url: str, folder: Path, n: int = 3) -> pd.DataFrame:
     """n coarse phantoms as DICOM series in a bucket, and the manifest rows that describe them."""
     import boto3
     import pydicom
+
     bucket = "idc-open-data"
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )
     client.create_bucket(Bucket=bucket)
     rows = []
     for i in range(n):
         place = folder / f"s{i}"
-        data.dicom_write.write_phantom_series(data.read_suv(f"phantom:lung/{30010 + i}", 20.0), place, seed=i)
+        data.dicom_write.write_phantom_series(
+            data.read_suv(f"phantom:lung/{30010 + i}", 20.0), place, seed=i
+        )
         files = sorted(place.glob("*.dcm"))
         for file in files:
-            client.put_object(Bucket=bucket, Key=f"series-{i}/{file.name}", Body=file.read_bytes(), ACL="public-read")
-        rows.append({"collection": "c", "patient_id": f"p{i}", "study_uid": "s", "series_uid": pydicom.dcmread(files[0]).SeriesInstanceUID,
-                     "class": "ab"[i % 2], "split": "test" if i > 1 else "train", "instances": len(files),
-                     "megabytes": sum(f.stat().st_size for f in files) / 1e6, "licence": "CC BY 4.0", "doi": "10.0/0",
-                     "s3_prefix": f"s3://{bucket}/series-{i}/"})
+            client.put_object(
+                Bucket=bucket,
+                Key=f"series-{i}/{file.name}",
+                Body=file.read_bytes(),
+                ACL="public-read",
+            )
+        rows.append(
+            {
+                "collection": "c",
+                "patient_id": f"p{i}",
+                "study_uid": "s",
+                "series_uid": pydicom.dcmread(files[0]).SeriesInstanceUID,
+                "class": "ab"[i % 2],
+                "split": "test" if i > 1 else "train",
+                "instances": len(files),
+                "megabytes": sum(f.stat().st_size for f in files) / 1e6,
+                "licence": "CC BY 4.0",
+                "doi": "10.0/0",
+                "s3_prefix": f"s3://{bucket}/series-{i}/",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -216,8 +264,14 @@ for word in sys.stdin:
 
     def __init__(self, code: str):
         # Unbuffered: `attempt` looks whether a line is there before it reads it.
-        self.process = subprocess.Popen([sys.executable, "-c", code + self.TAIL], cwd=paths.REPO, bufsize=0, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code + self.TAIL],
+            cwd=paths.REPO,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         assert self._line() == "loaded", "what the work needs cannot be loaded"
 
     def _line(self) -> str:
@@ -233,6 +287,7 @@ for word in sys.stdin:
             AssertionError: the work was not killed and ended with an error.
         """
         import psutil
+
         self.process.stdin.write(f"{word}\n".encode())
         pid, started = int(self._line()), []
         if not self._ends_within(kill_after_s):
@@ -273,7 +328,15 @@ def training(epochs: int = 6) -> Forge:
 
 def same_training(a: Path, b: Path, epochs: int = 6) -> bool:
     """Equal to the last bit: every variable of the last state (weights, optimizer, averages, noise), and the history without its clock."""
-    one, two = (np.load(d / "checkpoints" / f"state-{epochs:06d}.npz", allow_pickle=False) for d in (a, b))
+    one, two = (
+        np.load(d / "checkpoints" / f"state-{epochs:06d}.npz", allow_pickle=False) for d in (a, b)
+    )
     clock = ["seconds", "images_per_s", "movement"]
-    left, right = (pd.read_csv(d / "history.csv").drop(columns=clock, errors="ignore") for d in (a, b))
-    return one.files == two.files and all(np.array_equal(one[k], two[k]) for k in one.files) and left.equals(right)
+    left, right = (
+        pd.read_csv(d / "history.csv").drop(columns=clock, errors="ignore") for d in (a, b)
+    )
+    return (
+        one.files == two.files
+        and all(np.array_equal(one[k], two[k]) for k in one.files)
+        and left.equals(right)
+    )

@@ -8,10 +8,33 @@ import numpy as np
 
 from radiogan_lib.config import Config
 
-SMALL = dict(doublings=3, generator_channels=16, discriminator_channels=4, noise_dim=8, embedding_dim=6, batch_size=8, epochs=2)
-EVERYTHING = dict(label_init=1.0, intensity="sqrt", loss="relativistic", gradient_penalty=1.0, projection=True, ema=0.9,
-                  diffaugment="translation,cutout", lecam=0.1, transitional=0.5, balanced=True, generator_kernel=4, guide=0.2,
-                  batch_spread=True, cooldown=0.5, diffaugment_share=0.5, guide_augment="translation")
+SMALL = dict(
+    doublings=3,
+    generator_channels=16,
+    discriminator_channels=4,
+    noise_dim=8,
+    embedding_dim=6,
+    batch_size=8,
+    epochs=2,
+)
+EVERYTHING = dict(
+    label_init=1.0,
+    intensity="sqrt",
+    loss="relativistic",
+    gradient_penalty=1.0,
+    projection=True,
+    ema=0.9,
+    diffaugment="translation,cutout",
+    lecam=0.1,
+    transitional=0.5,
+    balanced=True,
+    generator_kernel=4,
+    guide=0.2,
+    batch_spread=True,
+    cooldown=0.5,
+    diffaugment_share=0.5,
+    guide_augment="translation",
+)
 
 
 def small(**settings) -> Config:

@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-BAD_INPUT: dict[str, dict[str, dict]] = defaultdict(dict)  # group → kind → {"clear": bool, "unharmed": bool | None}
+BAD_INPUT: dict[str, dict[str, dict]] = defaultdict(
+    dict
+)  # group → kind → {"clear": bool, "unharmed": bool | None}
 COUNTS: dict[str, list[tuple]] = defaultdict(list)  # title of a table → rows of text and numbers
 
 # A remedy tells the reader to do something; these are the verbs that our sentences begin such a clause with.
-VERBS = ("add choose check convert correct crop delete export fetch fill give halve install keep leave lower make mark mend name open prepare "
-         "quote raise rename resample run save set start take train try use wait write").split()
+VERBS = (
+    "add choose check convert correct crop delete export fetch fill give halve install keep leave lower make mark mend name open prepare "
+    "quote raise rename resample run save set start take train try use wait write"
+).split()
 NOT_A_SENTENCE = re.compile(r"Traceback|File \"|0x[0-9a-f]{6}|<class |<function |object at |\\n")
 
 
@@ -47,16 +51,42 @@ def lines() -> list[str]:
         rows = []
         for group, kinds in BAD_INPUT.items():
             told = [k["unharmed"] for k in kinds.values() if k["unharmed"] is not None]
-            rows.append((group, len(kinds), sum(k["clear"] for k in kinds.values()), f"{sum(told)} of {len(told)}"))
-        rows.append(("together", *(sum(r[i] for r in rows) for i in (1, 2)),
-                     f"{sum(int(r[3].split()[0]) for r in rows)} of {sum(int(r[3].split()[2]) for r in rows)}"))
-        out += table("bad input", [("where", "kinds tried", "clear errors", "others unharmed"), *rows])
+            rows.append(
+                (
+                    group,
+                    len(kinds),
+                    sum(k["clear"] for k in kinds.values()),
+                    f"{sum(told)} of {len(told)}",
+                )
+            )
+        rows.append(
+            (
+                "together",
+                *(sum(r[i] for r in rows) for i in (1, 2)),
+                f"{sum(int(r[3].split()[0]) for r in rows)} of {sum(int(r[3].split()[2]) for r in rows)}",
+            )
+        )
+        out += table(
+            "bad input", [("where", "kinds tried", "clear errors", "others unharmed"), *rows]
+        )
     for title, rows in COUNTS.items():
-        out += table(title, rows) if rows else []  # a module may have been read and none of its tests run
+        out += (
+            table(title, rows) if rows else []
+        )  # a module may have been read and none of its tests run
     return out
 
 
 def table(title: str, rows: list[tuple]) -> list[str]:
     """Aligned columns under a title."""
     widths = [max(len(str(r[i])) for r in rows) for i in range(len(rows[0]))]
-    return [title, *("  " + "  ".join(f"{str(v):{'<' if i == 0 else '>'}{w}}" for i, (v, w) in enumerate(zip(r, widths))) for r in rows), ""]
+    return [
+        title,
+        *(
+            "  "
+            + "  ".join(
+                f"{str(v):{'<' if i == 0 else '>'}{w}}" for i, (v, w) in enumerate(zip(r, widths))
+            )
+            for r in rows
+        ),
+        "",
+    ]

@@ -22,16 +22,27 @@ def test_translation_moves_whole_pixels_and_reveals_air():
     y = ops.convert_to_numpy(DiffAugment("translation", AIR, 0)(x))
     h, w, found = 40, 24, set()
     for image in y[..., 0]:
-        match = [(dy, dx) for dy in range(-5, 6) for dx in range(-3, 4) if np.allclose(image, _moved(x[0, ..., 0], dy, dx), atol=1e-6)]
+        match = [
+            (dy, dx)
+            for dy in range(-5, 6)
+            for dx in range(-3, 4)
+            if np.allclose(image, _moved(x[0, ..., 0], dy, dx), atol=1e-6)
+        ]
         assert len(match) == 1
         found.add(match[0])
-    assert len(found) > 20 and max(abs(dy) for dy, _ in found) == h // 8 and max(abs(dx) for _, dx in found) == w // 8
+    assert (
+        len(found) > 20
+        and max(abs(dy) for dy, _ in found) == h // 8
+        and max(abs(dx) for _, dx in found) == w // 8
+    )
 
 
 def _moved(x, dy, dx):
     out = np.full_like(x, AIR)
     h, w = x.shape
-    out[max(dy, 0):h + min(dy, 0), max(dx, 0):w + min(dx, 0)] = x[max(-dy, 0):h + min(-dy, 0), max(-dx, 0):w + min(-dx, 0)]
+    out[max(dy, 0) : h + min(dy, 0), max(dx, 0) : w + min(dx, 0)] = x[
+        max(-dy, 0) : h + min(-dy, 0), max(-dx, 0) : w + min(-dx, 0)
+    ]
     return out
 
 
@@ -40,7 +51,11 @@ def test_cutout_makes_one_hole_of_air():
     for image in y:
         hole = image == AIR
         rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
-        assert hole.sum() == len(rows) * len(columns) > 0 and np.ptp(rows) < len(rows) and np.ptp(columns) < len(columns)
+        assert (
+            hole.sum() == len(rows) * len(columns) > 0
+            and np.ptp(rows) < len(rows)
+            and np.ptp(columns) < len(columns)
+        )
         assert len(rows) <= 20 and len(columns) <= 12
         np.testing.assert_allclose(image[~hole], _image()[0, ..., 0][~hole], atol=1e-6)
 
@@ -75,6 +90,7 @@ def test_no_flips_on_offer():
 def test_gradient_passes_through():
     tf = pytest.importorskip("tensorflow")
     import keras
+
     if keras.backend.backend() != "tensorflow":
         pytest.skip("reads the gradient with TensorFlow's tape")
     x = tf.constant(_image())

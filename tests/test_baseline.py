@@ -15,9 +15,13 @@ from radiogan_lib.gan import baseline
 @pytest.fixture(scope="module")
 def memorised(tmp_path_factory):
     """A baseline trained on nine exams of three classes, and the exams."""
-    cfg = small(doublings=2, baseline_epochs=12000)  # three seeds: 0.41, 0.41, 0.44 of strangers' distance; at 6000 0.50 to 0.55
+    cfg = small(
+        doublings=2, baseline_epochs=12000
+    )  # three seeds: 0.41, 0.41, 0.44 of strangers' distance; at 6000 0.50 to 0.55
     few = blobs(cfg, 3)
-    with pytest.MonkeyPatch.context() as patch:  # 240 pixels tell exams apart less well than 3840: a steeper discriminator, and calm at the end
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # 240 pixels tell exams apart less well than 3840: a steeper discriminator, and calm at the end
         patch.setattr(baseline, "R1", 0.0004)
         patch.setitem(baseline.GAME, "cooldown", 0.5)
         return cfg, few, gan.train_baseline(cfg, few, tmp_path_factory.mktemp("baseline") / "run")
@@ -35,27 +39,39 @@ def test_it_draws_its_exams_and_of_the_class_that_is_asked(memorised):
     drawn = gan.sample(run.generator, labels, seed=5)
     distance, which = _nearest(drawn, few.suv)
     strangers, _ = _nearest(blobs(cfg, 40, seed=9).suv, few.suv)
-    assert np.median(distance) < 0.5 * np.median(strangers)  # an ideal sampler would be as far away as strangers are
+    assert np.median(distance) < 0.5 * np.median(
+        strangers
+    )  # an ideal sampler would be as far away as strangers are
     assert (few.labels[which] == labels).mean() > 0.9
     assert len(set(which)) >= 6  # not one exam per class for all noise
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares with TensorFlow's tape")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="compares with TensorFlow's tape"
+)
 def test_the_slope_is_the_gradient_s_length():
     import tensorflow as tf
+
     cfg = baseline.settings(small(doublings=2), 9)
     judge = baseline.build_discriminator(cfg, 3)
     rng = np.random.default_rng(0)
     judge.set_weights([rng.normal(0, 0.3, w.shape) for w in judge.get_weights()])
-    image, label = tf.constant(rng.uniform(-1, 1, (5, 20, 12, 1)).astype("float32")), tf.constant([0, 1, 2, 0, 1])
+    image, label = (
+        tf.constant(rng.uniform(-1, 1, (5, 20, 12, 1)).astype("float32")),
+        tf.constant([0, 1, 2, 0, 1]),
+    )
     with tf.GradientTape() as tape:
         tape.watch(image)
         logit = judge([image, label])
     by_tape = (tape.gradient(logit, image).numpy() ** 2).sum((1, 2, 3))
-    np.testing.assert_allclose(np.asarray(baseline.squared_slope(judge, image, label)), by_tape, rtol=1e-4)
+    np.testing.assert_allclose(
+        np.asarray(baseline.squared_slope(judge, image, label)), by_tape, rtol=1e-4
+    )
 
 
 def test_no_switch_of_a_recipe_reaches_it():
     one, other = (baseline.settings(load("teach", recipe=r), 20) for r in RECIPES)
     assert one.stage("gan") == other.stage("gan")
-    assert one.batch_size * baseline.STEPS * one.epochs == pytest.approx(load("teach").baseline_epochs * 20, rel=0.05)
+    assert one.batch_size * baseline.STEPS * one.epochs == pytest.approx(
+        load("teach").baseline_epochs * 20, rel=0.05
+    )

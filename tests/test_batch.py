@@ -13,8 +13,14 @@ SETUP = "from radiogan_lib import config, paths\ncfg = config.load(profile, seed
 
 def notebook(folder, name, *cells, needs=(), makes=()):
     nb = nbformat.v4.new_notebook()
-    nb.metadata = {"kernelspec": publish.KERNEL, "radiogan": {"needs": list(needs), "makes": list(makes)}}
-    nb.cells = [nbformat.v4.new_markdown_cell("# 0 · T"), nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    nb.metadata = {
+        "kernelspec": publish.KERNEL,
+        "radiogan": {"needs": list(needs), "makes": list(makes)},
+    }
+    nb.cells = [
+        nbformat.v4.new_markdown_cell("# 0 · T"),
+        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+    ]
     nb.cells += [nbformat.v4.new_code_cell(c) for c in (SETUP, *cells)]
     nbformat.write(nb, folder / name)
 
@@ -26,15 +32,30 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "NOTEBOOKS", folder)
     monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
-    notebook(folder, "00_first.ipynb", "(run / 'a.txt').write_text(str(cfg.seed))\nprint('… step 1')\nprint('chatter')", makes=["{run}/a.txt"])
-    notebook(folder, "01_second.ipynb", "(run / 'b.txt').write_text((run / 'a.txt').read_text() + '!')", needs=["{run}/a.txt"], makes=["{run}/b.txt"])
+    notebook(
+        folder,
+        "00_first.ipynb",
+        "(run / 'a.txt').write_text(str(cfg.seed))\nprint('… step 1')\nprint('chatter')",
+        makes=["{run}/a.txt"],
+    )
+    notebook(
+        folder,
+        "01_second.ipynb",
+        "(run / 'b.txt').write_text((run / 'a.txt').read_text() + '!')",
+        needs=["{run}/a.txt"],
+        makes=["{run}/b.txt"],
+    )
     return tmp_path
 
 
 def test_runs_in_order_and_never_twice(home, capsys):
     assert batch.main(["--profile", "smoke"]) == 0
     out = capsys.readouterr().out
-    assert out.index("00_first") < out.index("01_second") and "… step 1" in out and "chatter" not in out
+    assert (
+        out.index("00_first") < out.index("01_second")
+        and "… step 1" in out
+        and "chatter" not in out
+    )
     run = home / "runs" / "smoke"
     assert (run / "b.txt").read_text() == "0!"
     assert nbformat.read(run / "00_first.ipynb", 4).cells[1].metadata.tags == ["parameters"]
@@ -47,7 +68,9 @@ def test_runs_in_order_and_never_twice(home, capsys):
     out = capsys.readouterr().out
     assert out.count("finished before") == 1 and (run / "b.txt").exists()
 
-    (run / "a.txt").write_text("9")  # what the second needs has changed, what the first made is still there
+    (run / "a.txt").write_text(
+        "9"
+    )  # what the second needs has changed, what the first made is still there
     batch.main(["--profile", "smoke"])
     assert (run / "b.txt").read_text() == "9!"
 
@@ -83,12 +106,22 @@ def _check(home, out):
     import pandas as pd
 
     found = pd.read_csv(home / "runs" / "sweeps" / "smoke-seed=0,1,2-recipe=paper,improved.csv")
-    assert len(found) == 6 and found["seed"].tolist() == [0, 0, 1, 1, 2, 2] and found["recipe"].tolist() == ["paper", "improved"] * 3
+    assert (
+        len(found) == 6
+        and found["seed"].tolist() == [0, 0, 1, 1, 2, 2]
+        and found["recipe"].tolist() == ["paper", "improved"] * 3
+    )
     failed = found["ended"] != "well"
     assert failed.sum() == 1 and found[failed].iloc[0][["seed", "recipe"]].tolist() == [1, "paper"]
-    assert "01_second.ipynb" in found[failed]["ended"].iloc[0] and found[failed]["membership_auc"].isna().all()
+    assert (
+        "01_second.ipynb" in found[failed]["ended"].iloc[0]
+        and found[failed]["membership_auc"].isna().all()
+    )
     assert found[~failed]["membership_auc"].round(3).tolist() == [0.5, 0.5, 0.51, 0.52, 0.52]
-    assert found["training_label_agreement"].tolist() == [0.5, 0.5, 0.6, 0.6, 0.7, 0.7] and (found["training_minutes"] == 1).all()
+    assert (
+        found["training_label_agreement"].tolist() == [0.5, 0.5, 0.6, 0.6, 0.7, 0.7]
+        and (found["training_minutes"] == 1).all()
+    )
     page = (home / "runs" / "sweeps" / "smoke-seed=0,1,2-recipe=paper,improved.html").read_text()
     assert "Over the seeds" in page and str(home) not in page + found.to_csv()
     assert "KeyError" in out and "over the seeds" in out and "0.51 (0.5 to 0.52)" in out
@@ -98,12 +131,16 @@ def test_a_sweep_ends_in_one_table_and_outlives_a_failure(measured, capsys):
     assert batch.main([*SWEEP, "--jobs", "2"]) == 1  # one failed
     _check(measured, capsys.readouterr().out)
     made = [p for p in (measured / "data").rglob("made")]
-    assert len(made) == 1  # one dataset for all six, made before the rest started: never by two at once
+    assert (
+        len(made) == 1
+    )  # one dataset for all six, made before the rest started: never by two at once
 
 
 def test_a_sweep_on_a_dask_scheduler(measured, capsys):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(1, processes=False, threads_per_worker=2, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(
+        1, processes=False, threads_per_worker=2, dashboard_address=None
+    ) as cluster:
         assert batch.main([*SWEEP, "--scheduler", cluster.scheduler_address]) == 1
     _check(measured, capsys.readouterr().out)
 
@@ -114,6 +151,7 @@ def test_threads_that_inherit_a_context_run_notebooks_at_once(home):
     import threading
 
     from jupyter_core.utils import ensure_event_loop
+
     ensure_event_loop()  # what any notebook run in this thread leaves behind
     notebook(batch.NOTEBOOKS, "01_second.ipynb", "import time\ntime.sleep(2)")
     path, errors = batch.NOTEBOOKS / "01_second.ipynb", []
@@ -123,7 +161,11 @@ def test_threads_that_inherit_a_context_run_notebooks_at_once(home):
             context.run(batch.run_notebook, path, out, {}, 60)
         except BaseException as e:
             errors.append(e)
-    threads = [threading.Thread(target=one, args=(home / f"{k}.ipynb", contextvars.copy_context())) for k in range(2)]
+
+    threads = [
+        threading.Thread(target=one, args=(home / f"{k}.ipynb", contextvars.copy_context()))
+        for k in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -136,8 +178,15 @@ def test_a_misspelt_sweep_runs_nothing(measured, capsys):
     assert "epocs" in capsys.readouterr().err and not (measured / "runs").exists()
 
 
-@pytest.mark.parametrize("setting, words", [("epocs=3", ["epocs", "epochs", "seed"]), ("epochs", ["name=value"]),
-                                            ("epochs=x", ["must be int"]), ("epochs=[", ["not readable"])])
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        ("epocs=3", ["epocs", "epochs", "seed"]),
+        ("epochs", ["name=value"]),
+        ("epochs=x", ["must be int"]),
+        ("epochs=[", ["not readable"]),
+    ],
+)
 def test_a_misspelt_parameter_is_an_error_that_names_the_known(home, capsys, setting, words):
     assert batch.main(["--profile", "smoke", "--set", setting]) == 1
     err = capsys.readouterr().err
@@ -148,9 +197,18 @@ def test_a_failing_cell_is_shown_and_the_rest_kept(home, capsys):
     notebook(batch.NOTEBOOKS, "01_second.ipynb", "x = 1\nraise KeyError('gone')")
     assert batch.main(["--profile", "smoke"]) == 1
     err = capsys.readouterr().err
-    assert "01_second.ipynb, In [4]: x = 1" in err and "runs/smoke/01_second.failed.ipynb" in err and "KeyError" in err and "\x1b[" not in err
+    assert (
+        "01_second.ipynb, In [4]: x = 1" in err
+        and "runs/smoke/01_second.failed.ipynb" in err
+        and "KeyError" in err
+        and "\x1b[" not in err
+    )
     run = home / "runs" / "smoke"
-    assert (run / "a.txt").exists() and (run / "01_second.failed.ipynb").exists() and not (run / "01_second.ipynb").exists()
+    assert (
+        (run / "a.txt").exists()
+        and (run / "01_second.failed.ipynb").exists()
+        and not (run / "01_second.ipynb").exists()
+    )
 
 
 def test_a_dead_kernel_is_reported_at_once(home, capsys):
@@ -165,17 +223,26 @@ def test_a_cell_that_takes_too_long_is_stopped(home, capsys):
     assert "cell_timeout_s" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("seed=0,1,2", ("seed", [0, 1, 2])), ("learning_rate=1e-4", ("learning_rate", [1e-4])), ("train_exams=[8,4]", ("train_exams", [[8, 4]])),
-    ("diffaugment='translation,cutout'", ("diffaugment", ["translation,cutout"])), ("cohort=a,b.csv", ("cohort", ["a,b.csv"])),
-    ("balanced=true", ("balanced", [True])), ("class_a=", ("class_a", [""])),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("seed=0,1,2", ("seed", [0, 1, 2])),
+        ("learning_rate=1e-4", ("learning_rate", [1e-4])),
+        ("train_exams=[8,4]", ("train_exams", [[8, 4]])),
+        ("diffaugment='translation,cutout'", ("diffaugment", ["translation,cutout"])),
+        ("cohort=a,b.csv", ("cohort", ["a,b.csv"])),
+        ("balanced=true", ("balanced", [True])),
+        ("class_a=", ("class_a", [""])),
+    ],
+)
 def test_parse_setting(text, expected):
     assert batch.parse_setting(text) == expected
 
 
 def test_settings_that_no_notebook_names_travel_in_the_settings_table(home):
-    given = batch.parameters_for(batch.NOTEBOOKS / "00_first.ipynb", "smoke", {"seed": 3, "epochs": 2}, {"seed", "class_a"})
+    given = batch.parameters_for(
+        batch.NOTEBOOKS / "00_first.ipynb", "smoke", {"seed": 3, "epochs": 2}, {"seed", "class_a"}
+    )
     assert given == {"profile": "smoke", "seed": 3, "settings": {"epochs": 2}}
 
 
@@ -184,13 +251,20 @@ def test_a_cohort_is_found_from_where_the_user_stands(home, monkeypatch, capsys)
     (home / "mine" / "a.csv").write_text("exam_id,patient_id,class,path\n")
     monkeypatch.chdir(home / "mine")
     assert batch.portable({"cohort": "a.csv"}) == {"cohort": "mine/a.csv"}
-    assert paths.cohort_path(config.load("smoke", cohort="mine/a.csv")) == (home / "mine" / "a.csv").resolve()
+    assert (
+        paths.cohort_path(config.load("smoke", cohort="mine/a.csv"))
+        == (home / "mine" / "a.csv").resolve()
+    )
     assert batch.main(["--profile", "smoke", "--set", "cohort=gone.csv"]) == 1
     assert "gone.csv does not exist" in capsys.readouterr().err
 
 
 def test_publish_writes_clean_notebooks_back(home):
-    notebook(batch.NOTEBOOKS, "00_first.ipynb", "import sys\nprint('kept')\nprint('… dropped', file=sys.stdout)\nsys.stderr.write('dropped')\n1 + 1")
+    notebook(
+        batch.NOTEBOOKS,
+        "00_first.ipynb",
+        "import sys\nprint('kept')\nprint('… dropped', file=sys.stdout)\nsys.stderr.write('dropped')\n1 + 1",
+    )
     assert batch.main(["--profile", "smoke", "--to", "00", "--publish"]) == 0
     nb = nbformat.read(batch.NOTEBOOKS / "00_first.ipynb", 4)
     assert set(nb.metadata) <= {"kernelspec", "language_info", "radiogan"} and nb.metadata.radiogan
@@ -206,7 +280,9 @@ def test_publish_refuses_errors_and_giants(home):
     run, source = home / "runs" / "smoke", batch.NOTEBOOKS / "00_first.ipynb"
     before = source.read_text()
     nb = nbformat.read(run / source.name, 4)
-    nb.cells[-1].outputs = [nbformat.v4.new_output("stream", name="stdout", text="x" * publish.BUDGET_NOTEBOOK)]
+    nb.cells[-1].outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text="x" * publish.BUDGET_NOTEBOOK)
+    ]
     nbformat.write(nb, run / source.name)
     with pytest.raises(config.RadioganError, match="budget"):
         publish.publish(run, [source])
@@ -221,7 +297,10 @@ def test_every_real_notebook_declares_what_it_needs_and_makes():
     for path in sorted((paths.REPO / "notebooks").glob("*.ipynb")):
         declared = json.loads(path.read_text())["metadata"]["radiogan"]
         assert set(declared) == {"needs", "makes"}
-        assert all(d.split("/")[0] in ("{dataset}", "{run}", "{cohort}") for d in sum(declared.values(), []))
+        assert all(
+            d.split("/")[0] in ("{dataset}", "{run}", "{cohort}")
+            for d in sum(declared.values(), [])
+        )
 
 
 def test_progress_is_a_few_lines_when_headless(monkeypatch, capsys):
@@ -244,12 +323,17 @@ def test_a_red_frame_stays_red_and_greys_stay_even():
 
     import numpy as np
     from PIL import Image
-    pixels = np.repeat(np.random.default_rng(0).integers(0, 256, (200, 300, 1), np.uint8), 3, axis=2)
+
+    pixels = np.repeat(
+        np.random.default_rng(0).integers(0, 256, (200, 300, 1), np.uint8), 3, axis=2
+    )
     pixels[:4] = (200, 0, 0)
     packed = io.BytesIO()
     Image.fromarray(pixels).save(packed, "PNG")
     for greys in publish.GREYS:
         small = publish.slim(base64.b64encode(packed.getvalue()).decode(), greys)
-        back = np.asarray(Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB")).astype(int)
+        back = np.asarray(Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB")).astype(
+            int
+        )
         assert (np.abs(back[:4] - (200, 0, 0)) < 8).all()
         assert np.abs(back[4:] - pixels[4:]).max() <= 255 / (greys - 1) / 2 + 1

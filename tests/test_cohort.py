@@ -9,8 +9,12 @@ from radiogan_lib import config, paths
 from radiogan_lib.config import ConfigError
 from radiogan_lib.data import cohort
 
-GOOD = [("a", "p1", "normal", "x/a.nii.gz", "train"), ("b", "p2", "lung", "b", "train"),
-        ("c", "p3", "normal", "c", "test"), ("d", "p4", "lung", "phantom:lung/3", "test")]
+GOOD = [
+    ("a", "p1", "normal", "x/a.nii.gz", "train"),
+    ("b", "p2", "lung", "b", "train"),
+    ("c", "p3", "normal", "c", "test"),
+    ("d", "p4", "lung", "phantom:lung/3", "test"),
+]
 HEADER = ("exam_id", "patient_id", "class", "path", "split")
 
 
@@ -24,6 +28,7 @@ def write(tmp_path):
         path = tmp_path / "cohort.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
         return path
+
     return _write
 
 
@@ -31,8 +36,12 @@ def test_paths_start_at_the_csv_and_classes_keep_their_order(write, tmp_path, mo
     monkeypatch.chdir("/")
     got = cohort.read(write(text()))
     assert got.class_names == ["normal", "lung"] and got.notes == []
-    assert list(got.exams["path"]) == [str(tmp_path / "x/a.nii.gz"), str(tmp_path / "b"), str(tmp_path / "c"),
-                                       "phantom:lung/3"]
+    assert list(got.exams["path"]) == [
+        str(tmp_path / "x/a.nii.gz"),
+        str(tmp_path / "b"),
+        str(tmp_path / "c"),
+        "phantom:lung/3",
+    ]
     assert list(got.exams["row"]) == [2, 3, 4, 5]
 
 
@@ -48,11 +57,17 @@ def test_dialects(write, encoding, sep, newline):
 
 def test_spreadsheet_debris(write):
     """Capitals and blanks in the header, blank lines, empty columns at the right, quoted separators, numbers as ids."""
-    content = (" Exam_ID ,patient_id,CLASS,path,Split,,\n\n007,001,\"a, b\",p,TRAIN,,\n"
-               ",,,,,,\n008,NA,c,q,Test,,\n")
+    content = (
+        ' Exam_ID ,patient_id,CLASS,path,Split,,\n\n007,001,"a, b",p,TRAIN,,\n'
+        ",,,,,,\n008,NA,c,q,Test,,\n"
+    )
     got = cohort.read(write(content)).exams
     assert list(got["exam_id"]) == ["007", "008"] and list(got["patient_id"]) == ["001", "NA"]
-    assert list(got["class"]) == ["a, b", "c"] and list(got["split"]) == ["train", "test"] and list(got["row"]) == [3, 5]
+    assert (
+        list(got["class"]) == ["a, b", "c"]
+        and list(got["split"]) == ["train", "test"]
+        and list(got["row"]) == [3, 5]
+    )
 
 
 def without(column):
@@ -75,16 +90,25 @@ FAULTS = {
     "one class": (text([r[:2] + ("lung",) + r[3:] for r in GOOD]), "one class only"),
     "same exam twice": (changed(2, "exam_id", "a"), "rows 2 and 4 have the same exam_id"),
     "same file twice": (changed(2, "path", "b"), "rows 3 and 4 have the same path"),
-    "patient in two splits": (changed(3, "patient_id", "p2"), "rows 3 and 5: one patient is in both"),
+    "patient in two splits": (
+        changed(3, "patient_id", "p2"),
+        "rows 3 and 5: one patient is in both",
+    ),
     "wrong split": (changed(1, "split", "valid"), "row 3: split is neither"),
     "empty cell": (changed(1, "class", ""), "row 3: class is empty"),
     "capitals": (changed(1, "class", "Normal"), "differ only in capitals"),
     "no test": (text([r[:4] + ("train",) for r in GOOD]), "has no test exam"),
     "no train": (text([r[:4] + ("test",) for r in GOOD]), "has no train exam"),
     "ragged": (text([*GOOD, ("e", "p5")]), "row 6: 2 values under 5"),
-    "unquoted": (text([*GOOD, ("e", "p5", "lung", "a,b", "train")]), "row 6: 6 values under 5.*quote"),
+    "unquoted": (
+        text([*GOOD, ("e", "p5", "lung", "a,b", "train")]),
+        "row 6: 6 values under 5.*quote",
+    ),
     "open quote": (text() + '"e,p,lung,x,train\n', "check its quotes"),
-    "twice a column": (text(header=("exam_id", "exam_id", "class", "path", "split")), "appears twice"),
+    "twice a column": (
+        text(header=("exam_id", "exam_id", "class", "path", "split")),
+        "appears twice",
+    ),
     "workbook": (b"PK\x03\x04rest", "Excel workbook"),
 }
 
@@ -104,15 +128,27 @@ def test_missing_file(tmp_path):
 
 
 def test_frame_with_gaps_and_numbers():
-    frame = pd.DataFrame({"exam_id": [1, 2, 3], "patient_id": [1, 2, 3], "class": ["a", "b", "b"],
-                          "path": ["/x", "/y", "/z"], "split": [None, float("nan"), ""]}, index=[7, 7, 7])
+    frame = pd.DataFrame(
+        {
+            "exam_id": [1, 2, 3],
+            "patient_id": [1, 2, 3],
+            "class": ["a", "b", "b"],
+            "path": ["/x", "/y", "/z"],
+            "split": [None, float("nan"), ""],
+        },
+        index=[7, 7, 7],
+    )
     got = cohort.read(frame)
     assert list(got.exams["exam_id"]) == ["1", "2", "3"] and len(got.notes) == 1
-    assert list(frame["split"][:2].isna()) == [True, True] and "row" not in frame  # the caller's table is left alone
+    assert (
+        list(frame["split"][:2].isna()) == [True, True] and "row" not in frame
+    )  # the caller's table is left alone
 
 
 def test_nobody_can_be_held_out_of_classes_of_one():
-    frame = pd.DataFrame({"exam_id": [1, 2], "patient_id": [1, 2], "class": ["a", "b"], "path": ["/x", "/y"]})
+    frame = pd.DataFrame(
+        {"exam_id": [1, 2], "patient_id": [1, 2], "class": ["a", "b"], "path": ["/x", "/y"]}
+    )
     with pytest.raises(ConfigError, match="a class needs two patients"):
         cohort.read(frame)
 
@@ -123,14 +159,21 @@ def test_missing_split_is_made_by_patient_and_class(write):
     exams = got.exams
     assert "no split" in got.notes[0]
     assert (exams.groupby("patient_id")["split"].nunique() == 1).all()
-    assert (exams[exams.split == "test"]["class"].value_counts() == 20).all()  # 20 of 100 in each class
+    assert (
+        exams[exams.split == "test"]["class"].value_counts() == 20
+    ).all()  # 20 of 100 in each class
 
 
 def test_the_split_does_not_depend_on_row_order_and_keeps_shares():
     patients = [f"p{i}" for i in range(500)] + [f"p{i}" for i in range(30)]
     classes = ["x"] * 400 + ["y"] * 100 + ["y"] * 30  # thirty patients have both
     split = dict(zip(zip(patients, classes), cohort.split_by_patient(patients, classes)))
-    back = dict(zip(zip(patients[::-1], classes[::-1]), cohort.split_by_patient(patients[::-1], classes[::-1])))
+    back = dict(
+        zip(
+            zip(patients[::-1], classes[::-1]),
+            cohort.split_by_patient(patients[::-1], classes[::-1]),
+        )
+    )
     assert split == back
     assert all(split[p, "x"] == split[p, "y"] for p in patients[500:])
     for label, n in (("x", 400), ("y", 130)):
@@ -147,8 +190,15 @@ def test_small_classes_keep_a_training_exam(n):
 
 
 class TestCaps:
-    frame = pd.DataFrame([(f"{c}{s}{i}", f"{c}{s}{i}", c, f"/{c}{s}{i}", s) for i in range(5) for c in "ab"
-                          for s in ("train", "test")], columns=HEADER)
+    frame = pd.DataFrame(
+        [
+            (f"{c}{s}{i}", f"{c}{s}{i}", c, f"/{c}{s}{i}", s)
+            for i in range(5)
+            for c in "ab"
+            for s in ("train", "test")
+        ],
+        columns=HEADER,
+    )
 
     def caps(self, **settings):
         got = cohort.capped(cohort.read(self.frame), config.load("paper", **settings))
@@ -157,7 +207,12 @@ class TestCaps:
     def test_one_number_for_all_and_zero_for_everything(self):
         got, n = self.caps(train_exams=[2], test_exams=[0])
         assert n == {("a", "train"): 2, ("a", "test"): 5, ("b", "train"): 2, ("b", "test"): 5}
-        assert list(got.exams.query("split == 'train'")["exam_id"]) == ["atrain0", "btrain0", "atrain1", "btrain1"]
+        assert list(got.exams.query("split == 'train'")["exam_id"]) == [
+            "atrain0",
+            "btrain0",
+            "atrain1",
+            "btrain1",
+        ]
         assert "14 of the cohort's 20" in got.notes[-1]
 
     def test_one_number_per_class(self):
@@ -165,7 +220,9 @@ class TestCaps:
         assert n == {("a", "train"): 3, ("a", "test"): 1, ("b", "train"): 1, ("b", "test"): 5}
 
     def test_wrong_number_of_numbers(self):
-        with pytest.raises(ConfigError, match="train_exams has 3 numbers but the cohort has 2 classes"):
+        with pytest.raises(
+            ConfigError, match="train_exams has 3 numbers but the cohort has 2 classes"
+        ):
             self.caps(train_exams=[3, 1, 1])
 
     def test_the_paper_profile_fits_the_users_classes_too(self):
@@ -181,6 +238,7 @@ class TestSchema:
 
     def validator(self, name):
         import jsonschema
+
         jsonschema.Draft202012Validator.check_schema(self.schema)
         return jsonschema.Draft202012Validator({**self.schema, "$ref": f"#/$defs/{name}"})
 
@@ -195,11 +253,21 @@ class TestSchema:
         faults = [(i, e.message) for i, row in enumerate(rows) for e in check.iter_errors(row)]
         assert faults == []
 
-    @pytest.mark.parametrize("name, column, value", [
-        ("synthetic", "sha256", "abc"), ("synthetic", "class", "healthy"), ("synthetic", "path", "x.nii.gz"),
-        ("synthetic", "split", "valid"), ("synthetic", "extra", "1"), ("public", "series_uid", "1.2.a"),
-        ("public", "licence", "CC BY-NC 4.0"), ("public", "megabytes", "1,5"), ("public", "s3_prefix", "s3://b/key"),
-        ("public", "class", "oesophagus")])
+    @pytest.mark.parametrize(
+        "name, column, value",
+        [
+            ("synthetic", "sha256", "abc"),
+            ("synthetic", "class", "healthy"),
+            ("synthetic", "path", "x.nii.gz"),
+            ("synthetic", "split", "valid"),
+            ("synthetic", "extra", "1"),
+            ("public", "series_uid", "1.2.a"),
+            ("public", "licence", "CC BY-NC 4.0"),
+            ("public", "megabytes", "1,5"),
+            ("public", "s3_prefix", "s3://b/key"),
+            ("public", "class", "oesophagus"),
+        ],
+    )
     def test_a_wrong_value_is_noticed(self, name, column, value):
         assert list(self.validator(name).iter_errors(self.rows(name)[0] | {column: value}))
 
@@ -211,4 +279,7 @@ class TestSchema:
 
     def test_the_embedded_cohort_is_a_cohort(self):
         got = cohort.read(self.folder / "synthetic.csv")
-        assert got.class_names == ["normal", "head_neck", "oesophagus", "lung", "lymphoma"] and got.notes == []
+        assert (
+            got.class_names == ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
+            and got.notes == []
+        )

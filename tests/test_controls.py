@@ -17,12 +17,16 @@ def test_every_verdict_is_right(seed):
 
 def test_controls_without_a_simulator():
     (t, ty), (p, py), _ = toy_mips.split(7, n_train=300, n_holdout=150, n_fresh=5)
-    rows = run_controls(t, p, train_labels=ty, holdout_labels=py, rounds=50, kinds=("ideal", "copier"))
+    rows = run_controls(
+        t, p, train_labels=ty, holdout_labels=py, rounds=50, kinds=("ideal", "copier")
+    )
     assert [r["word"] for r in rows] == ["generalises", "memorises"]
     a, b = halves(t, ty)
     assert not set(a) & set(b) and len(a) + len(b) == len(t) and (np.bincount(ty[a]) == 30).all()
     c, d = halves(t, ty, groups=np.arange(len(t)) // 2)
-    assert not {k // 2 for k in c} & {k // 2 for k in d} and len(c) + len(d) == len(t), "a patient is in one half"
+    assert not {k // 2 for k in c} & {k // 2 for k in d} and len(c) + len(d) == len(t), (
+        "a patient is in one half"
+    )
 
 
 def test_controls_are_what_they_say():

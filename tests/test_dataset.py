@@ -44,9 +44,13 @@ def cohort(tmp_path):
     rows = []
     for i in range(8):
         nib.save(volume(i), folder / f"e{i}.nii.gz")
-        rows.append((f"e{i}", f"p{i}", "ab"[i % 2], f"exams/e{i}.nii.gz", "test" if i > 5 else "train"))
+        rows.append(
+            (f"e{i}", f"p{i}", "ab"[i % 2], f"exams/e{i}.nii.gz", "test" if i > 5 else "train")
+        )
     path = tmp_path / "cohort.csv"
-    pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"]).to_csv(path, index=False)
+    pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"]).to_csv(
+        path, index=False
+    )
     return path
 
 
@@ -64,18 +68,30 @@ def test_what_is_written_and_read_back(cohort, tmp_path):
     assert (report.prepared, report.reused, report.rejected) == (8, 0, 0)
     mips = load(out)
     assert mips.suv.shape == (8, 40, 24) and mips.suv.dtype == np.float32 and len(mips) == 8
-    assert mips.images.shape == (8, 40, 24, 1) and mips.images.min() >= -1 and mips.images.max() <= 1
-    assert mips.labels.tolist() == [0, 1] * 4 and mips.labels.dtype == np.int32 and mips.class_names == ["a", "b"]
+    assert (
+        mips.images.shape == (8, 40, 24, 1) and mips.images.min() >= -1 and mips.images.max() <= 1
+    )
+    assert (
+        mips.labels.tolist() == [0, 1] * 4
+        and mips.labels.dtype == np.int32
+        and mips.class_names == ["a", "b"]
+    )
     assert mips.exam_ids == [f"e{i}" for i in range(8)] and mips.patient_ids[3] == "p3"
-    assert mips.canvas == (40, 24) and mips.field_of_view_mm == (900.0, 540.0) and mips.suv_max == 30.0
+    assert (
+        mips.canvas == (40, 24) and mips.field_of_view_mm == (900.0, 540.0) and mips.suv_max == 30.0
+    )
     for i in (0, 5):  # each picture is its own exam's
         mip = data.coronal_mip(data.read_suv(cohort.parent / f"exams/e{i}.nii.gz"))
-        assert np.array_equal(mips.suv[i], data.fit_to_canvas(np.clip(mip, 0, 30), (40, 24), (900, 540)))
+        assert np.array_equal(
+            mips.suv[i], data.fit_to_canvas(np.clip(mip, 0, 30), (40, 24), (900, 540))
+        )
     train = load(out, "train")
     assert train.exam_ids == [f"e{i}" for i in range(6)] and train.sha256 == mips.sha256
     assert set(train.exam_ids).isdisjoint(load(out, "test").exam_ids)
     described = json.loads((out / "dataset.json").read_text())
-    assert described["sha256"] == paths.sha256(out / "mips.npy") and described["counts"]["train"] == {"a": 3, "b": 3}
+    assert described["sha256"] == paths.sha256(out / "mips.npy") and described["counts"][
+        "train"
+    ] == {"a": 3, "b": 3}
     assert described["pixel_mm"] == [22.5, 22.5]
 
 
@@ -83,8 +99,15 @@ def test_subset_keeps_rows_together(cohort, tmp_path):
     prepare(cohort, tmp_path / "out", settings(keep_ids=True), "sync")
     mips = load(tmp_path / "out")
     some = mips.subset([6, 1])
-    assert some.exam_ids == ["e6", "e1"] and some.labels.tolist() == [0, 1] and np.array_equal(some.suv[0], mips.suv[6])
-    assert mips.subset(mips.labels == 1).exam_ids == ["e1", "e3", "e5", "e7"] and len(mips.subset([])) == 0
+    assert (
+        some.exam_ids == ["e6", "e1"]
+        and some.labels.tolist() == [0, 1]
+        and np.array_equal(some.suv[0], mips.suv[6])
+    )
+    assert (
+        mips.subset(mips.labels == 1).exam_ids == ["e1", "e3", "e5", "e7"]
+        and len(mips.subset([])) == 0
+    )
 
 
 def test_nothing_is_done_twice(cohort, tmp_path, counted):
@@ -92,7 +115,9 @@ def test_nothing_is_done_twice(cohort, tmp_path, counted):
     prepare(cohort, out, cfg, "sync")
     before = (out / "mips.npy").stat().st_mtime_ns
     report = prepare(cohort, out, cfg, "sync")
-    assert len(counted) == 8 and report.reused == 8 and (out / "mips.npy").stat().st_mtime_ns == before
+    assert (
+        len(counted) == 8 and report.reused == 8 and (out / "mips.npy").stat().st_mtime_ns == before
+    )
 
 
 def test_a_changed_source_is_prepared_again_and_only_that(cohort, tmp_path, counted):
@@ -103,8 +128,13 @@ def test_a_changed_source_is_prepared_again_and_only_that(cohort, tmp_path, coun
     counted.clear()
     report = prepare(cohort, out, cfg, "sync")
     new = load(out)
-    assert [Path(p).name for p in counted] == ["e2.nii.gz"] and (report.prepared, report.reused) == (1, 7)
-    assert [i for i in range(8) if not np.array_equal(old.suv[i], new.suv[i])] == [2] and old.sha256 != new.sha256
+    assert [Path(p).name for p in counted] == ["e2.nii.gz"] and (
+        report.prepared,
+        report.reused,
+    ) == (1, 7)
+    assert [i for i in range(8) if not np.array_equal(old.suv[i], new.suv[i])] == [
+        2
+    ] and old.sha256 != new.sha256
 
 
 def test_changed_settings_prepare_again_but_changed_splits_do_not(cohort, tmp_path, counted):
@@ -166,7 +196,11 @@ def test_rejects_do_not_stop_the_others_and_are_not_tried_twice(cohort, tmp_path
     nib.save(volume(2, hot=9e6), folder / "e2.nii.gz")  # Bq/ml mistaken for SUV
     nib.save(nib.Nifti1Image(np.zeros((40, 30, 90), np.float32), np.eye(4)), folder / "e3.nii.gz")
     report = prepare(cohort, tmp_path / "out", settings(keep_ids=True), "sync")
-    assert (report.prepared, report.rejected) == (4, 4) and report.counts.loc["a"].tolist() == [1, 1, 2]
+    assert (report.prepared, report.rejected) == (4, 4) and report.counts.loc["a"].tolist() == [
+        1,
+        1,
+        2,
+    ]
     rejects = pd.read_csv(tmp_path / "out/rejects.csv")
     assert list(rejects.columns) == ["exam", "file", "reason", "remedy"]
     assert list(rejects.exam) == ["e0", "e1", "e2", "e3"]
@@ -182,6 +216,7 @@ def test_rejects_do_not_stop_the_others_and_are_not_tried_twice(cohort, tmp_path
 
 def test_an_error_nobody_foresaw_is_a_reject_and_tried_again(cohort, tmp_path, monkeypatch):
     from radiogan_lib.data import nifti
+
     real = nifti.nifti_mip
 
     def breaks(path, *args):
@@ -197,8 +232,13 @@ def test_an_error_nobody_foresaw_is_a_reject_and_tried_again(cohort, tmp_path, m
     assert prepare(cohort, tmp_path / "out", settings(), "sync").rejected == 0
 
 
-@pytest.mark.parametrize("lost, match", [("abab" * 2, "all 8 exams were rejected"),
-                                         ("a-a-a-a-", "no training exam is left of class a")])
+@pytest.mark.parametrize(
+    "lost, match",
+    [
+        ("abab" * 2, "all 8 exams were rejected"),
+        ("a-a-a-a-", "no training exam is left of class a"),
+    ],
+)
 def test_nothing_left_is_one_clear_error(cohort, tmp_path, lost, match):
     for i in range(8):
         if lost[i] != "-":
@@ -207,7 +247,9 @@ def test_nothing_left_is_one_clear_error(cohort, tmp_path, lost, match):
         prepare(cohort, tmp_path / "home/out", settings(), "sync")
     assert "rejects.csv" in str(caught.value)
     assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
-    assert (tmp_path / "home/out/rejects.csv").exists() and load_if_there(tmp_path / "home/out") is None
+    assert (tmp_path / "home/out/rejects.csv").exists() and load_if_there(
+        tmp_path / "home/out"
+    ) is None
 
 
 def test_two_runs_at_once_do_the_work_once(cohort, tmp_path):
@@ -217,8 +259,15 @@ def test_two_runs_at_once_do_the_work_once(cohort, tmp_path):
         cfg = config.load("smoke", train_exams=[0], test_exams=[0])
         print(data.prepare(sys.argv[1], sys.argv[2], cfg, "sync").prepared)
     """)
-    runs = [subprocess.Popen([sys.executable, "-c", script, cohort, tmp_path / "out"], text=True,
-                             stdout=subprocess.PIPE, cwd=paths.REPO) for _ in range(2)]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, cohort, tmp_path / "out"],
+            text=True,
+            stdout=subprocess.PIPE,
+            cwd=paths.REPO,
+        )
+        for _ in range(2)
+    ]
     outputs = [run.communicate(timeout=120)[0].split() for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
     assert sorted(int(out[-1]) for out in outputs) == [0, 8]
@@ -242,7 +291,10 @@ def test_a_full_disk_is_one_sentence_and_costs_nothing_finished(cohort, tmp_path
         stored.append(args)
         real(*args)
 
-    with monkeypatch.context() as patch, pytest.raises(DatasetError, match="No space left.*what is finished is kept"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(DatasetError, match="No space left.*what is finished is kept"),
+    ):
         patch.setattr(cache, "store", fills)
         prepare(cohort, tmp_path / "out", settings(), "sync")
     assert prepare(cohort, tmp_path / "out", settings(), "sync").reused == 4
@@ -262,7 +314,9 @@ class TestLoad:
         return tmp_path / "home/out"
 
     def test_missing(self, tmp_path):
-        with pytest.raises(paths.MissingArtefact, match="Run notebooks/01_data_preparation.ipynb first"):
+        with pytest.raises(
+            paths.MissingArtefact, match="Run notebooks/01_data_preparation.ipynb first"
+        ):
             load(tmp_path / "home/nothing")
         assert load_if_there(tmp_path / "home/nothing") is None
 
@@ -291,7 +345,9 @@ class TestLoad:
 
     def test_another_version(self, out):
         content = json.loads((out / "dataset.json").read_text())
-        (out / "dataset.json").write_text(json.dumps(content | {"schema_version": preparation.SCHEMA_VERSION + 1}))
+        (out / "dataset.json").write_text(
+            json.dumps(content | {"schema_version": preparation.SCHEMA_VERSION + 1})
+        )
         with pytest.raises(DatasetError, match="has version 2"):
             load(out)
 
@@ -308,8 +364,15 @@ def test_phantoms_and_files_in_one_cohort(cohort, tmp_path):
     table.to_csv(cohort, index=False)
     prepare(cohort, tmp_path / "out", settings(phantom_spacing_mm=8.0), "sync")
     mips = load(tmp_path / "out")
-    assert mips.exam_ids[-1] == "ph" and mips.exams["path"].iloc[-1] == "phantom:lung/30017" and mips.suv[-1].max() > 1
-    assert all(e.startswith("exam-") for e in mips.exam_ids[:-1]) and (mips.exams["path"][:-1] == "").all()
+    assert (
+        mips.exam_ids[-1] == "ph"
+        and mips.exams["path"].iloc[-1] == "phantom:lung/30017"
+        and mips.suv[-1].max() > 1
+    )
+    assert (
+        all(e.startswith("exam-") for e in mips.exam_ids[:-1])
+        and (mips.exams["path"][:-1] == "").all()
+    )
 
 
 def test_real_exams(tmp_path):
@@ -324,4 +387,6 @@ def test_real_exams(tmp_path):
     exams = load(tmp_path / "out").exams.set_index("exam_id")
     assert exams.loc["whole", "suv_highest"] == pytest.approx(66.5215, abs=1e-3)
     assert exams.loc["whole", "height_mm"] == pytest.approx(267 * 3.27, abs=4)
-    assert exams.loc["whole", ["spacing_x_mm", "spacing_z_mm"]].tolist() == pytest.approx([4.6875, 3.27], abs=1e-3)
+    assert exams.loc["whole", ["spacing_x_mm", "spacing_z_mm"]].tolist() == pytest.approx(
+        [4.6875, 3.27], abs=1e-3
+    )

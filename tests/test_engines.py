@@ -17,13 +17,36 @@ from radiogan_lib.gan import cores
 
 HERE = Path(__file__).parent
 HAS_JAX = importlib.util.find_spec("jax") is not None
-ENGINES = ["tensorflow", pytest.param("jax", marks=pytest.mark.skipif(not HAS_JAX, reason="JAX is not installed (pip install -e .[jax])"))]
+ENGINES = [
+    "tensorflow",
+    pytest.param(
+        "jax",
+        marks=pytest.mark.skipif(
+            not HAS_JAX, reason="JAX is not installed (pip install -e .[jax])"
+        ),
+    ),
+]
 SETTINGS = {
     "paper": {},
-    "improved": {k: v for k, v in RECIPES["improved"].items() if k not in ("learning_rate", "cooldown")},
-    "every switch": dict(loss="relativistic", gradient_penalty=0.5, projection=True, label_init=1.0, lecam=0.1, intensity="sqrt", guide=0.2,
-                         generator_kernel=4, batch_spread=True, ema=0.9, diffaugment="translation,cutout", diffaugment_share=0.5,
-                         guide_augment="translation", label_smoothing=0.1),
+    "improved": {
+        k: v for k, v in RECIPES["improved"].items() if k not in ("learning_rate", "cooldown")
+    },
+    "every switch": dict(
+        loss="relativistic",
+        gradient_penalty=0.5,
+        projection=True,
+        label_init=1.0,
+        lecam=0.1,
+        intensity="sqrt",
+        guide=0.2,
+        generator_kernel=4,
+        batch_spread=True,
+        ema=0.9,
+        diffaugment="translation,cutout",
+        diffaugment_share=0.5,
+        guide_augment="translation",
+        label_smoothing=0.1,
+    ),
     "bfloat16": dict(precision="mixed_bfloat16"),
 }
 SETTINGS["the penalty in use"] = SETTINGS["every switch"] | {"gradient_penalty": 0.05}
@@ -95,17 +118,21 @@ ONE = dict(before="", scope="__import__('contextlib').nullcontext()")
 TWO = {
     "tensorflow": dict(
         before="import tensorflow as tf; tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
-               "[tf.config.LogicalDeviceConfiguration()] * 2); strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']); "
-               "assert strategy.num_replicas_in_sync == 2",
-        scope="strategy.scope()"),
+        "[tf.config.LogicalDeviceConfiguration()] * 2); strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']); "
+        "assert strategy.num_replicas_in_sync == 2",
+        scope="strategy.scope()",
+    ),
     "jax": dict(
         before="assert len(keras.distribution.list_devices()) == 2; keras.distribution.set_distribution(keras.distribution.DataParallel())",
-        scope="__import__('contextlib').nullcontext()"),
+        scope="__import__('contextlib').nullcontext()",
+    ),
 }
 _PLAYED: dict = {}
 
 
-def _play(tmp_path_factory, engine: str, devices: int = 1, threads: int = 0) -> dict[str, dict[str, np.ndarray]]:
+def _play(
+    tmp_path_factory, engine: str, devices: int = 1, threads: int = 0
+) -> dict[str, dict[str, np.ndarray]]:
     """{settings: {variable: value after three steps}}; one process per engine, devices and threads, for all tests.
 
     `threads` are TensorFlow's for one operation, 0 its own choice. They are named here, and not left to `gan/cores.py`, since
@@ -117,12 +144,27 @@ def _play(tmp_path_factory, engine: str, devices: int = 1, threads: int = 0) -> 
         names = names if devices == 1 else [n for n in names if n not in ("improved", "bfloat16")]
         place = ONE if devices == 1 else TWO[engine]
         out = tmp_path_factory.mktemp("engines") / f"{engine}{devices}{threads}"
-        script = textwrap.dedent(GAME).format(here=str(HERE), plays=[SETTINGS[n] for n in names], **place)
-        flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"} if engine == "jax" else {}
-        done = subprocess.run([sys.executable, "-c", script, str(out)], capture_output=True, text=True, timeout=600,
-                              env=os.environ | {"KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3", cores.VARIABLE: str(threads)} | flags)
+        script = textwrap.dedent(GAME).format(
+            here=str(HERE), plays=[SETTINGS[n] for n in names], **place
+        )
+        flags = (
+            {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+            if engine == "jax"
+            else {}
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(out)],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env=os.environ
+            | {"KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3", cores.VARIABLE: str(threads)}
+            | flags,
+        )
         assert done.returncode == 0, done.stderr[-3000:]
-        _PLAYED[engine, devices, threads] = {n: _read(f"{out}-{k}.npz") for k, n in enumerate(names)}
+        _PLAYED[engine, devices, threads] = {
+            n: _read(f"{out}-{k}.npz") for k, n in enumerate(names)
+        }
     return _PLAYED[engine, devices, threads]
 
 
@@ -139,7 +181,9 @@ def _worst(a, b) -> tuple[float, str]:
 @pytest.mark.skipif(not HAS_JAX, reason="JAX is not installed (pip install -e .[jax])")
 @pytest.mark.parametrize("settings", ["paper", "improved", "every switch", "the penalty in use"])
 def test_losses_and_weights_agree_between_tensorflow_and_jax(tmp_path_factory, settings):
-    worst = _worst(_play(tmp_path_factory, "tensorflow")[settings], _play(tmp_path_factory, "jax")[settings])
+    worst = _worst(
+        _play(tmp_path_factory, "tensorflow")[settings], _play(tmp_path_factory, "jax")[settings]
+    )
     assert worst[0] < 1e-4, worst
 
 
@@ -153,7 +197,9 @@ def test_whole_operations_side_by_side_play_the_same_game(tmp_path_factory, sett
 
 @pytest.mark.parametrize("settings", ["paper", "the penalty in use"])
 def test_two_devices_play_as_one_with_whole_operations(tmp_path_factory, settings):
-    one, two = (_play(tmp_path_factory, "tensorflow", devices, threads=1)[settings] for devices in (1, 2))
+    one, two = (
+        _play(tmp_path_factory, "tensorflow", devices, threads=1)[settings] for devices in (1, 2)
+    )
     worst = _worst(one, two)
     assert worst[0] < 1e-4, worst
 
@@ -166,7 +212,10 @@ def test_two_devices_play_as_one(tmp_path_factory, engine, settings):
     Weights, losses, averages and BatchNorm's statistics are those of one device on the same global batch: built under a
     strategy, the library's BatchNorm takes its statistics over all replicas.
     """
-    one, two = _play(tmp_path_factory, engine)[settings], _play(tmp_path_factory, engine, 2)[settings]
+    one, two = (
+        _play(tmp_path_factory, engine)[settings],
+        _play(tmp_path_factory, engine, 2)[settings],
+    )
     worst = _worst(one, two)
     assert worst[0] < 1e-4, worst
 
@@ -174,8 +223,12 @@ def test_two_devices_play_as_one(tmp_path_factory, engine, settings):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_bfloat16_stays_close_to_float32(tmp_path_factory, engine):
     full, half = (_play(tmp_path_factory, engine)[s] for s in ("paper", "bfloat16"))
-    assert all(np.isfinite(v).all() for v in half.values())  # and float32, which the game's process makes sure of
-    np.testing.assert_allclose([half[k] for k in ("d_loss", "g_loss")], [full[k] for k in ("d_loss", "g_loss")], atol=0.05)
+    assert all(
+        np.isfinite(v).all() for v in half.values()
+    )  # and float32, which the game's process makes sure of
+    np.testing.assert_allclose(
+        [half[k] for k in ("d_loss", "g_loss")], [full[k] for k in ("d_loss", "g_loss")], atol=0.05
+    )
     assert 0 < _worst(full, half)[0] < 0.3  # really another arithmetic, and no other game
 
 
@@ -208,7 +261,13 @@ RUN = """
 def test_a_run_shared_by_two_devices(tmp_path, engine):
     before = TWO["tensorflow"]["before"].split("; strategy")[0] if engine == "tensorflow" else ""
     script = textwrap.dedent(RUN).format(here=str(HERE), before=before, precision="mixed_bfloat16")
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "run")], capture_output=True, text=True, timeout=600,
-                          env=os.environ | {"KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3"}
-                          | ({"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if engine == "jax" else {}))
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ
+        | {"KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        | ({"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if engine == "jax" else {}),
+    )
     assert done.returncode == 0, done.stderr[-3000:]

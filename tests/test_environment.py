@@ -16,7 +16,9 @@ REQUIRED = {"jupyterlab", "tensorflow", "ipywidgets", "nibabel", "matplotlib", "
 
 def pins(lines) -> dict[str, str]:
     """{name: version} of `name[extra]==version` lines."""
-    found = (re.match(r"([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", line.strip()) for line in lines)
+    found = (
+        re.match(r"([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", line.strip()) for line in lines
+    )
     return {m[1].lower().replace("_", "-"): m[2] for m in found if m}
 
 
@@ -42,11 +44,21 @@ def test_environment_yml_has_the_same_pins_with_a_reason_each():
             assert "#" in line, f"no reason given: {line}"
 
 
-@pytest.mark.parametrize("name, extras", [("requirements.lock", []), ("requirements-test.lock", ["test"])])
+@pytest.mark.parametrize(
+    "name, extras", [("requirements.lock", []), ("requirements-test.lock", ["test"])]
+)
 def test_lock_agrees_with_pyproject(name, extras):
     wanted = pins(PROJECT["dependencies"])
     if extras:
-        wanted |= pins(sum((PROJECT["optional-dependencies"][e] for e in ("test", "jax", "dask", "idc", "voila")), []))
+        wanted |= pins(
+            sum(
+                (
+                    PROJECT["optional-dependencies"][e]
+                    for e in ("test", "jax", "dask", "idc", "voila")
+                ),
+                [],
+            )
+        )
     locked = lock(name)
     assert {k: locked.get(k) for k in wanted} == wanted
 
@@ -56,7 +68,9 @@ def test_the_two_locks_agree_and_are_hashed():
     assert {k: large.get(k) for k in small} == small
     for name in ("requirements.lock", "requirements-test.lock"):
         text = (ROOT / name).read_text()
-        assert not re.search(r"https?://|file:|--index|--find-links", text), f"{name} names a registry"
+        assert not re.search(r"https?://|file:|--index|--find-links", text), (
+            f"{name} names a registry"
+        )
         blocks = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
         assert all("--hash=sha256:" in b for b in blocks if re.match(r"[A-Za-z0-9_.-]+==", b))
 
@@ -67,8 +81,16 @@ def test_installed_versions_are_the_pinned_ones():
     assert {k: version(k) for k in pins(PROJECT["dependencies"])} == pins(PROJECT["dependencies"])
 
 
-@pytest.mark.parametrize("module", ["radiogan_lib", "radiogan_lib.config", "radiogan_lib.data", "radiogan_lib.evaluation",
-                                    "radiogan_lib.batch"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "radiogan_lib",
+        "radiogan_lib.config",
+        "radiogan_lib.data",
+        "radiogan_lib.evaluation",
+        "radiogan_lib.batch",
+    ],
+)
 def test_import_loads_no_tensorflow(module):
     code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'jax', 'torch')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -26,7 +26,11 @@ def test_this_environment_passes_all_but_what_is_not_made_yet(monkeypatch, tmp_p
         assert found[name][0] == "ok", (name, found[name])
     assert found["dataset"][0] == "later"
     text = str(lab.environment())
-    assert str(tmp_path) not in text and str(Path.home()) not in text.replace("~", "") and str(paths.REPO) not in text
+    assert (
+        str(tmp_path) not in text
+        and str(Path.home()) not in text.replace("~", "")
+        and str(paths.REPO) not in text
+    )
 
 
 def test_a_wrong_version_is_named_with_the_pin(monkeypatch):
@@ -47,6 +51,7 @@ def test_an_unknown_engine_and_a_read_only_home_are_reported(monkeypatch, tmp_pa
 def test_a_check_that_breaks_is_a_line_and_not_an_exception(monkeypatch):
     def broken():
         raise OSError("no such device")
+
     monkeypatch.setitem(environment.CHECKS, "disk", broken)
     checks = lab.environment()
     assert lines(checks)["disk"] == ("fail", "OSError: no such device") and not checks.ok
@@ -68,6 +73,7 @@ def test_a_fault_is_one_sentence_and_still_fails_the_cell():
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
+
     code = ["from radiogan_lib import config, lab\nlab.setup()", "config.load('nonsense')"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code])
     with pytest.raises(CellExecutionError):
@@ -80,13 +86,31 @@ def test_a_fault_is_one_sentence_and_still_fails_the_cell():
 def test_setup_keeps_tensorflows_start_quiet():
     code = "from radiogan_lib import lab; lab.setup(); import tensorflow as tf; print(tf.constant(1).numpy())"
     env = os.environ | {"PYTHONPATH": str(paths.REPO)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=300, check=True)
-    assert done.stdout.strip() == "1" and "cuda" not in done.stderr.lower() and "oneDNN" not in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=300,
+        check=True,
+    )
+    assert (
+        done.stdout.strip() == "1"
+        and "cuda" not in done.stderr.lower()
+        and "oneDNN" not in done.stderr
+    )
 
 
 def test_lab_loads_light():
     code = "import sys; from radiogan_lib import lab; lab.setup(); print('tensorflow' in sys.modules, 'matplotlib' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.REPO, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=paths.REPO,
+        timeout=120,
+        check=True,
+    )
     assert done.stdout.split() == ["False", "False"]
 
 
@@ -100,24 +124,32 @@ def test_every_public_name_resolves():
 
 def test_source_is_the_real_source():
     text = lab.source(config.load).data
-    assert "def load(profile" in text and '"""Return the settings of a profile' in text and text.count("```") == 2
+    assert (
+        "def load(profile" in text
+        and '"""Return the settings of a profile' in text
+        and text.count("```") == 2
+    )
     assert text.startswith("`radiogan_lib/config.py`")
     with pytest.raises(RadioganError, match="no Python source"):
         lab.source(len)
 
 
-@pytest.mark.parametrize("names, wanted, picked", [
-    (["normal", "lung", "lymphoma"], ("lung", "lymphoma"), (1, 2)),
-    (["hot", "cold"], ("lung", "lymphoma"), (0, 1)),
-    (["lymphoma", "x"], ("lung", "lymphoma"), (1, 0)),
-    (["only"], ("lung", "lymphoma"), (0, 0)),
-])
+@pytest.mark.parametrize(
+    "names, wanted, picked",
+    [
+        (["normal", "lung", "lymphoma"], ("lung", "lymphoma"), (1, 2)),
+        (["hot", "cold"], ("lung", "lymphoma"), (0, 1)),
+        (["lymphoma", "x"], ("lung", "lymphoma"), (1, 0)),
+        (["only"], ("lung", "lymphoma"), (0, 0)),
+    ],
+)
 def test_classes_are_picked_in_any_cohort(names, wanted, picked):
     assert lab.pick_classes(names, *wanted) == picked
 
 
 def test_facts_are_json_and_name_nobody():
     import json
+
     text = json.dumps(lab.facts(config.load("smoke")), allow_nan=False)
     assert str(paths.REPO) not in text and '"profile": "smoke"' in text and "commit" in text
     assert "profile smoke" in str(lab.provenance(config.load("smoke")))

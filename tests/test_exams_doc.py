@@ -8,8 +8,17 @@ from pydicom.datadict import keyword_for_tag
 
 ROOT = Path(__file__).parents[1]
 DOC = (ROOT / "docs" / "exams.md").read_text(encoding="utf-8")
-FILES = {"d": "test_dicom.py", "v": "test_dicom_vendors.py", "n": "test_volumes.py", "m": "test_mip.py"}
-ROWS = [line.split(" | ") for line in DOC.splitlines() if line.startswith("| ") and not line.startswith("| rule")]
+FILES = {
+    "d": "test_dicom.py",
+    "v": "test_dicom_vendors.py",
+    "n": "test_volumes.py",
+    "m": "test_mip.py",
+}
+ROWS = [
+    line.split(" | ")
+    for line in DOC.splitlines()
+    if line.startswith("| ") and not line.startswith("| rule")
+]
 
 
 def named(cell):
@@ -25,7 +34,9 @@ def test_every_test_that_is_named_exists():
     wanted = [(letter, name) for row in ROWS for letter, name in named(row[-1]) if letter]
     assert len(wanted) > 60
     for letter, name in wanted:
-        tests = re.findall(r"^def test_(\w+)", (ROOT / "tests" / FILES[letter]).read_text(encoding="utf-8"), re.M)
+        tests = re.findall(
+            r"^def test_(\w+)", (ROOT / "tests" / FILES[letter]).read_text(encoding="utf-8"), re.M
+        )
         assert any(t.startswith(name) for t in tests), f"{FILES[letter]} has no test_{name}"
 
 

@@ -20,19 +20,33 @@ NAMES = ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
 
 @pytest.fixture
 def made(tmp_path):
-    return explorer(FakeGenerator(), NAMES, train=dataset(), start=(3, 3), end=(4, 8), steps=10, folder=tmp_path)
+    return explorer(
+        FakeGenerator(), NAMES, train=dataset(), start=(3, 3), end=(4, 8), steps=10, folder=tmp_path
+    )
 
 
 def blocks(x) -> list[str]:
     """What each step uncovers, in order: the HTML of its pictures and words."""
-    found = re.findall(r'<div class="radiogan-step-(\d+)">(.*?)(?=<div class="radiogan-step-|</div><div class="radiogan-strip")', x.view.value, re.S)
+    found = re.findall(
+        r'<div class="radiogan-step-(\d+)">(.*?)(?=<div class="radiogan-step-|</div><div class="radiogan-strip")',
+        x.view.value,
+        re.S,
+    )
     assert [int(k) for k, _ in found] == list(range(len(x.frames)))
     return [block for _, block in found]
 
 
 def pixels(block) -> np.ndarray:
     """The large frame of a step as the browser gets it."""
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(re.search(r'radiogan-frame"><figcaption>.*?base64,([^"]+)"', block)[1]))))
+    return np.asarray(
+        Image.open(
+            io.BytesIO(
+                base64.b64decode(
+                    re.search(r'radiogan-frame"><figcaption>.*?base64,([^"]+)"', block)[1]
+                )
+            )
+        )
+    )
 
 
 def test_a_walk_is_sent_whole_and_sliding_sends_no_picture(made):
@@ -42,14 +56,19 @@ def test_a_walk_is_sent_whole_and_sliding_sends_no_picture(made):
         assert np.array_equal(pixels(block), render.grey(made.frames[k], (0, 7)))
         words = re.search(r'<div class="radiogan-caption">(.*?)</div>', block)[1]
         assert f"step {k + 1} of 10" in words and "lung → lymphoma" in words
-        assert words in made.caption.value and 'role="status"' in made.caption.value  # what a screen reader is told
+        assert (
+            words in made.caption.value and 'role="status"' in made.caption.value
+        )  # what a screen reader is told
         assert made.number.value == k + 1
     assert made.view.value is sent and made.space.generator.calls == calls
 
 
 def test_one_rule_uncovers_each_step_and_only_in_its_own_explorer(made):
-    rules = re.findall(r'\.radiogan-explorer:has\(\[role=slider\]:is\(\[aria-valuenow="(\d+)"\],\[aria-valuenow="(\d+)\.0"\]\)\) '
-                       r"\.radiogan-step-(\d+)\{visibility:visible\}", made.view.value)
+    rules = re.findall(
+        r'\.radiogan-explorer:has\(\[role=slider\]:is\(\[aria-valuenow="(\d+)"\],\[aria-valuenow="(\d+)\.0"\]\)\) '
+        r"\.radiogan-step-(\d+)\{visibility:visible\}",
+        made.view.value,
+    )
     assert rules == [(str(k),) * 3 for k in range(10)]
     assert ".radiogan-stack>*{grid-area:1/1;visibility:hidden}" in made.view.value
     assert "radiogan-explorer" in made._dom_classes
@@ -57,11 +76,13 @@ def test_one_rule_uncovers_each_step_and_only_in_its_own_explorer(made):
 
 def test_the_number_box_follows_at_once_where_a_loop_runs_but_no_kernel(made):
     """Browser tests leave an event loop running in this process; nothing would ever turn it."""
+
     async def slide():
         made.step.value = 4
 
     def in_a_loop_of_its_own():  # in a thread, since this one may have such a loop already
         asyncio.run(slide())
+
     thread = threading.Thread(target=in_a_loop_of_its_own)
     thread.start()
     thread.join()
@@ -90,7 +111,10 @@ def test_a_new_class_or_seed_draws_one_walk_in_one_call(made):
 
 
 def test_the_same_controls_give_the_same_bytes(tmp_path):
-    a, b = (explorer(FakeGenerator(), NAMES, train=dataset(), start=(0, 1), end=(2, 5), folder=tmp_path) for _ in range(2))
+    a, b = (
+        explorer(FakeGenerator(), NAMES, train=dataset(), start=(0, 1), end=(2, 5), folder=tmp_path)
+        for _ in range(2)
+    )
     assert a.view.value == b.view.value and a.recipe == b.recipe
 
 
@@ -100,7 +124,15 @@ def test_nearest_exam_is_the_nearest_and_a_copy_is_called_one(tmp_path):
     shown = train.suv.copy()
     shown[7] = x.frames[4]
     from dataclasses import replace
-    y = explorer(FakeGenerator(), NAMES, train=replace(train, suv=shown), start=(0, 1), end=(4, 2), folder=tmp_path)
+
+    y = explorer(
+        FakeGenerator(),
+        NAMES,
+        train=replace(train, suv=shown),
+        start=(0, 1),
+        end=(4, 2),
+        folder=tmp_path,
+    )
     y.step.value = 4
     assert y.nearest[4] == 7 and y.distances[4] < 1e-4
     assert "number 8" in y.caption.value and "almost a copy" in y.caption.value
@@ -110,6 +142,7 @@ def test_nearest_exam_is_the_nearest_and_a_copy_is_called_one(tmp_path):
 def test_walk_equals_the_library_walk_for_a_real_network():
     keras = pytest.importorskip("keras")
     from radiogan_lib import config, evaluation, gan
+
     keras.utils.set_random_seed(0)
     generator = gan.build_generator(config.load("smoke"))
     for kind in latent.KINDS:
@@ -127,10 +160,16 @@ def test_editing_moves_along_a_direction_named_by_what_is_seen(made):
     made.step.value = 3
     frame = made.frames[3].copy()
     made.mode.value = "edit"
-    assert len(made.direction.options) >= 2 and all(name[0].isdigit() for name, _ in made.direction.options)
+    assert len(made.direction.options) >= 2 and all(
+        name[0].isdigit() for name, _ in made.direction.options
+    )
     assert any("chest" in name or "abdomen" in name for name, _ in made.direction.options)
     middle = len(made.frames) // 2
-    assert np.abs(made.frames[middle] - frame).max() < 1e-4, (made.caption.value, made.e[middle], made.z[middle])  # amount 0 is the frame it started from
+    assert np.abs(made.frames[middle] - frame).max() < 1e-4, (
+        made.caption.value,
+        made.e[middle],
+        made.z[middle],
+    )  # amount 0 is the frame it started from
     assert "Edited" in made.caption.value and np.abs(made.frames[0] - made.frames[-1]).max() > 1
     for k in (0, 5):  # again and again: the first direction is chosen each time
         made.mode.value = "walk"
@@ -162,6 +201,7 @@ def test_a_saved_frame_can_be_restored(made, suffix, edited, tmp_path):
 
 def test_saved_nifti_holds_suv_in_radiological_order(made):
     import nibabel as nib
+
     image = nib.load(made.save("nii.gz"))
     data = np.asarray(image.dataobj)
     assert data.shape == (24, 1, 40) and nib.aff2axcodes(image.affine) == ("R", "A", "S")
@@ -193,12 +233,16 @@ def test_faults_appear_in_the_caption_and_nothing_is_raised(made, tmp_path):
 
     def explode(*_):
         raise ValueError("out of memory")
+
     made.space.draw = explode
     made.seed_a.value = 5
     assert 'role="alert"' in made.caption.value and "out of memory" in made.caption.value
 
 
-@pytest.mark.parametrize("change", [{"walk": "teleport"}, {"steps": 10**9}, {"seed_a": -1}, {"window": [3, 1]}, {"step": "two"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"walk": "teleport"}, {"steps": 10**9}, {"seed_a": -1}, {"window": [3, 1]}, {"step": "two"}],
+)
 def test_a_recipe_changed_by_hand_is_refused(made, tmp_path, change):
     recipe = made.recipe | change
     buffer = render.png(Image.new("L", (4, 4)), json.dumps(recipe))
@@ -208,14 +252,33 @@ def test_a_recipe_changed_by_hand_is_refused(made, tmp_path, change):
 
 
 def test_a_recipe_never_leaves_its_folder(made, tmp_path):
-    path = saved.write(tmp_path / "in", made.frames[0], made.recipe | {"class_a": "../../evil"}, "png")
+    path = saved.write(
+        tmp_path / "in", made.frames[0], made.recipe | {"class_a": "../../evil"}, "png"
+    )
     assert path.parent == tmp_path / "in" and path.resolve().parent == (tmp_path / "in").resolve()
 
 
 def test_every_control_is_named_and_the_picture_described(made):
-    controls = [made.class_a, made.class_b, made.seed_a, made.seed_b, made.kind, made.truncation, made.low, made.high, made.step,
-                made.number, made.mode, made.direction, made.probe_row, made.probe_col, made.save_png, made.save_nifti,
-                made.saved_files, made.restore_button]
+    controls = [
+        made.class_a,
+        made.class_b,
+        made.seed_a,
+        made.seed_b,
+        made.kind,
+        made.truncation,
+        made.low,
+        made.high,
+        made.step,
+        made.number,
+        made.mode,
+        made.direction,
+        made.probe_row,
+        made.probe_col,
+        made.save_png,
+        made.save_nifti,
+        made.saved_files,
+        made.restore_button,
+    ]
     names = [c.description for c in controls]
     assert all(names) and len(set(names)) == len(names)
     pictures = re.findall(r'<img [^>]*alt="([^"]*)"', made.view.value)
@@ -231,7 +294,11 @@ def test_probe_reads_the_suv_under_the_cross(made):
 def test_it_works_without_training_exams_and_with_any_classes(tmp_path):
     x = explorer(FakeGenerator(2), ["kind a", "kind b"], folder=tmp_path)
     x.step.value = 5
-    assert "kind a → kind b, step 6" in x.caption.value and "What a classifier sees" not in x.view.value and x.nearest is None
+    assert (
+        "kind a → kind b, step 6" in x.caption.value
+        and "What a classifier sees" not in x.view.value
+        and x.nearest is None
+    )
     one = explorer(FakeGenerator(1), ["only"], folder=tmp_path)
     assert "only → only" in one.caption.value
     with pytest.raises(latent.ExplorerError, match="2 classes, but 3 names"):
@@ -239,7 +306,14 @@ def test_it_works_without_training_exams_and_with_any_classes(tmp_path):
 
 
 def test_class_evidence_follows_the_class(tmp_path):
-    x = explorer(FakeGenerator(), NAMES, train=dataset(per_class=20), start=(0, 1), end=(4, 2), folder=tmp_path)
+    x = explorer(
+        FakeGenerator(),
+        NAMES,
+        train=dataset(per_class=20),
+        start=(0, 1),
+        end=(4, 2),
+        folder=tmp_path,
+    )
     assert int(x.probabilities[0].argmax()) == 0 and int(x.probabilities[-1].argmax()) == 4
     assert np.allclose(x.probabilities.sum(1), 1) and "lymphoma" in x.view.value
 
@@ -250,6 +324,7 @@ def test_measures_tell_a_cross_fade_from_a_morph(made, tmp_path):
             w = (np.asarray(e) @ np.arange(e.shape[1]))[:, None, None] / 4
             a, b = FakeGenerator.draw(self, np.zeros((2, 12)), self.table[[0, 4]])
             return ((1 - w) * a + w * b).astype(np.float32)
+
     fade = explorer(Fader(), NAMES, start=(0, 1), end=(4, 2), folder=tmp_path)
     assert "a cross-fade" in fade.measures.value and "a cross-fade, not" not in made.measures.value
 

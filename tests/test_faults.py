@@ -41,7 +41,14 @@ def count(what, kills, completed):
 
 def test_preparation_killed_at_random_moments(tmp_path):
     job = faults.Preparation(tmp_path, n=8)
-    got = faults.hammered(job.work, job.finished, lambda hit: hit < 6, job.seconds, np.random.default_rng(1), job.check)
+    got = faults.hammered(
+        job.work,
+        job.finished,
+        lambda hit: hit < 6,
+        job.seconds,
+        np.random.default_rng(1),
+        job.check,
+    )
     count("preparation", got["kills"], got["completed"])
     assert got["kills"] == 6 and got["completed"] >= 1
 
@@ -56,7 +63,14 @@ def test_download_killed_at_random_moments(tmp_path):
     try:
         url = f"http://127.0.0.1:{port}"
         job = faults.Download(tmp_path, url, faults.uploaded_series(url, tmp_path / "dicom"))
-        got = faults.hammered(job.work, job.finished, lambda hit: hit < 4, job.seconds, np.random.default_rng(2), job.check)
+        got = faults.hammered(
+            job.work,
+            job.finished,
+            lambda hit: hit < 4,
+            job.seconds,
+            np.random.default_rng(2),
+            job.check,
+        )
     finally:
         server.terminate()
         server.wait(20)
@@ -66,7 +80,10 @@ def test_download_killed_at_random_moments(tmp_path):
 
 def newest(folder):
     """The files of a folder, newest first."""
-    return sorted((p for p in folder.rglob("*") if p.is_file() and p.name != ".lock"), key=lambda p: -p.stat().st_mtime_ns)
+    return sorted(
+        (p for p in folder.rglob("*") if p.is_file() and p.name != ".lock"),
+        key=lambda p: -p.stat().st_mtime_ns,
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 0.5, 0.98])
@@ -87,9 +104,15 @@ def test_a_training_whose_files_are_cut_off_ends_the_same(tmp_path):
     from gan_tools import blobs, small
 
     from radiogan_lib import gan
+
     cfg = small(epochs=3)
     whole = gan.train(cfg, blobs(cfg), tmp_path / "whole", checkpoint_seconds=0)
-    names = ["generator.keras", "history.csv", "checkpoints/state-000003.npz", "checkpoints/state-000003.json"]
+    names = [
+        "generator.keras",
+        "history.csv",
+        "checkpoints/state-000003.npz",
+        "checkpoints/state-000003.json",
+    ]
     for name in names:
         hurt = tmp_path / "hurt"
         shutil.rmtree(hurt, ignore_errors=True)
@@ -99,13 +122,25 @@ def test_a_training_whose_files_are_cut_off_ends_the_same(tmp_path):
             (hurt / "generator.keras").unlink()  # the power went before the export
         again = gan.train(cfg, blobs(cfg), hurt, checkpoint_seconds=0)
         assert again.finished and list(again.history.epoch) == [1, 2, 3], name
-        assert all(np.array_equal(a, b) for a, b in zip(whole.generator.get_weights(), again.generator.get_weights(), strict=True)), name
+        assert all(
+            np.array_equal(a, b)
+            for a, b in zip(
+                whole.generator.get_weights(), again.generator.get_weights(), strict=True
+            )
+        ), name
     count("files of a training cut in half", len(names), len(names))
 
 
 def notebook(folder, name, *cells, makes=()):
-    nb = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL, "radiogan": {"needs": [], "makes": list(makes)}})
-    nb.cells = [nbformat.v4.new_code_cell('profile: str = "smoke"  # p\nsettings: dict = {}  # s', metadata={"tags": ["parameters"]})]
+    nb = nbformat.v4.new_notebook(
+        metadata={"kernelspec": KERNEL, "radiogan": {"needs": [], "makes": list(makes)}}
+    )
+    nb.cells = [
+        nbformat.v4.new_code_cell(
+            'profile: str = "smoke"  # p\nsettings: dict = {}  # s',
+            metadata={"tags": ["parameters"]},
+        )
+    ]
     nb.cells += [nbformat.v4.new_code_cell(c) for c in cells]
     nbformat.write(nb, folder / name)
 
@@ -113,7 +148,11 @@ def notebook(folder, name, *cells, makes=()):
 def test_a_kernel_killed_under_papermill_is_reported_in_seconds(tmp_path, monkeypatch, capsys):
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr(batch, "NOTEBOOKS", tmp_path / "notebooks")
-    notebook(tmp_path / "notebooks", "00_a.ipynb", f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(1800)")
+    notebook(
+        tmp_path / "notebooks",
+        "00_a.ipynb",
+        f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(1800)",
+    )
     killed = []
 
     def kill():
@@ -121,6 +160,7 @@ def test_a_kernel_killed_under_papermill_is_reported_in_seconds(tmp_path, monkey
             time.sleep(0.05)
         killed.append(time.monotonic())
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
     threading.Thread(target=kill, daemon=True).start()
     code = batch.main(["--profile", "smoke"])
     seconds = time.monotonic() - killed[0]
@@ -155,6 +195,7 @@ def test_a_dask_worker_killed_in_the_middle_of_a_preparation(cluster, tmp_path):
         while len(list((tmp_path / "out/cache").glob("[!.]*.npz"))) < 3:
             time.sleep(0.01)
         os.kill(victim, signal.SIGKILL)
+
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     report = dataset.prepare(table, tmp_path / "out", faults.settings(), cluster)

@@ -12,8 +12,10 @@ from radiogan_lib.evaluation import distances, features, intervals
 
 
 def test_import_needs_no_tensorflow():
-    code = ("import sys; from radiogan_lib import evaluation as e; e.memorization_report, e.verdict, e.evaluate, e.train_judge, "
-            "e.walk, e.latent_recovery; sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'jax')))")
+    code = (
+        "import sys; from radiogan_lib import evaluation as e; e.memorization_report, e.verdict, e.evaluate, e.train_judge, "
+        "e.walk, e.latent_recovery; sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'jax')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -27,13 +29,18 @@ def test_every_public_name_exists():
         evaluation.no_such_measure
 
 
-@pytest.mark.parametrize(("shape", "out"), [((80, 48), (40, 24)), ((50, 30), (40, 24)), ((7, 5), (3, 2)), ((4, 3), (8, 9))])
+@pytest.mark.parametrize(
+    ("shape", "out"),
+    [((80, 48), (40, 24)), ((50, 30), (40, 24)), ((7, 5), (3, 2)), ((4, 3), (8, 9))],
+)
 def test_area_average_keeps_the_mean_and_equals_fine_sampling(shape, out):
     x = np.random.default_rng(0).random((3, *shape)).astype(np.float32)
     y = features.area_average(x, out)
     assert y.shape == (3, *out)
     np.testing.assert_allclose(y.mean(axis=(1, 2)), x.mean(axis=(1, 2)), rtol=1e-5)
-    fine = np.kron(x, np.ones((1, *out)))  # every pixel split into out × out: then whole blocks are averaged
+    fine = np.kron(
+        x, np.ones((1, *out))
+    )  # every pixel split into out × out: then whole blocks are averaged
     blocks = fine.reshape(3, out[0], shape[0], out[1], shape[1]).mean(axis=(2, 4))
     np.testing.assert_allclose(y, blocks, rtol=1e-4)
 
@@ -45,8 +52,12 @@ def test_pooled_shape_is_common_to_all_profiles():
 def test_bad_images_are_refused_by_name():
     good = np.zeros((3, 4, 5))
     assert features.check_images(good[..., None], "training").shape == (3, 4, 5)
-    for bad, word in ((np.zeros((4, 5)), "shape"), (np.zeros((0, 4, 5)), "shape"), (np.full((2, 4, 5), np.nan), "NaN"),
-                      ([[1], [2, 3]], "numbers")):
+    for bad, word in (
+        (np.zeros((4, 5)), "shape"),
+        (np.zeros((0, 4, 5)), "shape"),
+        (np.full((2, 4, 5), np.nan), "NaN"),
+        ([[1], [2, 3]], "numbers"),
+    ):
         with pytest.raises(features.EvaluationError, match=word):
             features.check_images(bad, "held-out")
     with pytest.raises(features.EvaluationError, match="labels"):
@@ -55,7 +66,10 @@ def test_bad_images_are_refused_by_name():
 
 def test_nearest_agrees_with_all_distances(monkeypatch):
     rng = np.random.default_rng(1)
-    a, b = rng.normal(5, 1, (37, 9)).astype(np.float32), rng.normal(5, 1, (53, 9)).astype(np.float32)
+    a, b = (
+        rng.normal(5, 1, (37, 9)).astype(np.float32),
+        rng.normal(5, 1, (53, 9)).astype(np.float32),
+    )
     monkeypatch.setattr(distances.blocks, "__defaults__", (53 * 16 * 5,))  # five rows per block
     full = cdist(a, b)
     d, i = distances.nearest_k(a, b, 4)
@@ -91,7 +105,10 @@ def test_auc_within_classes():
 
 
 def test_permutation_p_is_uniform_without_an_effect():
-    ps = [intervals.auc(*np.random.default_rng(s).normal(size=(2, 25)), rounds=99, seed=s)["p"] for s in range(80)]
+    ps = [
+        intervals.auc(*np.random.default_rng(s).normal(size=(2, 25)), rounds=99, seed=s)["p"]
+        for s in range(80)
+    ]
     assert 0.35 < np.mean(ps) < 0.65 and np.mean(np.array(ps) <= 0.1) < 0.25
 
 
@@ -108,4 +125,6 @@ def test_spectrum_sees_blur_and_noise():
     from scipy.ndimage import gaussian_filter
 
     x = np.random.default_rng(5).random((10, 40, 24)).astype(np.float32)
-    assert (features.spectrum(gaussian_filter(x, (0, 1, 1)))[:, -1] < features.spectrum(x)[:, -1] - 2).all()
+    assert (
+        features.spectrum(gaussian_filter(x, (0, 1, 1)))[:, -1] < features.spectrum(x)[:, -1] - 2
+    ).all()

@@ -19,7 +19,13 @@ NAMES = ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
 def walk(n=10, kind="slerp"):
     a, b = dataset().suv[[0, 20]]
     w = np.linspace(0, 1, n)
-    return SimpleNamespace(frames=np.stack([(1 - k) * a + k * b for k in w]), kind=kind, start=(3, 3), end=(4, 8), weights=w)
+    return SimpleNamespace(
+        frames=np.stack([(1 - k) * a + k * b for k in w]),
+        kind=kind,
+        start=(3, 3),
+        end=(4, 8),
+        weights=w,
+    )
 
 
 def pictures(fig):
@@ -27,7 +33,11 @@ def pictures(fig):
 
 
 def texts(fig):
-    found = [t.get_text() for ax in fig.get_axes() for t in (ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts)]
+    found = [
+        t.get_text()
+        for ax in fig.get_axes()
+        for t in (ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts)
+    ]
     if fig._suptitle is not None:
         found.append(fig._suptitle.get_text())
     return [t for t in found if t]
@@ -42,6 +52,7 @@ def png(fig):
 
 def test_figures_are_built_without_pyplot_and_give_the_same_bytes():
     import sys
+
     before = "matplotlib.pyplot" in sys.modules
     assert png(lab.walk_strip(walk(), NAMES)) == png(lab.walk_strip(walk(), NAMES))
     assert ("matplotlib.pyplot" in sys.modules) == before
@@ -55,12 +66,17 @@ def test_walk_strip_letters_frames_captions_and_the_marked_frame():
     words = texts(fig)
     assert [t for t in words if len(t) == 1 and t.isalpha()] == list("ABCDFGHIJ") and "E ▼" in words
     assert "lung, seed 3 → lymphoma, seed 8 (slerp)" in words and "9" in words
-    marked = [ax for ax in fig.get_axes() if ax.get_frame_on() and ax.get_images() and ax.spines["left"].get_linewidth() > 2]
+    marked = [
+        ax
+        for ax in fig.get_axes()
+        if ax.get_frame_on() and ax.get_images() and ax.spines["left"].get_linewidth() > 2
+    ]
     assert len(marked) == 1 and marked[0].get_title() == "E ▼"
 
 
 def test_walk_strip_takes_the_measures_whole():
     from radiogan_lib import evaluation
+
     w = walk()
     measures = evaluation.walk_measures(w.frames, dataset().suv, dataset(seed=9).suv)
     fig = lab.walk_strip(w, NAMES, under=measures)
@@ -76,11 +92,14 @@ def test_walk_strip_takes_any_length_and_kind(n, kind):
 
 def test_neighbours_are_below_their_frames():
     from radiogan_lib import evaluation
+
     w, train = walk(), dataset().suv
     near, d = evaluation.nearest(w.frames, train)
     fig = lab.walk_with_neighbours(w, train[near], d, NAMES)
     shown = pictures(fig)
-    assert np.array_equal(shown[0], w.frames[0]) and any(np.array_equal(p, train[int(np.ravel(near)[0])]) for p in shown[10:])
+    assert np.array_equal(shown[0], w.frames[0]) and any(
+        np.array_equal(p, train[int(np.ravel(near)[0])]) for p in shown[10:]
+    )
     assert any("same exam" in t for t in texts(fig))
 
 
@@ -103,7 +122,9 @@ def test_grids_show_the_first_of_each_class_and_say_where_none_is():
 
 def test_class_figure_and_histogram():
     d = dataset()
-    assert "A   normal" in texts(lab.class_figure(d)) and "E   lymphoma" in texts(lab.class_figure(d))
+    assert "A   normal" in texts(lab.class_figure(d)) and "E   lymphoma" in texts(
+        lab.class_figure(d)
+    )
     assert any("% of all pixels" in t for t in texts(lab.histogram(d)))
     png(lab.class_figure(dataset(names=("a", "b"))))
 
@@ -116,6 +137,7 @@ def test_window_is_stated_and_the_same_for_all():
 
 def test_turning_keeps_head_up_and_right_on_the_left():
     import nibabel as nib
+
     v = np.zeros((20, 10, 30), np.float32)
     v[17, 5, 27] = 9  # patient's right, near the head, in RAS+
     image = nib.Nifti1Image(v, np.diag([4.0, 4, 4, 1]))
@@ -126,7 +148,9 @@ def test_turning_keeps_head_up_and_right_on_the_left():
 
 
 def test_curves_name_their_lines_and_need_an_epoch():
-    h = pd.DataFrame({"epoch": [1, 2], "d_loss": [1.0, 0.9], "g_loss": [0.7, np.nan], "d_accuracy": [0.5, 0.6]})
+    h = pd.DataFrame(
+        {"epoch": [1, 2], "d_loss": [1.0, 0.9], "g_loss": [0.7, np.nan], "d_accuracy": [0.5, 0.6]}
+    )
     words = texts(lab.curves(h))
     assert {"generator", "discriminator"} <= set(words)
     png(lab.curves(h.head(1)))
@@ -138,7 +162,11 @@ def test_training_strip_takes_the_samples_of_a_run():
     suv = np.random.default_rng(0).random((13, 4, 5, 10, 6)).astype("float32")
     fig = lab.training_strip(suv, list(range(0, 26, 2)), class_names=NAMES, columns=5)
     shown = pictures(fig)
-    assert np.array_equal(shown[0], suv[0, 0, 0]) and np.array_equal(shown[4], suv[-1, 0, 0]) and "24" in texts(fig)
+    assert (
+        np.array_equal(shown[0], suv[0, 0, 0])
+        and np.array_equal(shown[4], suv[-1, 0, 0])
+        and "24" in texts(fig)
+    )
     with pytest.raises(RadioganError):
         lab.training_strip(np.zeros((0, 5, 10, 6)))
 
@@ -154,6 +182,7 @@ def test_confusion_shows_shares_of_rows():
 @pytest.fixture(scope="module")
 def networks():
     from radiogan_lib import gan
+
     cfg = config.load("smoke")
     return gan.build_generator(cfg), gan.build_discriminator(cfg)
 
@@ -164,34 +193,70 @@ def test_architecture_is_drawn_from_the_model(networks):
         words = " ".join(texts(fig))
         assert f"{sum(int(np.prod(v.shape)) for v in model.trainable_weights):,}" in words
         boxes = figures_networks.stages(model)
-        assert sum(b["parameters"] for b in boxes) == sum(int(np.prod(v.shape)) for v in model.trainable_weights)
+        assert sum(b["parameters"] for b in boxes) == sum(
+            int(np.prod(v.shape)) for v in model.trainable_weights
+        )
         png(fig)
-    assert sum(b["name"] == "transposed conv" and b["kernel"][1] == 2 for b in figures_networks.stages(networks[0])) == 3
+    assert (
+        sum(
+            b["name"] == "transposed conv" and b["kernel"][1] == 2
+            for b in figures_networks.stages(networks[0])
+        )
+        == 3
+    )
     assert figures_networks.stages(networks[0])[-1]["shape"] == (40, 24, 1)
 
 
 def test_tables_of_layers_sizes_counts_and_measures(networks):
     from radiogan_lib import gan
+
     cfg = config.load("smoke")
     total = f"{gan.build_generator(cfg).count_params():,}"
-    assert "batch × 40 × 24 × 1" in str(lab.layer_table(networks[0])) and total.split(",")[0] in str(lab.layer_table(networks[0]))
-    sizes = str(lab.size_table(cfg, doublings=(3, 7))) if False else str(lab.size_table(cfg, 5, (3, 4)))
+    assert "batch × 40 × 24 × 1" in str(lab.layer_table(networks[0])) and total.split(",")[
+        0
+    ] in str(lab.layer_table(networks[0]))
+    sizes = (
+        str(lab.size_table(cfg, doublings=(3, 7))) if False else str(lab.size_table(cfg, 5, (3, 4)))
+    )
     assert "40 × 24" in sizes and "this profile" in sizes
     counts = lab.class_counts(dataset())
-    assert counts.rows[0] == ("normal", "3", "3", "675") and counts.rows[-1] == ("all", "15", "15", "1608")
-    report = {"kid": {"value": 0.0123, "interval": [0.01, 0.02]}, "inner": {"auc": {"value": 0.5, "low": 0.4, "high": 0.6}},
-              "n": 5, "missing": {"value": None}, "curve": [1, 2, 3], "bad": float("nan")}
+    assert counts.rows[0] == ("normal", "3", "3", "675") and counts.rows[-1] == (
+        "all",
+        "15",
+        "15",
+        "1608",
+    )
+    report = {
+        "kid": {"value": 0.0123, "interval": [0.01, 0.02]},
+        "inner": {"auc": {"value": 0.5, "low": 0.4, "high": 0.6}},
+        "n": 5,
+        "missing": {"value": None},
+        "curve": [1, 2, 3],
+        "bad": float("nan"),
+    }
     text = str(lab.metric_table(report))
-    assert "0.0123" in text and "0.01 to 0.02" in text and "inner: auc" in text and "0.4 to 0.6" in text
+    assert (
+        "0.0123" in text
+        and "0.01 to 0.02" in text
+        and "inner: auc" in text
+        and "0.4 to 0.6" in text
+    )
     assert "not measured" in text and "not defined" in text and "curve" not in text
     assert "<table>" in lab.metric_table(report)._repr_html_()
-    assert "&lt;b&gt;" in lab.Table([("<b>",)])._repr_html_()  # what a cohort calls its classes is text, never markup
+    assert (
+        "&lt;b&gt;" in lab.Table([("<b>",)])._repr_html_()
+    )  # what a cohort calls its classes is text, never markup
 
 
 def test_real_reports_are_shown_whole():
     from radiogan_lib import evaluation
+
     d, h = dataset(per_class=10), dataset(per_class=10, seed=9)
-    text = str(lab.metric_table(evaluation.memorization_report(d.suv, h.suv, dataset(per_class=10, seed=3).suv)))
+    text = str(
+        lab.metric_table(
+            evaluation.memorization_report(d.suv, h.suv, dataset(per_class=10, seed=3).suv)
+        )
+    )
     assert "auc" in text.lower() and " to " in text
 
 
@@ -210,10 +275,15 @@ def test_an_unknown_diagram_names_the_near_one():
 def test_phantom_dicom_reads_back_as_the_phantom(tmp_path, monkeypatch):
     monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path))
     folder = lab.phantom_as_dicom("phantom:lung/20001", spacing_mm=8.0)
-    image, truth = data.read_suv(folder), data.read_suv("phantom:lung/20001", phantom_spacing_mm=8.0)
+    image, truth = (
+        data.read_suv(folder),
+        data.read_suv("phantom:lung/20001", phantom_spacing_mm=8.0),
+    )
     assert image.shape == truth.shape and np.allclose(image.affine, truth.affine)
     assert np.abs(np.asarray(image.dataobj) - np.asarray(truth.dataobj)).max() < 0.005
-    assert "different slopes" in str(lab.suv_explanation(folder)) and "BQML" in str(lab.suv_explanation(folder))
+    assert "different slopes" in str(lab.suv_explanation(folder)) and "BQML" in str(
+        lab.suv_explanation(folder)
+    )
     assert "8.00 × 8.00 × 8.00 mm" in str(lab.exam_facts(image))
     right, wrong = pictures(lab.one_slope_mistake(folder))[:2]
     assert right.max() > 3 * wrong.max()
@@ -226,7 +296,10 @@ def test_phantom_dicom_reads_back_as_the_phantom(tmp_path, monkeypatch):
 def test_each_spoilt_exam_is_refused_for_its_own_fault():
     table = lab.spoilt_exams()
     assert len(table.rows) == 8 and len({row[1] for row in table.rows}) == 8
-    for row, word in zip(table.rows, ("Weight", "PROPCNTS", "ATTN", "tracer", "injected after", "GATED", "missing", "Bq/ml")):
+    for row, word in zip(
+        table.rows,
+        ("Weight", "PROPCNTS", "ATTN", "tracer", "injected after", "GATED", "missing", "Bq/ml"),
+    ):
         assert word in row[1] and row[2], row
 
 
@@ -236,7 +309,10 @@ def test_the_exam_to_follow(tmp_path, monkeypatch, capsys):
     from radiogan_lib import config
 
     monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path))
-    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.diag([4.0, 4, 4, 1])), tmp_path / "ANNA.nii.gz")
+    nib.save(
+        nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.diag([4.0, 4, 4, 1])),
+        tmp_path / "ANNA.nii.gz",
+    )
     rows = "exam_id,patient_id,class,path\na,a,x,phantom:lung/1\nb,b,x,gone.nii.gz\nc,c,y,ANNA.nii.gz\nd,d,y,phantom:lung/2\n"
     (tmp_path / "cohort.csv").write_text(rows)
     cfg = config.load("smoke", cohort=str(tmp_path / "cohort.csv"))
@@ -244,4 +320,7 @@ def test_the_exam_to_follow(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "first of the cohort's 2 real exams" in said and "ANNA" not in said
     assert lab.exam_to_follow(cfg, "mine") == "mine"
-    assert lab.exam_to_follow(config.load("smoke")).is_dir() and "no real exam" in capsys.readouterr().out
+    assert (
+        lab.exam_to_follow(config.load("smoke")).is_dir()
+        and "no real exam" in capsys.readouterr().out
+    )

@@ -27,23 +27,57 @@ TABLE = COUNTS["fuzzing"]
 
 @pytest.mark.parametrize("reader", ["nifti", "nifti-gz", "dicom", "csv", "yaml", "json"])
 def test_only_our_errors_come_out_of_the_readers(reader):
-    done = subprocess.run([sys.executable, str(FUZZ), reader, str(INPUTS), "1"], capture_output=True, text=True, check=False,
-                          cwd=paths.REPO, env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, str(FUZZ), reader, str(INPUTS), "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=paths.REPO,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    TABLE.extend([("reader", "inputs", "read", "refused", "crashed", "peak MB", "longest s")] if not TABLE else [])
-    TABLE.append((reader, *(found[k] for k in ("inputs", "read", "refused", "crashed", "peak_mb", "longest_s"))))
+    TABLE.extend(
+        [("reader", "inputs", "read", "refused", "crashed", "peak MB", "longest s")]
+        if not TABLE
+        else []
+    )
+    TABLE.append(
+        (
+            reader,
+            *(found[k] for k in ("inputs", "read", "refused", "crashed", "peak_mb", "longest_s")),
+        )
+    )
     assert found["crashed"] == 0, "\n".join(found["crashes"])
     assert found["refused"] > INPUTS // 10 and found["peak_mb"] < PEAK_MB
 
 
-plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=8)
-values = st.recursive(plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=3),
-                      max_leaves=12)
+plain = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.binary(max_size=8)
+)
+values = st.recursive(
+    plain,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
 names = st.sampled_from(sorted(config.FIELDS)) | st.text(max_size=12) | st.integers()
 
 
-@settings(max_examples=INPUTS, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=INPUTS,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 @given(st.dictionaries(names, values, max_size=4) | values)
 def test_any_table_of_settings_is_a_config_or_one_sentence(table):
     try:
@@ -54,8 +88,17 @@ def test_any_table_of_settings_is_a_config_or_one_sentence(table):
     assert config.from_dict(cfg.as_dict()) == cfg
 
 
-@settings(max_examples=INPUTS, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.text(max_size=40) | st.builds("{}={}".format, st.sampled_from(sorted(config.FIELDS)), st.text(max_size=30)))
+@settings(
+    max_examples=INPUTS,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    st.text(max_size=40)
+    | st.builds("{}={}".format, st.sampled_from(sorted(config.FIELDS)), st.text(max_size=30))
+)
 def test_any_set_option_is_a_setting_or_one_sentence(text):
     try:
         name, found = batch.parse_setting(text)
@@ -66,8 +109,16 @@ def test_any_set_option_is_a_setting_or_one_sentence(text):
 
 def test_the_fuzzer_would_notice(tmp_path):
     """A reader with a fault planted in it is found out."""
-    code = ("import sys; sys.path.insert(0, sys.argv[1]); import fuzz; from radiogan_lib.data import nifti_header as n; real = n._check_length\n"
-            "def broken(path, needed):\n    if needed > 8000: raise ZeroDivisionError\n    real(path, needed)\n"
-            "n._check_length = broken; import json; print(json.dumps(fuzz.main('nifti', 60, 1)))")
-    done = subprocess.run([sys.executable, "-c", code, str(FUZZ.parent)], capture_output=True, text=True, check=True, cwd=paths.REPO)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import fuzz; from radiogan_lib.data import nifti_header as n; real = n._check_length\n"
+        "def broken(path, needed):\n    if needed > 8000: raise ZeroDivisionError\n    real(path, needed)\n"
+        "n._check_length = broken; import json; print(json.dumps(fuzz.main('nifti', 60, 1)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(FUZZ.parent)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=paths.REPO,
+    )
     assert json.loads(done.stdout.splitlines()[-1])["crashed"] > 0

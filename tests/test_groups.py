@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import toy_mips
 
-from radiogan_lib.evaluation import EvaluationError, feature_sets, intervals, memorization_report, quality_report, utility
+from radiogan_lib.evaluation import (
+    EvaluationError,
+    feature_sets,
+    intervals,
+    memorization_report,
+    quality_report,
+    utility,
+)
 
 
 def width(m):
@@ -13,15 +20,25 @@ def width(m):
 
 def test_auc_of_doubled_exams():
     rng = np.random.default_rng(3)
-    p, n, lp, ln = rng.normal(0.4, 1, 60), rng.normal(0, 1, 50), np.arange(60) % 3, np.arange(50) % 3
+    p, n, lp, ln = (
+        rng.normal(0.4, 1, 60),
+        rng.normal(0, 1, 50),
+        np.arange(60) % 3,
+        np.arange(50) % 3,
+    )
     once = intervals.auc(p, n, lp, ln)
     twice = [np.repeat(v, 2) for v in (p, n, lp, ln)]
     naive = intervals.auc(*twice)
     patients = intervals.auc(*twice, np.repeat(np.arange(60), 2), np.repeat(np.arange(50), 2))
     assert naive["value"] == pytest.approx(once["value"]) == pytest.approx(patients["value"])
-    assert width(naive) < 0.8 * width(once), "the naive interval believes that it has twice the exams"
+    assert width(naive) < 0.8 * width(once), (
+        "the naive interval believes that it has twice the exams"
+    )
     assert width(patients) == pytest.approx(width(once), rel=0.05)
-    assert patients["null_sd"] == pytest.approx(once["null_sd"], rel=0.15) and naive["null_sd"] < 0.8 * once["null_sd"]
+    assert (
+        patients["null_sd"] == pytest.approx(once["null_sd"], rel=0.15)
+        and naive["null_sd"] < 0.8 * once["null_sd"]
+    )
     assert patients["groups"] == 110 and patients["p"] > naive["p"]
 
 
@@ -39,7 +56,12 @@ def test_false_alarms_of_patients_with_many_exams():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         a, b = (np.repeat(rng.normal(size=10), 8) + 0.2 * rng.normal(size=80) for _ in range(2))
-        found.append([intervals.auc(a, b, rounds=99, seed=seed)["p"] <= 0.05, intervals.auc(a, b, None, None, ids, ids, 99, seed)["p"] <= 0.05])
+        found.append(
+            [
+                intervals.auc(a, b, rounds=99, seed=seed)["p"] <= 0.05,
+                intervals.auc(a, b, None, None, ids, ids, 99, seed)["p"] <= 0.05,
+            ]
+        )
     naive, grouped = np.mean(found, axis=0)
     assert naive > 0.2 and grouped < 0.13
 
@@ -57,20 +79,39 @@ def test_bootstrap_and_permutation_keep_a_patient_together():
 def test_reports_widen():
     (t, ty), (p, py), (f, fy) = toy_mips.split(71, n_train=100, n_holdout=60, n_fresh=100)
     again = [np.repeat(v, 2, axis=0) for v in (t, ty, p, py)]
-    ids = {"train_groups": [f"p{k // 2}" for k in range(200)], "holdout_groups": [f"h{k // 2}" for k in range(120)]}
+    ids = {
+        "train_groups": [f"p{k // 2}" for k in range(200)],
+        "holdout_groups": [f"h{k // 2}" for k in range(120)],
+    }
     noise = np.random.default_rng(0)
-    again[0], again[2] = (x * noise.uniform(0.98, 1.02, (len(x), 1, 1)).astype(np.float32) for x in (again[0], again[2]))
+    again[0], again[2] = (
+        x * noise.uniform(0.98, 1.02, (len(x), 1, 1)).astype(np.float32)
+        for x in (again[0], again[2])
+    )
     sets = (again[0], again[2], f, again[1], again[3], fy)
-    naive, grouped = memorization_report(*sets, rounds=300), memorization_report(*sets, **ids, rounds=300)
+    naive, grouped = (
+        memorization_report(*sets, rounds=300),
+        memorization_report(*sets, **ids, rounds=300),
+    )
     for name in ("membership_auc", "nearest_ratio"):
         assert width(grouped[name]) > 1.1 * width(naive[name]), name
         assert grouped[name]["value"] == naive[name]["value"]
     few = fy < 3
-    quality = [quality_report(again[0], again[2], f[few], again[1], again[3], fy[few], holdout_groups=g, rounds=400)
-               for g in (None, ids["holdout_groups"])]
-    assert width(quality[1]["pixels"]["coverage_ratio"]) > 1.1 * width(quality[0]["pixels"]["coverage_ratio"])
-    seen = np.where(np.repeat(np.random.default_rng(1).random(60), 2) < 0.7, again[3], (again[3] + 1) % 5)
-    use = [utility.balanced_accuracy([seen], again[3], 400, 0, g) for g in (None, np.arange(120) // 2)]
+    quality = [
+        quality_report(
+            again[0], again[2], f[few], again[1], again[3], fy[few], holdout_groups=g, rounds=400
+        )
+        for g in (None, ids["holdout_groups"])
+    ]
+    assert width(quality[1]["pixels"]["coverage_ratio"]) > 1.1 * width(
+        quality[0]["pixels"]["coverage_ratio"]
+    )
+    seen = np.where(
+        np.repeat(np.random.default_rng(1).random(60), 2) < 0.7, again[3], (again[3] + 1) % 5
+    )
+    use = [
+        utility.balanced_accuracy([seen], again[3], 400, 0, g) for g in (None, np.arange(120) // 2)
+    ]
     assert width(use[1]) > 1.2 * width(use[0])
     with pytest.raises(EvaluationError, match="held-out groups have 3"):
         memorization_report(*sets, holdout_groups=[1, 2, 3])
@@ -80,30 +121,53 @@ def test_quality_of_exams_given_twice_is_that_of_the_patients():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(80, 6)), rng.normal(0.3, 1, size=(50, 6))
     ids = np.arange(100) // 2
-    once, naive, grouped = (feature_sets.kid(x, y, rounds=400), feature_sets.kid(x, np.repeat(y, 2, axis=0), rounds=400),
-                            feature_sets.kid(x, np.repeat(y, 2, axis=0), rounds=400, y_groups=ids))
-    assert grouped["value"] == pytest.approx(once["value"]), "pairs of one patient are no pairs of exams"
+    once, naive, grouped = (
+        feature_sets.kid(x, y, rounds=400),
+        feature_sets.kid(x, np.repeat(y, 2, axis=0), rounds=400),
+        feature_sets.kid(x, np.repeat(y, 2, axis=0), rounds=400, y_groups=ids),
+    )
+    assert grouped["value"] == pytest.approx(once["value"]), (
+        "pairs of one patient are no pairs of exams"
+    )
     assert naive["value"] > grouped["value"] and width(grouped) > 1.1 * width(naive)
     assert width(grouped) == pytest.approx(width(once), rel=0.1)
     alone = feature_sets.kid(x, y, rounds=400, x_groups=np.arange(80), y_groups=np.arange(50))
-    assert alone["value"] == pytest.approx(once["value"]) and width(alone) == pytest.approx(width(once), rel=0.1)
+    assert alone["value"] == pytest.approx(once["value"]) and width(alone) == pytest.approx(
+        width(once), rel=0.1
+    )
     hit = np.repeat(rng.random(50) < 0.6, 2)
     value, low, high = intervals.share(hit, None, ids)
     assert value == hit.mean() and high - low > 1.3 * np.subtract(*intervals.share(hit)[:0:-1])
     assert intervals.share(np.ones(100, bool), None, ids)[1:] == intervals.wilson(50, 50)
-    assert intervals.mean_variance(np.repeat(y[:, 0], 2), None, ids) == pytest.approx(2 * intervals.mean_variance(np.repeat(y[:, 0], 2)), rel=0.03)
+    assert intervals.mean_variance(np.repeat(y[:, 0], 2), None, ids) == pytest.approx(
+        2 * intervals.mean_variance(np.repeat(y[:, 0], 2)), rel=0.03
+    )
 
 
 def test_quality_and_use_take_the_patients():
     (t, ty), (p, py), (f, fy) = toy_mips.split(72, n_train=100, n_holdout=60, n_fresh=200)
     noise = np.random.default_rng(0)
-    t, p = (np.repeat(x, 2, axis=0) * noise.uniform(0.98, 1.02, (2 * len(x), 1, 1)).astype(np.float32) for x in (t, p))
-    ty, py, t_ids, p_ids = np.repeat(ty, 2), np.repeat(py, 2), np.arange(200) // 2, np.arange(120) // 2
-    naive, grouped = (quality_report(t, p, f, ty, py, fy, **g, rounds=100) for g in ({}, {"train_groups": t_ids, "holdout_groups": p_ids}))
+    t, p = (
+        np.repeat(x, 2, axis=0) * noise.uniform(0.98, 1.02, (2 * len(x), 1, 1)).astype(np.float32)
+        for x in (t, p)
+    )
+    ty, py, t_ids, p_ids = (
+        np.repeat(ty, 2),
+        np.repeat(py, 2),
+        np.arange(200) // 2,
+        np.arange(120) // 2,
+    )
+    naive, grouped = (
+        quality_report(t, p, f, ty, py, fy, **g, rounds=100)
+        for g in ({}, {"train_groups": t_ids, "holdout_groups": p_ids})
+    )
     for name in ("coverage", "vendi_ratio"):
         assert width(grouped["pixels"][name]) > width(naive["pixels"][name]), name
     for name in ("fine_detail", "fine_detail_floor"):
-        assert width(grouped[name]) > 1.1 * width(naive[name]) and grouped[name]["value"] == naive[name]["value"], name
+        assert (
+            width(grouped[name]) > 1.1 * width(naive[name])
+            and grouped[name]["value"] == naive[name]["value"]
+        ), name
     picked = utility._choose(np.arange(200), 100, t_ids, noise)
     assert len(set(t_ids[picked])) == 100, "one exam per patient while there are enough"
     assert len(set(utility._choose(np.arange(200), 150, t_ids, noise))) == 150

@@ -11,8 +11,18 @@ from radiogan_lib.gan.health import SENTENCES, Yardstick
 
 
 def _history(**columns):
-    good = dict(epoch=range(1, 7), steps=[500 * k for k in range(1, 7)], d_loss=0.5, g_loss=1.0, d_accuracy=0.75, label_agreement=0.8,
-                chance=0.2, ceiling=0.9, diversity=0.9, movement=0.1)
+    good = dict(
+        epoch=range(1, 7),
+        steps=[500 * k for k in range(1, 7)],
+        d_loss=0.5,
+        g_loss=1.0,
+        d_accuracy=0.75,
+        label_agreement=0.8,
+        chance=0.2,
+        ceiling=0.9,
+        diversity=0.9,
+        movement=0.1,
+    )
     return pd.DataFrame(good | columns)
 
 
@@ -37,9 +47,16 @@ def test_a_passing_moment_is_no_diagnosis():
 
 
 def test_sentences_hold_numbers_and_a_remedy():
-    text = str(gan.diagnose(_history(label_agreement=0.2, d_accuracy=0.99, g_loss=7.0, diversity=0.1)))
+    text = str(
+        gan.diagnose(_history(label_agreement=0.2, d_accuracy=0.99, g_loss=7.0, diversity=0.1))
+    )
     assert "20%" in text and "99%" in text and "label_init=1" in text and "\n" in text
-    assert set(SENTENCES) >= {"discriminator_saturated", "generator_stuck", "classes_ignored", "collapsed"}
+    assert set(SENTENCES) >= {
+        "discriminator_saturated",
+        "generator_stuck",
+        "classes_ignored",
+        "collapsed",
+    }
     assert str(gan.diagnose(pd.DataFrame()))
 
 
@@ -53,7 +70,12 @@ def test_the_yardstick_tells_real_from_ignored_classes_and_collapse():
     ruler = Yardstick(exams.suv, exams.labels, 3)
     fresh = blobs(small(), 34, seed=1)
     good = ruler.measure(fresh.suv, fresh.labels)
-    assert good["label_agreement"] > 0.9 and ruler.ceiling > 0.9 and 0.7 < good["diversity"] < 1.4 and np.isnan(good["movement"])
+    assert (
+        good["label_agreement"] > 0.9
+        and ruler.ceiling > 0.9
+        and 0.7 < good["diversity"] < 1.4
+        and np.isnan(good["movement"])
+    )
     shuffled = ruler.measure(fresh.suv, np.random.default_rng(0).permutation(fresh.labels))
     assert shuffled["label_agreement"] < 0.5
     assert shuffled["movement"] == 0  # the same pictures again

@@ -37,8 +37,13 @@ def server():
     running.start()
     host, port = running.get_host_and_port()
     url = f"http://{host}:{port}"
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="x",
-                          aws_secret_access_key="x")
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )
     client.create_bucket(Bucket=BUCKET)
     yield url, client
     running.stop()
@@ -69,7 +74,7 @@ def line(server):
             self.send_response(500 if fault == "500" else 404 if fault == "404" else 200)
             self.send_header("Content-Length", str(announced))
             self.end_headers()
-            self.wfile.write(body[:announced // 2] if fault == "cut" else body)
+            self.wfile.write(body[: announced // 2] if fault == "cut" else body)
             if fault == "cut":  # the connection goes away in mid-transfer
                 self.close_connection = True
 
@@ -88,7 +93,9 @@ def upload(client, folder, prefix):
     """Put a series in the bucket; returns (files, bytes)."""
     files = sorted(f for f in folder.rglob("*") if f.is_file())
     for file in files:
-        client.put_object(Bucket=BUCKET, Key=f"{prefix}/{file.name}", Body=file.read_bytes(), ACL="public-read")
+        client.put_object(
+            Bucket=BUCKET, Key=f"{prefix}/{file.name}", Body=file.read_bytes(), ACL="public-read"
+        )
     return len(files), sum(f.stat().st_size for f in files)
 
 
@@ -96,16 +103,30 @@ def upload(client, folder, prefix):
 def series(server, tmp_path_factory):
     """Four phantoms as DICOM series in the bucket, and the manifest rows that describe them."""
     import pydicom
+
     rows = []
     for i in range(4):
         folder = tmp_path_factory.mktemp("dicom") / f"s{i}"
-        data.dicom_write.write_phantom_series(data.read_suv(f"phantom:lung/{30010 + i}", 12.0), folder, seed=i)
+        data.dicom_write.write_phantom_series(
+            data.read_suv(f"phantom:lung/{30010 + i}", 12.0), folder, seed=i
+        )
         n, size = upload(server[1], folder, f"series-{i}")
         first = pydicom.dcmread(next(f for f in folder.rglob("*") if f.is_file()))
-        rows.append({"collection": "c", "patient_id": f"p{i}", "study_uid": "s", "series_uid": first.SeriesInstanceUID,
-                     "class": "ab"[i % 2], "split": "test" if i > 1 else "train", "instances": n,
-                     "megabytes": size / 1e6, "licence": "CC BY 4.0", "doi": "10.0/0",
-                     "s3_prefix": f"s3://{BUCKET}/series-{i}/"})
+        rows.append(
+            {
+                "collection": "c",
+                "patient_id": f"p{i}",
+                "study_uid": "s",
+                "series_uid": first.SeriesInstanceUID,
+                "class": "ab"[i % 2],
+                "split": "test" if i > 1 else "train",
+                "instances": n,
+                "megabytes": size / 1e6,
+                "licence": "CC BY 4.0",
+                "doi": "10.0/0",
+                "s3_prefix": f"s3://{BUCKET}/series-{i}/",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -113,11 +134,17 @@ def test_from_bucket_to_dataset(series, server, tmp_path):
     out = tmp_path / "public"
     done = idc.fetch(series, out, server[0], scheduler="threads")
     assert (done["fetched"], done["ready"], done["rejected"], done["again"]) == (4, 0, 0, 0)
-    assert {f.suffix for f in out.rglob("*") if f.name != ".lock"} == {".npz", ".csv"}  # no slice stays
+    assert {f.suffix for f in out.rglob("*") if f.name != ".lock"} == {
+        ".npz",
+        ".csv",
+    }  # no slice stays
     cfg = config.load("smoke", keep_ids=True)
     assert prepare(out / "cohort.csv", tmp_path / "set", cfg, "sync").prepared == 4
     mips = load(tmp_path / "set")
-    assert mips.exam_ids == [f"series-{i}" for i in range(4)] and list(mips.exams["licence"]) == ["CC BY 4.0"] * 4
+    assert (
+        mips.exam_ids == [f"series-{i}" for i in range(4)]
+        and list(mips.exams["licence"]) == ["CC BY 4.0"] * 4
+    )
     for i in range(4):  # the same picture as from the exam itself, but for DICOM's 16 bits
         mip = data.coronal_mip(data.read_suv(f"phantom:lung/{30010 + i}", 12.0))
         expected = data.fit_to_canvas(np.clip(mip, 0, 30), cfg.canvas, cfg.field_of_view_mm)
@@ -150,14 +177,25 @@ def test_a_transfer_that_stays_damaged_is_said_and_tried_again_next_time(series,
     done = idc.fetch(series.iloc[:2], tmp_path / "out", url, scheduler="sync")
     assert (done["fetched"], done["rejected"]) == (1, 1)
     reject = pd.read_csv(tmp_path / "out/rejects.csv").iloc[0]
-    assert "1 of" in reject.reason and "did not arrive whole" in reject.reason and "again" in reject.remedy
+    assert (
+        "1 of" in reject.reason
+        and "did not arrive whole" in reject.reason
+        and "again" in reject.remedy
+    )
     assert idc.fetch(series.iloc[:2], tmp_path / "out", url, scheduler="sync")["fetched"] == 1
 
 
-@pytest.mark.parametrize("change, match", [
-    ({"instances": 5}, "files of .* where the manifest says 5"), ({"megabytes": 0.5}, "manifest says .* of 500000"),
-    ({"series_uid": "1.2.3"}, "another series"), ({"s3_prefix": f"s3://{BUCKET}/nothing/"}, "lists 0 files"),
-    ({"s3_prefix": "s3://no-such-bucket/x/"}, "answered 404"), ({"s3_prefix": "http://x/y"}, "s3://bucket/prefix")])
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({"instances": 5}, "files of .* where the manifest says 5"),
+        ({"megabytes": 0.5}, "manifest says .* of 500000"),
+        ({"series_uid": "1.2.3"}, "another series"),
+        ({"s3_prefix": f"s3://{BUCKET}/nothing/"}, "lists 0 files"),
+        ({"s3_prefix": "s3://no-such-bucket/x/"}, "answered 404"),
+        ({"s3_prefix": "http://x/y"}, "s3://bucket/prefix"),
+    ],
+)
 def test_what_is_not_what_the_manifest_says_is_refused(series, server, tmp_path, change, match):
     exams = series.iloc[:2].reset_index(drop=True)
     for column, value in change.items():
@@ -169,7 +207,10 @@ def test_what_is_not_what_the_manifest_says_is_refused(series, server, tmp_path,
 
 def test_no_server_is_one_sentence(series, tmp_path):
     done = idc.fetch(series.iloc[:1], tmp_path / "out", "http://127.0.0.1:9", scheduler="sync")
-    assert done["rejected"] == 1 and "cannot be reached" in pd.read_csv(tmp_path / "out/rejects.csv").reason[0]
+    assert (
+        done["rejected"] == 1
+        and "cannot be reached" in pd.read_csv(tmp_path / "out/rejects.csv").reason[0]
+    )
 
 
 def test_a_listing_of_many_pages(server, tmp_path):
@@ -184,7 +225,9 @@ def test_a_listing_of_many_pages(server, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(s3, "_get", few)
         found = s3.listing(s3._session(), f"{server[0]}/{BUCKET}", "pages/")
-    assert {k: v[0] for k, v in found.items()} == {f"pages/{i}": i for i in range(7)} and len(pages) == 3
+    assert {k: v[0] for k, v in found.items()} == {f"pages/{i}": i for i in range(7)} and len(
+        pages
+    ) == 3
     assert found["pages/2"][1] == hashlib.md5(b"xx").hexdigest()
 
 
@@ -198,17 +241,40 @@ def test_the_real_exam_from_index_to_mip(server, line, tmp_path, capsys):
     assert upload(server[1], SHARED / "real_exam_dicom", prefix) == (267, 9_682_406)
     assert (row["instances"].iloc[0], round(row["megabytes"].iloc[0] * 1e6)) == (267, 9_682_406)
     faults |= {"1-100.dcm": ["cut"], "1-200.dcm": ["flip"]}
-    done = idc.main(["fetch", "--classes", "sarcoma", "--collections", "soft_tissue_sarcoma", "--per-class", "2",
-                     "--workers", "1", "--endpoint", url, "--out", str(tmp_path / "out")])  # the other one is not there
+    done = idc.main(
+        [
+            "fetch",
+            "--classes",
+            "sarcoma",
+            "--collections",
+            "soft_tissue_sarcoma",
+            "--per-class",
+            "2",
+            "--workers",
+            "1",
+            "--endpoint",
+            url,
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )  # the other one is not there
     said = capsys.readouterr().out
-    assert done == 0 and "1 exams fetched now (0.01 GB, 2 files asked for again), 0 were ready, 1 rejected" in said
-    assert asked.count("1-100.dcm") == asked.count("1-200.dcm") == 2 and asked.count("1-101.dcm") == 1
+    assert (
+        done == 0
+        and "1 exams fetched now (0.01 GB, 2 files asked for again), 0 were ready, 1 rejected"
+        in said
+    )
+    assert (
+        asked.count("1-100.dcm") == asked.count("1-200.dcm") == 2 and asked.count("1-101.dcm") == 1
+    )
     assert pd.read_csv(tmp_path / "out/cohort.csv")["patient_id"].tolist() == ["STS_001"]
     with np.load(tmp_path / f"out/{prefix}.mip.npz", allow_pickle=False) as stored:
         mip = stored["mip"]
     assert mip.max() == pytest.approx(66.5215, abs=1e-3)
     assert np.array_equal(mip, data.coronal_mip(data.read_suv(SHARED / "real_exam_dicom")))
-    assert sum(f.stat().st_size for f in (tmp_path / "out").rglob("*") if f.is_file()) < 1.2e6  # × 826 is under 1 GB
+    assert (
+        sum(f.stat().st_size for f in (tmp_path / "out").rglob("*") if f.is_file()) < 1.2e6
+    )  # × 826 is under 1 GB
 
 
 class TestManifest:
@@ -216,17 +282,35 @@ class TestManifest:
         pytest.importorskip("idc_index_data")
         if not LABELS.exists():
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
-        assert idc.main(["manifest", "--labels", str(LABELS), "--out", str(tmp_path / "p.csv")]) == 0
+        assert (
+            idc.main(["manifest", "--labels", str(LABELS), "--out", str(tmp_path / "p.csv")]) == 0
+        )
         assert (tmp_path / "p.csv").read_bytes() == idc_index.PUBLIC.read_bytes()
 
     def test_the_data_cards_counts(self, capsys):
         if not LABELS.exists():
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
         table = idc_index.counts(idc_index.read_manifest(), idc_index.read_labels(LABELS))
-        assert table["one_scanner_studies"].to_dict() == {"normal": 513, "head_neck": 0, "oesophagus": 0, "lung": 168,
-                                                          "lymphoma": 145, "cervix": 0, "melanoma": 188, "sarcoma": 0}
-        assert table.loc[["normal", "lung", "lymphoma"], "one_scanner_patients"].tolist() == [441, 168, 144]
-        assert table.loc[["normal", "lung", "lymphoma"], "gigabytes"].tolist() == [57.98, 16.67, 14.91]
+        assert table["one_scanner_studies"].to_dict() == {
+            "normal": 513,
+            "head_neck": 0,
+            "oesophagus": 0,
+            "lung": 168,
+            "lymphoma": 145,
+            "cervix": 0,
+            "melanoma": 188,
+            "sarcoma": 0,
+        }
+        assert table.loc[["normal", "lung", "lymphoma"], "one_scanner_patients"].tolist() == [
+            441,
+            168,
+            144,
+        ]
+        assert table.loc[["normal", "lung", "lymphoma"], "gigabytes"].tolist() == [
+            57.98,
+            16.67,
+            14.91,
+        ]
         assert idc.main(["counts", "--labels", str(LABELS)]) == 0
         said = capsys.readouterr().out
         assert all(n in said for n in ("513", "168", "145", "422"))
@@ -236,7 +320,9 @@ class TestManifest:
         assert (manifest.groupby(["collection", "patient_id"])["split"].nunique() == 1).all()
         if not LABELS.exists():
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
-        one = idc_index.labelled(manifest, idc_index.read_labels(LABELS)).query("class_rule == 'diagnosis'")
+        one = idc_index.labelled(manifest, idc_index.read_labels(LABELS)).query(
+            "class_rule == 'diagnosis'"
+        )
         classes = one.groupby("patient_id")["class"].nunique()
         assert (classes > 1).sum() == 30
         share = one[one["split"] == "test"]["class"].value_counts() / one["class"].value_counts()
@@ -248,25 +334,65 @@ class TestManifest:
         assert (manifest.query("class_rule == 'collection'")["class"] != "").all()
         assert manifest["series_uid"].is_unique and manifest["s3_prefix"].is_unique
         assert (manifest[["licence", "doi", "patient_id", "study_uid"]] != "").all(axis=None)
-        assert manifest[manifest["choice"] == 1]["study_uid"].is_unique and idc_index.PUBLIC.stat().st_size < 900_000
+        assert (
+            manifest[manifest["choice"] == 1]["study_uid"].is_unique
+            and idc_index.PUBLIC.stat().st_size < 900_000
+        )
 
-    @pytest.mark.parametrize("name, kept", [
-        ("PET AC 2D", True), ("PET corr.", True), ("WB MAC P690", True), ("WBAC.img: Body-ramla3d-3dac-s", True),
-        ("PET WB Corrected", True), ("TORSO_3D_AC", True), ("5AFOV Chest U L Atten", True), (None, True),
-        ("SUV-PET AC", True), ("XXPETACXX", True),
-        ("PET WB-uncorrected", False), ("PET NAC 2D", False), ("WBNAC: Body-noattn", False), ("No AC Recon", False),
-        ("wb_nac.img: 3D-RAMLA", False), ("WB_3D_NON-AC", False), ("MIP", False), ("COR PET", False), ("NC", False),
-        ("Coronal WB_2D", False), ("10 binGated OSEM", False), ("Transaxial WB transmission scan", False)])
+    @pytest.mark.parametrize(
+        "name, kept",
+        [
+            ("PET AC 2D", True),
+            ("PET corr.", True),
+            ("WB MAC P690", True),
+            ("WBAC.img: Body-ramla3d-3dac-s", True),
+            ("PET WB Corrected", True),
+            ("TORSO_3D_AC", True),
+            ("5AFOV Chest U L Atten", True),
+            (None, True),
+            ("SUV-PET AC", True),
+            ("XXPETACXX", True),
+            ("PET WB-uncorrected", False),
+            ("PET NAC 2D", False),
+            ("WBNAC: Body-noattn", False),
+            ("No AC Recon", False),
+            ("wb_nac.img: 3D-RAMLA", False),
+            ("WB_3D_NON-AC", False),
+            ("MIP", False),
+            ("COR PET", False),
+            ("NC", False),
+            ("Coronal WB_2D", False),
+            ("10 binGated OSEM", False),
+            ("Transaxial WB transmission scan", False),
+        ],
+    )
     def test_names_of_series(self, name, kept):
-        row = {"collection_id": "tcga_luad", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128", "instanceCount": 300,
-               "SeriesDescription": name}
-        assert len(idc_index.usable(pd.DataFrame([row]).astype({"SeriesDescription": object}))) == kept
+        row = {
+            "collection_id": "tcga_luad",
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128",
+            "instanceCount": 300,
+            "SeriesDescription": name,
+        }
+        assert (
+            len(idc_index.usable(pd.DataFrame([row]).astype({"SeriesDescription": object}))) == kept
+        )
 
-    @pytest.mark.parametrize("change", [{"collection_id": "psma_pet_ct_lesions"}, {"instanceCount": 149},
-                                        {"instanceCount": 701}, {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"collection_id": "psma_pet_ct_lesions"},
+            {"instanceCount": 149},
+            {"instanceCount": 701},
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
+        ],
+    )
     def test_other_series_are_left_out(self, change):
-        row = {"collection_id": "tcga_luad", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128", "instanceCount": 300,
-               "SeriesDescription": "PET AC"} | change
+        row = {
+            "collection_id": "tcga_luad",
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128",
+            "instanceCount": 300,
+            "SeriesDescription": "PET AC",
+        } | change
         assert idc_index.usable(pd.DataFrame([row])).empty
 
 
@@ -282,19 +408,32 @@ class TestChoice:
         return path
 
     def test_a_few_of_each_class(self, labels):
-        exams = idc_index.choose(labels, ["lymphoma", "normal"], [idc_index.ONE_SCANNER], per_class=10)
+        exams = idc_index.choose(
+            labels, ["lymphoma", "normal"], [idc_index.ONE_SCANNER], per_class=10
+        )
         assert exams.groupby(["class", "split"], sort=False).size().to_dict() == {
-            ("lymphoma", "train"): 8, ("lymphoma", "test"): 2, ("normal", "train"): 8, ("normal", "test"): 2}
+            ("lymphoma", "train"): 8,
+            ("lymphoma", "test"): 2,
+            ("normal", "train"): 8,
+            ("normal", "test"): 2,
+        }
 
     def test_collections_that_need_no_table(self):
         exams = idc_index.choose(None, ["sarcoma", "lung"], ["soft_tissue_sarcoma", "tcga_luad"])
         assert exams["class"].value_counts().to_dict() == {"sarcoma": 50, "lung": 24}
 
-    @pytest.mark.parametrize("arguments, match", [
-        ((None, ["lung"], [idc_index.ONE_SCANNER]), "fetch https://.*--labels"),
-        ((None, ["lung"], ["lung_pet"]), "no collection 'lung_pet'"),
-        ((None, ["oesophagus"], ["tcga_luad"]), "no public exam of class oesophagus"),
-        (("nowhere.csv", ["lung"], [idc_index.ONE_SCANNER]), "nowhere.csv is not TCIA's clinical table")])
+    @pytest.mark.parametrize(
+        "arguments, match",
+        [
+            ((None, ["lung"], [idc_index.ONE_SCANNER]), "fetch https://.*--labels"),
+            ((None, ["lung"], ["lung_pet"]), "no collection 'lung_pet'"),
+            ((None, ["oesophagus"], ["tcga_luad"]), "no public exam of class oesophagus"),
+            (
+                ("nowhere.csv", ["lung"], [idc_index.ONE_SCANNER]),
+                "nowhere.csv is not TCIA's clinical table",
+            ),
+        ],
+    )
     def test_faults_are_named(self, arguments, match):
         with pytest.raises(ConfigError, match=match):
             idc_index.choose(*arguments)
@@ -306,7 +445,21 @@ class TestChoice:
             idc_index.choose(labels, ["lung"], [idc_index.ONE_SCANNER])
 
     def test_command_line(self, labels, capsys):
-        assert idc.main(["fetch", "--labels", str(labels), "--classes", "lung", "--per-class", "5", "--list"]) == 0
+        assert (
+            idc.main(
+                [
+                    "fetch",
+                    "--labels",
+                    str(labels),
+                    "--classes",
+                    "lung",
+                    "--per-class",
+                    "5",
+                    "--list",
+                ]
+            )
+            == 0
+        )
         assert "5 exams" in capsys.readouterr().out
         assert idc.main(["fetch", "--list"]) == 1
         assert "--labels" in capsys.readouterr().err

@@ -19,13 +19,23 @@ def test_round_trip(curve, value_range):
     assert back == pytest.approx(suv, abs=2e-5)
 
 
-@pytest.mark.parametrize("curve, value_range, values", [
-    ("linear", "symmetric", [-1, -0.5, 0, 1, 1]), ("linear", "unit", [0, 0.25, 0.5, 1, 1]),
-    ("sqrt", "symmetric", [-1, 0, 2 * np.sqrt(0.5) - 1, 1, 1]), ("sqrt", "unit", [0, 0.5, np.sqrt(0.5), 1, 1])])
+@pytest.mark.parametrize(
+    "curve, value_range, values",
+    [
+        ("linear", "symmetric", [-1, -0.5, 0, 1, 1]),
+        ("linear", "unit", [0, 0.25, 0.5, 1, 1]),
+        ("sqrt", "symmetric", [-1, 0, 2 * np.sqrt(0.5) - 1, 1, 1]),
+        ("sqrt", "unit", [0, 0.5, np.sqrt(0.5), 1, 1]),
+    ],
+)
 def test_known_values_and_clipping(curve, value_range, values):
     suv = np.array([[[0, 2.5, 5, 10, 99]]], np.float32)
-    assert intensity.encode(suv, curve, 10.0, value_range)[0, 0, :, 0] == pytest.approx(values, abs=1e-6)
-    assert intensity.encode(-suv, curve, 10.0, value_range).max() == values[0]  # below 0 counts as 0
+    assert intensity.encode(suv, curve, 10.0, value_range)[0, 0, :, 0] == pytest.approx(
+        values, abs=1e-6
+    )
+    assert (
+        intensity.encode(-suv, curve, 10.0, value_range).max() == values[0]
+    )  # below 0 counts as 0
 
 
 @pytest.mark.parametrize("curve, value_range", ALL)

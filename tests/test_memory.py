@@ -11,7 +11,9 @@ import pytest
 
 from radiogan_lib.gan import memory
 
-GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library here is not glibc")
+GLIBC = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="the C library here is not glibc"
+)
 STEPS = """
     import resource, sys
     from radiogan_lib.gan import memory
@@ -31,7 +33,14 @@ STEPS = """
 def _run(*words, **variables):
     code = "\n".join(line[4:] for line in STEPS.splitlines())
     clean = {k: v for k, v in os.environ.items() if k not in memory.OPTIONS}
-    out = subprocess.run([sys.executable, "-c", code, *words], env=clean | variables, capture_output=True, text=True, timeout=300, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=clean | variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
     kept, faults = out.stdout.split()
     return kept, int(faults)
 

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from radiogan_lib import data
 from radiogan_lib.data import mip
 
-TIES = [4.0, 8 / 3, 4 / 3, 8.0, 1.6, 0.8, 12.0]  # spacings at which 2 mm planes fall half-way between two voxels
+TIES = [
+    4.0,
+    8 / 3,
+    4 / 3,
+    8.0,
+    1.6,
+    0.8,
+    12.0,
+]  # spacings at which 2 mm planes fall half-way between two voxels
 
 
 def by_sitk(image, out=2.0):
@@ -17,7 +25,9 @@ def by_sitk(image, out=2.0):
     sitk = pytest.importorskip("SimpleITK")
     canonical = nib.as_closest_canonical(image)
     spacing = [float(s) for s in nib.affines.voxel_sizes(canonical.affine)]
-    volume = sitk.GetImageFromArray(np.ascontiguousarray(np.asarray(canonical.dataobj, np.float32).T))
+    volume = sitk.GetImageFromArray(
+        np.ascontiguousarray(np.asarray(canonical.dataobj, np.float32).T)
+    )
     volume.SetSpacing(spacing)
     volume.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
     volume.SetOrigin([float(v) for v in canonical.affine[:3, 3] * (-1, -1, 1)])
@@ -60,7 +70,9 @@ sizes = st.one_of(st.sampled_from([*TIES, 1.0, 2.0, 4.06, 2.0364201, 3.0, 3.27])
     negative=st.booleans(),
     out=st.sampled_from([2.0, 2.0, 1.0, 3.5]),
 )
-def test_equal_to_simpleitk_to_the_last_bit(shape, spacing, perm, signs, origin, order, negative, out):
+def test_equal_to_simpleitk_to_the_last_bit(
+    shape, spacing, perm, signs, origin, order, negative, out
+):
     image = grid(np.random.default_rng(0), shape, spacing, perm, signs, origin, order)
     if negative:  # outside the volume SimpleITK draws 0, which then is the maximum
         image = nib.Nifti1Image(-np.abs(np.asarray(image.dataobj)), image.affine)
@@ -80,7 +92,9 @@ def test_half_way_ties_on_long_axes_fall_as_in_simpleitk(spacing, origin):
         shape = [3, 3, 3]
         shape[axis] = 400
         image = grid(rng, shape, (spacing,) * 3, origin=(origin, -origin, origin))
-        for ours, theirs in zip((mip.coronal_mip(image), mip.sagittal_mip(image)), by_sitk(image), strict=True):
+        for ours, theirs in zip(
+            (mip.coronal_mip(image), mip.sagittal_mip(image)), by_sitk(image), strict=True
+        ):
             np.testing.assert_array_equal(ours, theirs)
 
 
@@ -104,10 +118,15 @@ def test_head_up_right_on_the_left_face_to_the_left():
     ras = nib.Nifti1Image(volume, np.diag([2.0, 2, 2, 1]))
     for codes in ("RAS", "LPS", "LAS", "PIR", "SAL", "IPR"):
         target = nib.orientations.axcodes2ornt(codes)
-        image = ras.as_reoriented(nib.orientations.ornt_transform(nib.orientations.io_orientation(ras.affine), target))
+        image = ras.as_reoriented(
+            nib.orientations.ornt_transform(nib.orientations.io_orientation(ras.affine), target)
+        )
         coronal, sagittal = mip.coronal_mip(image), mip.sagittal_mip(image)
         assert coronal.shape == (14, 10) and sagittal.shape == (14, 12)
-        assert tuple(np.argwhere(coronal == 7)[0]) == (14 - 1 - 11, 10 - 1 - 8)  # near the top, left of the middle
+        assert tuple(np.argwhere(coronal == 7)[0]) == (
+            14 - 1 - 11,
+            10 - 1 - 8,
+        )  # near the top, left of the middle
         assert tuple(np.argwhere(sagittal == 7)[0]) == (14 - 1 - 11, 12 - 1 - 9)
         assert coronal.dtype == np.float32 and coronal.flags.c_contiguous
 
@@ -133,13 +152,22 @@ def test_oblique_grids_go_through_nibabels_resampler():
     volume = np.zeros((30, 30, 30), np.float32)
     volume[10:20, 12:18, 5:25] = np.random.default_rng(4).random((10, 6, 20)) + 1
     angle = np.deg2rad(20)
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
     image = nib.Nifti1Image(volume, nib.affines.from_matvec(turn * 3.0, (5, 6, 7)))
     assert not mip.is_axis_aligned(image.affine)
-    expected = resample_to_output(image, [2.0] * 3, order=0).get_fdata(dtype=np.float32).max(axis=1).T[::-1, ::-1]
+    expected = (
+        resample_to_output(image, [2.0] * 3, order=0)
+        .get_fdata(dtype=np.float32)
+        .max(axis=1)
+        .T[::-1, ::-1]
+    )
     np.testing.assert_array_equal(mip.coronal_mip(image), expected)
     assert mip.coronal_mip(image).max() == pytest.approx(volume.max(), rel=0.05)
-    tiny = nib.affines.from_matvec(nib.eulerangles.euler2mat(5e-4) * 3.0)  # half a millimetre in a metre: still aligned
+    tiny = nib.affines.from_matvec(
+        nib.eulerangles.euler2mat(5e-4) * 3.0
+    )  # half a millimetre in a metre: still aligned
     assert mip.is_axis_aligned(tiny)
 
 
@@ -152,11 +180,15 @@ def test_rotating_views_start_in_front_and_mirror_at_half_a_turn():
     assert views.shape[0] == 8 and views.dtype == np.float32
     assert views.max(axis=(1, 2)).tolist() == [5.0] * 8  # a maximum does not fade as it turns
     rows, columns = np.nonzero(views[0] == 5)
-    assert rows.mean() < views.shape[1] / 2 and columns.mean() < views.shape[2] / 2  # up, patient's right on the left
+    assert (
+        rows.mean() < views.shape[1] / 2 and columns.mean() < views.shape[2] / 2
+    )  # up, patient's right on the left
     back = np.nonzero(views[4] == 5)[1]
     assert abs((views.shape[2] - 1 - columns.mean()) - back.mean()) <= 2
     front = mip.coronal_mip(image)
-    np.testing.assert_allclose(np.bincount(np.nonzero(views[0])[0]), np.bincount(np.nonzero(front)[0]))  # same heights
+    np.testing.assert_allclose(
+        np.bincount(np.nonzero(views[0])[0]), np.bincount(np.nonzero(front)[0])
+    )  # same heights
 
 
 def test_rotating_views_hit_every_lesion_the_coronal_view_shows():

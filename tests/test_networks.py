@@ -35,7 +35,9 @@ def test_the_paper_size_has_the_papers_layers():
     assert len(convolutions) == 7
     assert all(c.kernel_size == (3, 3) and c.strides == (2, 2) for c in convolutions)
     assert isinstance(discriminator.layers[-1], layers.Dense)
-    norms = [layer.name for layer in discriminator.layers if isinstance(layer, layers.BatchNormalization)]
+    norms = [
+        layer.name for layer in discriminator.layers if isinstance(layer, layers.BatchNormalization)
+    ]
     assert norms == [f"down{k}_norm" for k in (2, 3, 4, 5, 6)]
     assert sum(isinstance(layer, layers.Dropout) for layer in discriminator.layers) == 7
     assert discriminator.get_layer("label_embedding").output_dim == 50
@@ -58,7 +60,10 @@ def test_the_generator_has_the_papers_layers():
 def test_labels_come_flat_or_as_a_column():
     cfg = small()
     generator, discriminator = gan.build_generator(cfg, 3), gan.build_discriminator(cfg, 3)
-    z, y = np.random.default_rng(0).normal(size=(4, 8)).astype("float32"), np.array([0, 1, 2, 0], "int32")
+    z, y = (
+        np.random.default_rng(0).normal(size=(4, 8)).astype("float32"),
+        np.array([0, 1, 2, 0], "int32"),
+    )
     flat, column = np.asarray(generator([z, y])), np.asarray(generator([z, y[:, None]]))
     np.testing.assert_array_equal(flat, column)
     np.testing.assert_array_equal(discriminator([flat, y]), discriminator([flat, y[:, None]]))
@@ -76,8 +81,16 @@ def test_the_label_reaches_both_networks():
 
 def test_label_init_sets_the_strength_of_the_label():
     keras.utils.set_random_seed(0)
-    weak = gan.build_generator(small(embedding_dim=50), 5).get_layer("label_embedding").get_weights()[0]
-    strong = gan.build_generator(small(embedding_dim=50, label_init=1.0), 5).get_layer("label_embedding").get_weights()[0]
+    weak = (
+        gan.build_generator(small(embedding_dim=50), 5)
+        .get_layer("label_embedding")
+        .get_weights()[0]
+    )
+    strong = (
+        gan.build_generator(small(embedding_dim=50, label_init=1.0), 5)
+        .get_layer("label_embedding")
+        .get_weights()[0]
+    )
     assert np.abs(weak).max() <= 0.05 and 0.8 < strong.std() < 1.2
 
 
@@ -96,7 +109,9 @@ def test_batch_spread_lets_an_image_s_neighbours_change_its_logit():
 def test_projection_adds_a_class_dependent_term():
     cfg = small(projection=True, label_init=1.0)
     discriminator = gan.build_discriminator(cfg, 3)
-    discriminator.get_layer("label_dense").set_weights([np.zeros_like(w) for w in discriminator.get_layer("label_dense").get_weights()])
+    discriminator.get_layer("label_dense").set_weights(
+        [np.zeros_like(w) for w in discriminator.get_layer("label_dense").get_weights()]
+    )
     x = np.random.default_rng(0).normal(size=(1, *cfg.canvas, 1)).astype("float32")
     logits = ops.convert_to_numpy(discriminator([np.repeat(x, 3, 0), np.arange(3)]))
     assert np.ptp(logits) > 1e-4  # the label channel is silent, the projection is not
@@ -105,7 +120,9 @@ def test_projection_adds_a_class_dependent_term():
 @pytest.mark.parametrize("curve", ["linear", "sqrt"])
 @pytest.mark.parametrize("value_range", ["symmetric", "unit"])
 def test_a_saved_generator_knows_its_scale(tmp_path, curve, value_range):
-    generator = gan.build_generator(small(intensity=curve, value_range=value_range), 3, suv_max=20.0)
+    generator = gan.build_generator(
+        small(intensity=curve, value_range=value_range), 3, suv_max=20.0
+    )
     generator.save(tmp_path / "g.keras")
     again = keras.saving.load_model(tmp_path / "g.keras", safe_mode=True)
     scale = again.layers[-1]
@@ -130,8 +147,12 @@ def test_sample_is_repeatable_in_suv_and_refuses_what_it_cannot_draw():
     generator = gan.build_generator(small(), 3)
     a = gan.sample(generator, [0, 1, 2, 0, 1], seed=5)
     assert a.shape == (5, 40, 24) and a.dtype == np.float32 and a.min() >= 0 and a.max() <= 30
-    np.testing.assert_allclose(a[:3], gan.sample(generator, [0, 1, 2], seed=5), atol=1e-4)  # a prefix stays a prefix
-    np.testing.assert_allclose(a, gan.sample(generator, [0, 1, 2, 0, 1], seed=5, batch_size=2), atol=1e-4)
+    np.testing.assert_allclose(
+        a[:3], gan.sample(generator, [0, 1, 2], seed=5), atol=1e-4
+    )  # a prefix stays a prefix
+    np.testing.assert_allclose(
+        a, gan.sample(generator, [0, 1, 2, 0, 1], seed=5, batch_size=2), atol=1e-4
+    )
     assert np.abs(a - gan.sample(generator, [0, 1, 2, 0, 1], seed=6)).max() > 1e-3
     still = gan.sample(generator, [0, 0], seed=5, truncation=0.0)
     np.testing.assert_allclose(still[0], still[1], atol=1e-6)
@@ -151,6 +172,7 @@ def _pair(fast_layer, plain_layer, x):
 
 def _same_output_and_gradients(ours, plain, x, atol):
     import tensorflow as tf
+
     found = []
     for layer in (ours, plain):
         with tf.GradientTape() as tape:
@@ -161,11 +183,14 @@ def _same_output_and_gradients(ours, plain, x, atol):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=atol)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones"
+)
 @pytest.mark.parametrize(("side", "channels"), [(2, 5), (8, 5), (8, 8), (8, 16), (8, 24)])
 def test_fast_batch_norm_is_keras_batch_norm(side, channels):
     """Output, gradients and moving statistics equal the plain layer's, for small maps and large ones, few channels and many."""
     import tensorflow as tf
+
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(2, 3, (8, 5 * side, 3 * side, channels)).astype("float32"))
     target = rng.normal(size=x.shape).astype("float32")
@@ -180,34 +205,64 @@ def test_fast_batch_norm_is_keras_batch_norm(side, channels):
             tape.watch(x)
             y = layer(x, training=True)
             loss = tf.reduce_sum(y * target)
-        found.append([y, *tape.gradient(loss, [x, layer.gamma.value, layer.beta.value]), *layer.get_weights(), layer(x, training=False)])
+        found.append(
+            [
+                y,
+                *tape.gradient(loss, [x, layer.gamma.value, layer.beta.value]),
+                *layer.get_weights(),
+                layer(x, training=False),
+            ]
+        )
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-4, rtol=2e-4)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
-@pytest.mark.parametrize(("shape", "kernel"), [((3, 10, 6, 2), 3), ((2, 8, 12, 1), 3), ((2, 9, 6, 2), 3), ((2, 8, 6, 5), 3), ((2, 8, 6, 2), 4)])
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones"
+)
+@pytest.mark.parametrize(
+    ("shape", "kernel"),
+    [
+        ((3, 10, 6, 2), 3),
+        ((2, 8, 12, 1), 3),
+        ((2, 9, 6, 2), 3),
+        ((2, 8, 6, 5), 3),
+        ((2, 8, 6, 2), 4),
+    ],
+)
 def test_fast_convolution_is_keras_convolution(shape, kernel):
     """Output and every gradient equal the plain layer's, where the fast way applies (even sizes, few channels) and where not."""
     import tensorflow as tf
+
     x = tf.Variable(np.random.default_rng(0).standard_normal(shape).astype("float32"))
     ours, plain = fast.Conv2D(7, kernel, 2, "same"), layers.Conv2D(7, kernel, 2, "same")
     _pair(ours, plain, x)
     _same_output_and_gradients(ours, plain, x, atol=1e-5)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
-@pytest.mark.parametrize(("filters", "kernel", "stride", "bias"), [(1, 3, 1, True), (1, 3, 1, False), (1, 5, 1, True), (2, 3, 1, True), (1, 3, 2, True)])
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones"
+)
+@pytest.mark.parametrize(
+    ("filters", "kernel", "stride", "bias"),
+    [(1, 3, 1, True), (1, 3, 1, False), (1, 5, 1, True), (2, 3, 1, True), (1, 3, 2, True)],
+)
 def test_fast_last_convolution_is_keras_transposed_convolution(filters, kernel, stride, bias):
     """Output and every gradient equal the plain layer's, where the fast way applies (3 × 3, one filter, stride 1) and where not."""
     import tensorflow as tf
+
     x = tf.Variable(np.random.default_rng(0).standard_normal((3, 10, 6, 8)).astype("float32"))
-    ours, plain = (kind(filters, kernel, stride, "same", use_bias=bias) for kind in (fast.Conv2DTranspose, layers.Conv2DTranspose))
+    ours, plain = (
+        kind(filters, kernel, stride, "same", use_bias=bias)
+        for kind in (fast.Conv2DTranspose, layers.Conv2DTranspose)
+    )
     _pair(ours, plain, x)
     _same_output_and_gradients(ours, plain, x, atol=2e-5)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones"
+)
 def test_fast_dropout_drops_at_its_rate_keeps_the_mean_and_draws_anew():
     layer = fast.Dropout(0.4, seed=1)
     x = np.ones((16, 40, 24, 7), "float32")
@@ -239,7 +294,10 @@ def test_mixed_precision_keeps_images_and_logits_in_float32():
     assert generator.get_layer("up1").compute_dtype == "bfloat16"
     image = ops.convert_to_numpy(generator([np.zeros((2, 8), "float32"), np.zeros(2, "int32")]))
     assert image.dtype == np.float32
-    assert keras.backend.standardize_dtype(discriminator([image, np.zeros(2, "int32")]).dtype) == "float32"
+    assert (
+        keras.backend.standardize_dtype(discriminator([image, np.zeros(2, "int32")]).dtype)
+        == "float32"
+    )
     assert keras.config.dtype_policy().name == "float32"  # the global policy is as it was
 
 

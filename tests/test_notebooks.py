@@ -33,14 +33,24 @@ def tagged(nb, tag):
 
 def python(source):
     """The cell as plain Python: magics are blanked out."""
-    return ast.parse("\n".join("" if s.lstrip().startswith("%") else s for s in source.splitlines()))
+    return ast.parse(
+        "\n".join("" if s.lstrip().startswith("%") else s for s in source.splitlines())
+    )
 
 
 def opening(nb):
     assert nb.cells[0].cell_type == "markdown" and re.fullmatch(r"# \d · \S.*", nb.cells[0].source)
-    h1 = [s for c in nb.cells if c.cell_type == "markdown" for s in c.source.splitlines() if s.startswith("# ")]
+    h1 = [
+        s
+        for c in nb.cells
+        if c.cell_type == "markdown"
+        for s in c.source.splitlines()
+        if s.startswith("# ")
+    ]
     assert len(h1) == 1, "exactly one H1"
-    assert all(words in nb.cells[1].source for words in OPENING), "the second cell: what, paper, time, needs → makes"
+    assert all(words in nb.cells[1].source for words in OPENING), (
+        "the second cell: what, paper, time, needs → makes"
+    )
 
 
 def closing(nb):
@@ -69,7 +79,11 @@ def parameters_cell(nb):
 
 
 def imports_once(nb):
-    with_imports = [c for c in code(nb) if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(python(c.source)))]
+    with_imports = [
+        c
+        for c in code(nb)
+        if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(python(c.source)))
+    ]
     assert len(with_imports) == 1 and "lab.setup()" in with_imports[0].source
 
 
@@ -77,13 +91,16 @@ def small_cells(nb):
     for cell in code(nb):
         assert len([s for s in cell.source.splitlines() if s.strip()]) <= 15, cell.source
         if "teach" not in cell.metadata.get("tags", []):
-            assert not any(isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)) for n in ast.walk(python(cell.source)))
+            assert not any(
+                isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
+                for n in ast.walk(python(cell.source))
+            )
 
 
 def prose_before_code(nb):
     for i, cell in enumerate(nb.cells):
         if cell.cell_type == "code":
-            assert any(c.cell_type == "markdown" for c in nb.cells[max(0, i - 2):i]), cell.source
+            assert any(c.cell_type == "markdown" for c in nb.cells[max(0, i - 2) : i]), cell.source
 
 
 def no_tricks(nb):
@@ -138,8 +155,20 @@ def size(nb):
     assert len(nbformat.writes(nb).encode()) <= 400_000
 
 
-RULES = [opening, closing, format_and_ids, parameters_cell, imports_once, small_cells, prose_before_code, no_tricks, outputs,
-         no_machine_paths, links, size]
+RULES = [
+    opening,
+    closing,
+    format_and_ids,
+    parameters_cell,
+    imports_once,
+    small_cells,
+    prose_before_code,
+    no_tricks,
+    outputs,
+    no_machine_paths,
+    links,
+    size,
+]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: r.__name__)
@@ -154,7 +183,12 @@ def test_names_are_numbered_without_a_gap():
 
 
 def test_docstrings_name_notebooks_that_exist():
-    for path in [*(ROOT / "radiogan_lib").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *ROOT.glob("*.md"), *ROOT.glob("data_manifest/*.md")]:
+    for path in [
+        *(ROOT / "radiogan_lib").rglob("*.py"),
+        *(ROOT / "benchmarks").glob("*.py"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("data_manifest/*.md"),
+    ]:
         for name in re.findall(r"notebooks/(\d\d_[a-z_]+)", path.read_text(encoding="utf-8")):
             assert (FOLDER / f"{name}.ipynb").exists(), f"{path.name} names {name}"
 
@@ -195,7 +229,9 @@ def test_the_rules_can_fail():
         small_cells: lambda nb: code(nb)[-2].update(source="def f():\n    return 1"),
         prose_before_code: lambda nb: nb.cells.extend([nbformat.v4.new_code_cell("1")] * 3),
         no_tricks: lambda nb: code(nb)[-2].update(source="!pip install x"),
-        outputs: lambda nb: code(nb)[-1].update(outputs=[nbformat.v4.new_output("stream", name="stderr", text="x")]),
+        outputs: lambda nb: code(nb)[-1].update(
+            outputs=[nbformat.v4.new_output("stream", name="stderr", text="x")]
+        ),
         no_machine_paths: lambda nb: nb.cells[1].update(source="see /" + "home/me/file"),
         links: lambda nb: nb.cells[1].update(source="[gone](99_gone.ipynb)"),
         size: lambda nb: nb.cells[1].update(source="x" * 500_000),

@@ -33,5 +33,7 @@ def test_missing_says_which_notebook_makes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path))
     with pytest.raises(config.RadioganError) as e:
         paths.need(tmp_path / "runs" / "teach" / "generator.keras", "03_training")
-    assert str(e.value).startswith("runs/teach/generator.keras is missing. Run notebooks/03_training.ipynb first")
+    assert str(e.value).startswith(
+        "runs/teach/generator.keras is missing. Run notebooks/03_training.ipynb first"
+    )
     assert str(tmp_path) not in str(e.value)

@@ -22,8 +22,9 @@ def suv(class_name, seed, spacing_mm=SPACING):
 def test_same_seed_same_voxels_even_in_a_fresh_process():
     here = phantom.checksum("lymphoma", 40007, SPACING)
     code = f"from radiogan_lib.data import phantom; print(phantom.checksum('lymphoma', 40007, {SPACING}))"
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                           cwd=paths.REPO).stdout
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.REPO
+    ).stdout
     assert there.strip() == here
     assert phantom.checksum("lymphoma", 40008, SPACING) != here
 
@@ -31,17 +32,23 @@ def test_same_seed_same_voxels_even_in_a_fresh_process():
 def test_paper_grid_and_isotropic_grid_share_one_box():
     paper, iso = phantom.make("normal", 5), phantom.make("normal", 5, 4.0)
     assert paper.shape == (168, 168, 429)
-    assert np.allclose(paper.header.get_zooms(), (4.06, 4.06, 2.0)) and np.allclose(iso.header.get_zooms(), 4.0)
+    assert np.allclose(paper.header.get_zooms(), (4.06, 4.06, 2.0)) and np.allclose(
+        iso.header.get_zooms(), 4.0
+    )
     for image in (paper, iso):
         assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
         assert image.get_data_dtype() == np.float32
         extent = np.array(image.shape) * image.header.get_zooms()
-        assert np.all(extent >= np.array([682.08, 682.08, 858]) - .01) and np.all(extent < np.array([687, 687, 863]))
-        top = image.affine[2, 3] + (image.shape[2] - .5) * image.header.get_zooms()[2]
+        assert np.all(extent >= np.array([682.08, 682.08, 858]) - 0.01) and np.all(
+            extent < np.array([687, 687, 863])
+        )
+        top = image.affine[2, 3] + (image.shape[2] - 0.5) * image.header.get_zooms()[2]
         assert top == pytest.approx(429.0)
     # the same patient on both grids: equal activity per slab of 20 mm from the top
-    slabs = [np.asarray(i.dataobj)[:, :, ::-1].sum((0, 1),
-                                                   dtype=float) * np.prod(i.header.get_zooms()) for i in (paper, iso)]
+    slabs = [
+        np.asarray(i.dataobj)[:, :, ::-1].sum((0, 1), dtype=float) * np.prod(i.header.get_zooms())
+        for i in (paper, iso)
+    ]
     a, b = [np.add.reduceat(s, np.arange(0, len(s) - n + 1, n)) for s, n in zip(slabs, (10, 5))]
     n = min(len(a), len(b)) - 1
     assert np.corrcoef(a[:n], b[:n])[0, 1] > 0.995
@@ -64,10 +71,18 @@ def test_class_shows_only_in_its_lesions(class_name):
     tumours = [t for t in phantom.lesions(class_name, seed) if t["kind"] == "tumour"]
     assert tumours and changed.any()
     points = nib.affines.apply_affine(ill.affine, np.argwhere(changed))
-    gap = np.min([np.linalg.norm(points - t["centre_mm"], axis=1) - 1.6 * t["diameter_mm"] / 2 for t in tumours],
-                 axis=0)
+    gap = np.min(
+        [
+            np.linalg.norm(points - t["centre_mm"], axis=1) - 1.6 * t["diameter_mm"] / 2
+            for t in tumours
+        ],
+        axis=0,
+    )
     assert gap.max() < 25, "voxels far from any tumour differ"
-    benign = [[t for t in phantom.lesions(c, seed) if t["kind"] == "benign"] for c in ("normal", class_name)]
+    benign = [
+        [t for t in phantom.lesions(c, seed) if t["kind"] == "benign"]
+        for c in ("normal", class_name)
+    ]
     assert benign[0] == benign[1]
 
 
@@ -88,16 +103,24 @@ def test_lesions_are_where_the_truth_says():
 
 def test_normal_has_no_tumour_and_the_others_do():
     for index, name in enumerate(phantom.CLASSES):
-        counts = [sum(t["kind"] == "tumour" for t in phantom.lesions(name, 10000 * index + k)) for k in range(30)]
+        counts = [
+            sum(t["kind"] == "tumour" for t in phantom.lesions(name, 10000 * index + k))
+            for k in range(30)
+        ]
         assert (max(counts) == 0) == (name == "normal")
         if name != "normal":
             assert np.mean(np.array(counts) > 0) > 0.9
 
 
 def test_some_lesions_are_faint_and_normals_have_benign_foci():
-    exams = [[t["suv"] for t in phantom.lesions("lung", seed) if t["kind"] == "tumour"] for seed in range(30000, 30300)]
+    exams = [
+        [t["suv"] for t in phantom.lesions("lung", seed) if t["kind"] == "tumour"]
+        for seed in range(30000, 30300)
+    ]
     peaks, every = np.array([max(exam) for exam in exams]), np.concatenate(exams)
-    assert 0.01 < np.mean(peaks < 5) < 0.2 and 8 < np.median(peaks) < 20  # whole exams that are easy to miss
+    assert (
+        0.01 < np.mean(peaks < 5) < 0.2 and 8 < np.median(peaks) < 20
+    )  # whole exams that are easy to miss
     assert 0.05 < np.mean(every < 4) < 0.3  # and faint lesions beside bright ones
     benign = [len(phantom.lesions("normal", s)) for s in range(150)]
     assert 0.4 < np.mean(np.array(benign) > 0) < 0.95
@@ -107,7 +130,9 @@ def _scan(activity, step, **settings):
     """What the scanner of a given noise and resolution makes of a block of activity; SUV."""
     patient = anatomy.Patient(3)
     patient.__dict__.update(settings)
-    canvas = shapes.Canvas(*[(np.arange(n) - n / 2) * d for n, d in zip(activity.shape, step, strict=True)])
+    canvas = shapes.Canvas(
+        *[(np.arange(n) - n / 2) * d for n, d in zip(activity.shape, step, strict=True)]
+    )
     canvas.v[...] = activity
     return scanner.scan(canvas, patient) / 256
 
@@ -135,7 +160,13 @@ def test_noise_is_poisson_like_and_the_same_on_any_grid():
     cov = {}
     for step in ((4.0, 4.0, 4.0), (4.06, 4.06, 2.0)):
         for activity in (0.5, 2.0, 8.0):
-            v = _scan(np.full((60, 40, 90), activity, np.float32), step, noise=0.12, resolution_mm=6.5, liver=2.0)
+            v = _scan(
+                np.full((60, 40, 90), activity, np.float32),
+                step,
+                noise=0.12,
+                resolution_mm=6.5,
+                liver=2.0,
+            )
             middle = v[25:35, 8:-8, 35:55]
             assert middle.mean() == pytest.approx(activity, rel=0.05)
             cov[step[2], activity] = middle.std() / middle.mean()
@@ -165,12 +196,16 @@ def test_written_nifti_is_lossless(tmp_path):
         made = phantom.make("head_neck", 10004, SPACING)
         assert np.array_equal(back.get_fdata(dtype=np.float32), made.get_fdata(dtype=np.float32))
         assert np.array_equal(back.affine, made.affine) and back.header.get_xyzt_units()[0] == "mm"
-    assert phantom.write(tmp_path / "again.nii.gz", "head_neck", 10004,
-                         SPACING).read_bytes() == (tmp_path / "exam.nii.gz").read_bytes()
+    assert (
+        phantom.write(tmp_path / "again.nii.gz", "head_neck", 10004, SPACING).read_bytes()
+        == (tmp_path / "exam.nii.gz").read_bytes()
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.nii.gz", "exam.nii", "exam.nii.gz"]
 
 
-@pytest.mark.parametrize("path", ["phantom:liver/3", "phantom:lung", "phantom:lung/-1", "lung/3", "phantom:lung/x"])
+@pytest.mark.parametrize(
+    "path", ["phantom:liver/3", "phantom:lung", "phantom:lung/-1", "lung/3", "phantom:lung/x"]
+)
 def test_bad_names_are_refused_in_a_sentence(path):
     with pytest.raises(phantom.PhantomError) as error:
         phantom.parse(path)
@@ -178,8 +213,14 @@ def test_bad_names_are_refused_in_a_sentence(path):
 
 
 def test_bad_sizes_and_seeds_are_refused():
-    for arguments in (("lung", 3, 0.2), ("lung", 3, 50), ("lung", -1, 4), ("lung", 1.5, 4),
-                      ("lung", True, 4), ("Lung", 1, 4)):
+    for arguments in (
+        ("lung", 3, 0.2),
+        ("lung", 3, 50),
+        ("lung", -1, 4),
+        ("lung", 1.5, 4),
+        ("lung", True, 4),
+        ("Lung", 1, 4),
+    ):
         with pytest.raises(phantom.PhantomError):
             phantom.make(*arguments)
     assert phantom.parse("phantom:lung/30017") == ("lung", 30017)
@@ -203,22 +244,39 @@ def test_manifest_counts_classes_and_splits(manifest):
         splits = [row["split"] for row in manifest if row["class"] == name]
         assert (splits.count("train"), splits.count("test")) == (train, test)
         assert 0.05 < np.mean([s == "test" for s in splits[:60]]) < 0.5  # any first part is mixed
-    assert len({row["exam_id"] for row in manifest}) == len({row["path"] for row in manifest}) == len(manifest) == 2222
+    assert (
+        len({row["exam_id"] for row in manifest})
+        == len({row["path"] for row in manifest})
+        == len(manifest)
+        == 2222
+    )
     sides = {}
     for row in manifest:
         sides.setdefault(row["patient_id"], []).append(row["split"])
         assert phantom.parse(row["path"]) == (row["class"], int(row["seed"]))
-    assert all(len(set(s)) == 1 for s in sides.values()), "a patient sits on both sides of the split"
+    assert all(len(set(s)) == 1 for s in sides.values()), (
+        "a patient sits on both sides of the split"
+    )
     assert 0.01 < sum(len(s) > 1 for s in sides.values()) / len(sides) < 0.06
 
 
 def test_nuisances_do_not_tell_the_class(manifest):
-    people = {name: [anatomy.Patient(int(r["seed"])) for r in manifest
-                     if r["class"] == name] for name in phantom.CLASSES}
-    for read in (lambda p: p.arms_up, lambda p: p.bmi, lambda p: p.fov_start_mm, lambda p: p.sex == "F",
-                 lambda p: p.myocardium > 4,
-                 lambda p: p.liver, lambda p: p.bowel, lambda p: p.noise, lambda p: p.bladder_fill,
-                 lambda p: p.height_mm):
+    people = {
+        name: [anatomy.Patient(int(r["seed"])) for r in manifest if r["class"] == name]
+        for name in phantom.CLASSES
+    }
+    for read in (
+        lambda p: p.arms_up,
+        lambda p: p.bmi,
+        lambda p: p.fov_start_mm,
+        lambda p: p.sex == "F",
+        lambda p: p.myocardium > 4,
+        lambda p: p.liver,
+        lambda p: p.bowel,
+        lambda p: p.noise,
+        lambda p: p.bladder_fill,
+        lambda p: p.height_mm,
+    ):
         values = {name: np.array([float(read(p)) for p in group]) for name, group in people.items()}
         pooled = np.concatenate(list(values.values()))
         for name, v in values.items():
@@ -227,6 +285,8 @@ def test_nuisances_do_not_tell_the_class(manifest):
 
 def test_manifest_checksums(manifest):
     if "sha256" not in manifest[0]:
-        pytest.fail("data_manifest/synthetic.csv lacks sha256: run `python -m radiogan_lib.data.phantom --manifest`")
+        pytest.fail(
+            "data_manifest/synthetic.csv lacks sha256: run `python -m radiogan_lib.data.phantom --manifest`"
+        )
     for row in manifest[:5] + manifest[700::500]:
         assert phantom.checksum(row["class"], int(row["seed"])) == row["sha256"], row["exam_id"]

@@ -14,11 +14,20 @@ from radiogan_lib.data.dataset import load, prepare
 def dataset(tmp_path_factory):
     """Twenty phantoms of two classes at 10 mm."""
     import pandas as pd
-    rows = [(f"e{i}", f"p{i}", c, f"phantom:{c}/{40000 + i}", "test" if i > 15 else "train")
-            for i in range(20) for c in [phantom.CLASSES[i % 2 * 3]]]
+
+    rows = [
+        (f"e{i}", f"p{i}", c, f"phantom:{c}/{40000 + i}", "test" if i > 15 else "train")
+        for i in range(20)
+        for c in [phantom.CLASSES[i % 2 * 3]]
+    ]
     table = pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
     out = tmp_path_factory.mktemp("qc")
-    prepare(table, out, config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0), "sync")
+    prepare(
+        table,
+        out,
+        config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0),
+        "sync",
+    )
     return load(out)
 
 
@@ -34,23 +43,31 @@ def test_summary_measures_every_exam(dataset):
     table = qc.summary(dataset)
     assert list(table["exam_id"]) == dataset.exam_ids
     assert (table["height_mm"] == 858).all() or table["height_mm"].between(800, 900).all()
-    assert table["suv_body"].between(0.5, 3).all() and (table["suv_highest"] >= table["suv_p99"]).all()
+    assert (
+        table["suv_body"].between(0.5, 3).all() and (table["suv_highest"] >= table["suv_p99"]).all()
+    )
     others = table[~table["flag"].str.contains("thick slices")]
-    assert len(others) == 0 and (table["flag"] == "thick slices (10.0 mm)").mean() > 0.7  # 10 mm phantoms are coarse
+    assert (
+        len(others) == 0 and (table["flag"] == "thick slices (10.0 mm)").mean() > 0.7
+    )  # 10 mm phantoms are coarse
 
 
-@pytest.mark.parametrize("change, columns, flag", [
-    (lambda s: s[4][::-1], {}, "upside down"),
-    (lambda s: s[4] * 0.15, {}, "another scale"),
-    (lambda s: s[4] * 5, {}, "another scale"),
-    (lambda s: s[4] * 0, {}, "another scale"),
-    (lambda s: np.roll(s[4], 9, axis=1), {}, "cut off at the side"),
-    (lambda s: s[17], {}, "the same picture as e17 in the other split"),
-    (lambda s: s[5] * 1.0001, {}, "the same picture as e5"),
-    (lambda s: s[4], {"height_mm": 330.0}, "shows only 330 mm"),
-    (lambda s: s[4], {"height_mm": 1900.0}, "longer than the others"),
-    (lambda s: s[4], {"suv_highest": 1.2}, "nothing is brighter"),
-    (lambda s: s[4], {"note": "2 of 90 slices were missing"}, "remark of the reader")])
+@pytest.mark.parametrize(
+    "change, columns, flag",
+    [
+        (lambda s: s[4][::-1], {}, "upside down"),
+        (lambda s: s[4] * 0.15, {}, "another scale"),
+        (lambda s: s[4] * 5, {}, "another scale"),
+        (lambda s: s[4] * 0, {}, "another scale"),
+        (lambda s: np.roll(s[4], 9, axis=1), {}, "cut off at the side"),
+        (lambda s: s[17], {}, "the same picture as e17 in the other split"),
+        (lambda s: s[5] * 1.0001, {}, "the same picture as e5"),
+        (lambda s: s[4], {"height_mm": 330.0}, "shows only 330 mm"),
+        (lambda s: s[4], {"height_mm": 1900.0}, "longer than the others"),
+        (lambda s: s[4], {"suv_highest": 1.2}, "nothing is brighter"),
+        (lambda s: s[4], {"note": "2 of 90 slices were missing"}, "remark of the reader"),
+    ],
+)
 def test_a_planted_fault_is_flagged(dataset, change, columns, flag):
     before, after = qc.summary(dataset)["flag"], spoilt(dataset, 4, change, **columns)["flag"]
     assert flag in after[4] and flag not in before[4]

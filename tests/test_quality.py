@@ -25,23 +25,30 @@ def test_coverage_and_density_equal_prdc(world, capsys):
     p, f = common(world[1][0], world[2][0])
     theirs = compute_prdc(p, f, nearest_k=5)
     covered, dense = quality.coverage_density(p, f)
-    assert covered.mean() == pytest.approx(theirs["coverage"]) and dense.mean() == pytest.approx(theirs["density"])
+    assert covered.mean() == pytest.approx(theirs["coverage"]) and dense.mean() == pytest.approx(
+        theirs["density"]
+    )
 
 
 def test_kid_equals_the_plain_double_sum():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(12, 5)), rng.normal(0.5, 1, size=(9, 5))
     k = lambda a, b: (a @ b / 5 + 1) ** 3  # noqa: E731
-    plain = (np.mean([k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
-             + np.mean([k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j])
-             - 2 * np.mean([k(a, b) for a in x for b in y]))
+    plain = (
+        np.mean([k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
+        + np.mean([k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j])
+        - 2 * np.mean([k(a, b) for a in x for b in y])
+    )
     assert quality.kid(x, y)["value"] == pytest.approx(plain)
 
 
 def test_kid_interval_and_p():
     rng = np.random.default_rng(1)
     same = [quality.kid(*rng.normal(size=(2, 60, 4)), rounds=99, seed=s) for s in range(30)]
-    assert np.mean([m["p"] < 0.05 for m in same]) < 0.2 and np.mean([m["low"] < 0 < m["high"] for m in same]) > 0.85
+    assert (
+        np.mean([m["p"] < 0.05 for m in same]) < 0.2
+        and np.mean([m["low"] < 0 < m["high"] for m in same]) > 0.85
+    )
     apart = quality.kid(rng.normal(size=(60, 4)), rng.normal(1, 1, (60, 4)))
     assert apart["low"] > 0 and apart["p"] < 0.01
 
@@ -54,20 +61,35 @@ def test_vendi_counts_different_images():
 
 def test_fresh_exams_are_as_good_as_training_exams(world):
     r = report(world, world[2][0])
-    assert r["fine_detail"]["low"] < 1 < r["fine_detail"]["high"] and r["two_sample_auc"]["value"] < 0.65
+    assert (
+        r["fine_detail"]["low"] < 1 < r["fine_detail"]["high"]
+        and r["two_sample_auc"]["value"] < 0.65
+    )
     pixels = r["pixels"]
-    assert pixels["coverage_ratio"]["value"] > 0.9 and 0.8 < pixels["vendi_ratio"]["value"] < 1.2 and pixels["kid"]["p"] > 0.01
+    assert (
+        pixels["coverage_ratio"]["value"] > 0.9
+        and 0.8 < pixels["vendi_ratio"]["value"] < 1.2
+        and pixels["kid"]["p"] > 0.01
+    )
     assert set(r["classes"]) == set(range(5))
 
 
 def test_blur_collapse_and_noise_each_show_in_their_measure(world):
     f, fy = world[2]
     blurred = report(world, gaussian_filter(f, (0, 1, 1)))
-    assert blurred["fine_detail"]["high"] < 0.6 and blurred["pixels"]["coverage_ratio"]["value"] > 0.8
+    assert (
+        blurred["fine_detail"]["high"] < 0.6 and blurred["pixels"]["coverage_ratio"]["value"] > 0.8
+    )
     collapsed = report(world, np.tile(f[:10], (20, 1, 1)), np.tile(fy[:10], 20))
-    assert collapsed["pixels"]["coverage_ratio"]["high"] < 0.6 and collapsed["pixels"]["vendi_ratio"]["high"] < 0.5
+    assert (
+        collapsed["pixels"]["coverage_ratio"]["high"] < 0.6
+        and collapsed["pixels"]["vendi_ratio"]["high"] < 0.5
+    )
     noise = report(world, np.random.default_rng(0).random(f.shape) * 5)
-    assert noise["pixels"]["coverage_ratio"]["high"] < 0.1 and noise["pixels"]["vendi_ratio"]["low"] > 0.7
+    assert (
+        noise["pixels"]["coverage_ratio"]["high"] < 0.1
+        and noise["pixels"]["vendi_ratio"]["low"] > 0.7
+    )
     assert noise["two_sample_auc"]["low"] > 0.95
 
 

@@ -11,7 +11,9 @@ from keras import ops
 from radiogan_lib.data.intensity import encode
 from radiogan_lib.gan import radiogan
 
-TF = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="reads gradients with TensorFlow's tape")
+TF = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="reads gradients with TensorFlow's tape"
+)
 
 
 def _batch(cfg, n=8):
@@ -31,31 +33,55 @@ def _moved(before, after):
 def _gradients(game, batch):
     """Gradients of the two losses apart, for every weight: {'d_loss': [...], 'g_loss': [...]}."""
     import tensorflow as tf
+
     with tf.GradientTape(persistent=True) as tape:
         logits = game(batch, training=True)
         parts = {}
         parts["total"] = game.compute_loss(x=batch, y_pred=logits)
         parts["g_loss"] = tf.reduce_mean(tf.nn.softplus(-logits["judged"]))
-        parts["d_loss"] = (tf.reduce_mean(tf.nn.softplus(-logits["real"])) + tf.reduce_mean(tf.nn.softplus(logits["fake"]))) / 2
-    return {k: tape.gradient(v, [w.value for w in game.trainable_variables]) for k, v in parts.items()}
+        parts["d_loss"] = (
+            tf.reduce_mean(tf.nn.softplus(-logits["real"]))
+            + tf.reduce_mean(tf.nn.softplus(logits["fake"]))
+        ) / 2
+    return {
+        k: tape.gradient(v, [w.value for w in game.trainable_variables]) for k, v in parts.items()
+    }
 
 
 @TF
-@pytest.mark.parametrize("switches", [{}, {k: v for k, v in EVERYTHING.items() if k not in ("loss", "gradient_penalty", "lecam", "guide")}])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {
+            k: v
+            for k, v in EVERYTHING.items()
+            if k not in ("loss", "gradient_penalty", "lecam", "guide")
+        },
+    ],
+)
 def test_each_loss_moves_only_its_own_network(switches):
     """The generator's loss gives the discriminator no gradient and vice versa, and their sum is what is trained on."""
-    cfg = small(**switches, )
+    cfg = small(
+        **switches,
+    )
     game = radiogan.compiled(cfg, 3)
     found = _gradients(game, _batch(cfg))
     n = len(game.generator.trainable_variables)
     assert game.trainable_variables[:n] == game.generator.trainable_variables
     assert all(g is None or not np.any(ops.convert_to_numpy(g)) for g in found["d_loss"][:n])
     assert all(g is None or not np.any(ops.convert_to_numpy(g)) for g in found["g_loss"][n:])
-    for own, total in ((found["g_loss"][:n], found["total"][:n]), (found["d_loss"][n:], found["total"][n:])):
+    for own, total in (
+        (found["g_loss"][:n], found["total"][:n]),
+        (found["d_loss"][n:], found["total"][n:]),
+    ):
         for a, b in zip(own, total, strict=True):
             assert np.any(ops.convert_to_numpy(ops.convert_to_tensor(a)))  # every weight learns
-            np.testing.assert_allclose(ops.convert_to_numpy(ops.convert_to_tensor(a)), ops.convert_to_numpy(ops.convert_to_tensor(b)),
-                                       atol=1e-6)
+            np.testing.assert_allclose(
+                ops.convert_to_numpy(ops.convert_to_tensor(a)),
+                ops.convert_to_numpy(ops.convert_to_tensor(b)),
+                atol=1e-6,
+            )
 
 
 @pytest.mark.parametrize("switches", [{}, EVERYTHING], ids=["paper", "everything"])
@@ -94,7 +120,11 @@ def test_a_discriminator_that_has_won_still_teaches():
     game.discriminator.get_layer("logit").bias.assign([-40.0])
     gradients = _gradients(game, _batch(cfg))["g_loss"]
     n = len(game.generator.trainable_variables)
-    assert all(np.abs(ops.convert_to_numpy(g)).max() > 1e-8 for g in gradients[:n] if not hasattr(g, "indices"))
+    assert all(
+        np.abs(ops.convert_to_numpy(g)).max() > 1e-8
+        for g in gradients[:n]
+        if not hasattr(g, "indices")
+    )
 
 
 def test_the_generators_look_uses_batch_statistics_and_changes_none():
@@ -105,7 +135,10 @@ def test_the_generators_look_uses_batch_statistics_and_changes_none():
     norm = game.discriminator.get_layer("down2_norm")
     seen = []
     original = game.discriminator.stateless_call
-    game.discriminator.stateless_call = lambda *a, **k: (seen.append(k.get("training")), original(*a, **k))[1]
+    game.discriminator.stateless_call = lambda *a, **k: (
+        seen.append(k.get("training")),
+        original(*a, **k),
+    )[1]
     logits = game((images, labels), training=True)
     assert seen == [True]
     # the same fakes under the same masks: the generator's look sees exactly what the discriminator's look saw
@@ -161,9 +194,14 @@ def test_one_adam_over_both_is_two_adams():
     cfg = small(dropout=0.0)
     together, apart = radiogan.compiled(cfg, 3), radiogan.compiled(cfg, 3)
     assert len(together.optimizer.variables) >= 2 * len(together.trainable_variables)
-    gradients = [np.random.default_rng(i).normal(size=v.shape).astype("float32") for i, v in enumerate(together.trainable_variables)]
+    gradients = [
+        np.random.default_rng(i).normal(size=v.shape).astype("float32")
+        for i, v in enumerate(together.trainable_variables)
+    ]
     n = len(together.generator.trainable_variables)
-    together.optimizer.apply([ops.convert_to_tensor(g) for g in gradients], together.trainable_variables)
+    together.optimizer.apply(
+        [ops.convert_to_tensor(g) for g in gradients], together.trainable_variables
+    )
     for part, network in ((gradients[:n], apart.generator), (gradients[n:], apart.discriminator)):
         adam = keras.optimizers.Adam(cfg.learning_rate, beta_1=cfg.beta_1)
         adam.apply([ops.convert_to_tensor(g) for g in part], network.trainable_variables)
@@ -173,7 +211,14 @@ def test_one_adam_over_both_is_two_adams():
 
 def _loss_of(cfg, **logits):
     game = radiogan.compiled(cfg, 3)
-    return float(game.compute_loss(y_pred={k: ops.convert_to_tensor(np.asarray(v, "float32")[:, None]) for k, v in logits.items()}))
+    return float(
+        game.compute_loss(
+            y_pred={
+                k: ops.convert_to_tensor(np.asarray(v, "float32")[:, None])
+                for k, v in logits.items()
+            }
+        )
+    )
 
 
 def test_losses_by_hand():
@@ -182,12 +227,21 @@ def test_losses_by_hand():
     d = -(np.log(p(real)).mean() + np.log(1 - p(fake)).mean()) / 2
     g = -np.log(p(fake)).mean()
     assert _loss_of(small(), real=real, fake=fake, judged=fake) == pytest.approx(d + g, rel=1e-5)
-    smooth = -(0.9 * np.log(p(real)) + 0.1 * np.log(1 - p(real))).mean() / 2 - np.log(1 - p(fake)).mean() / 2
-    assert _loss_of(small(label_smoothing=0.1), real=real, fake=fake, judged=fake) == pytest.approx(smooth + g, rel=1e-5)
+    smooth = (
+        -(0.9 * np.log(p(real)) + 0.1 * np.log(1 - p(real))).mean() / 2
+        - np.log(1 - p(fake)).mean() / 2
+    )
+    assert _loss_of(small(label_smoothing=0.1), real=real, fake=fake, judged=fake) == pytest.approx(
+        smooth + g, rel=1e-5
+    )
     pair = np.log1p(np.exp(fake - real)).mean() + np.log1p(np.exp(real - fake)).mean()
-    assert _loss_of(small(loss="relativistic"), real=real, fake=fake, judged=fake) == pytest.approx(pair, rel=1e-5)
+    assert _loss_of(small(loss="relativistic"), real=real, fake=fake, judged=fake) == pytest.approx(
+        pair, rel=1e-5
+    )
     steep = np.array([4.0, 2.0])
-    assert _loss_of(small(gradient_penalty=3.0), real=real, fake=fake, judged=fake, penalty=steep) == pytest.approx(d + g + 4.5, rel=1e-5)
+    assert _loss_of(
+        small(gradient_penalty=3.0), real=real, fake=fake, judged=fake, penalty=steep
+    ) == pytest.approx(d + g + 4.5, rel=1e-5)
 
 
 def test_lecam_pulls_towards_the_running_means():
@@ -200,26 +254,47 @@ def test_lecam_pulls_towards_the_running_means():
     real_anchor, fake_anchor = 0.99 + 0.03, -0.99 - 0.02
     expected = 2 * ((3 - fake_anchor) ** 2 + (real_anchor + 2) ** 2)
     assert float(game.compute_loss(y_pred=logits)) - plain == pytest.approx(expected, rel=1e-4)
-    assert float(game.real_anchor) == pytest.approx(real_anchor) and float(game.fake_anchor) == pytest.approx(fake_anchor)
+    assert float(game.real_anchor) == pytest.approx(real_anchor) and float(
+        game.fake_anchor
+    ) == pytest.approx(fake_anchor)
 
 
 def test_the_penalty_measures_the_slope():
     """For a discriminator that is linear in the image, E[(D(x + σn) − D(x))²] / σ² is the squared length of its gradient."""
     cfg = small(dropout=0.0, gradient_penalty=1.0, leaky_slope=1.0)
     game = radiogan.compiled(cfg, 3)
-    game.discriminator.get_layer("down2_norm").trainable = False  # frozen statistics: the network is linear
+    game.discriminator.get_layer(
+        "down2_norm"
+    ).trainable = False  # frozen statistics: the network is linear
     batch = _batch(cfg)
     x, labels = ops.convert_to_tensor(batch[0]), batch[1]
-    h = np.stack([ops.convert_to_numpy(game(batch, training=True)["penalty"]) for _ in range(60)]).mean()
-    state, weights = game._discriminator_state(), [ops.convert_to_tensor(v) for v in game.discriminator.trainable_variables]
+    h = np.stack(
+        [ops.convert_to_numpy(game(batch, training=True)["penalty"]) for _ in range(60)]
+    ).mean()
+    state, weights = (
+        game._discriminator_state(),
+        [ops.convert_to_tensor(v) for v in game.discriminator.trainable_variables],
+    )
     zero = ops.convert_to_numpy(game._look(weights, state, ops.zeros_like(x)[:1], labels[:1], True))
     basis = np.eye(x.shape[1] * x.shape[2], dtype="float32").reshape(-1, *x.shape[1:])
-    slope = ops.convert_to_numpy(game._look(weights, state, ops.convert_to_tensor(basis), np.repeat(labels[:1], len(basis)), True)) - zero
+    slope = (
+        ops.convert_to_numpy(
+            game._look(
+                weights,
+                state,
+                ops.convert_to_tensor(basis),
+                np.repeat(labels[:1], len(basis)),
+                True,
+            )
+        )
+        - zero
+    )
     assert h == pytest.approx(2 * (slope**2).sum(), rel=0.15)  # once for real, once for fake
 
 
 def test_unknown_augmentation_is_refused_by_name():
     from radiogan_lib.config import ConfigError
+
     with pytest.raises(ConfigError, match="flip"):
         radiogan.compiled(small(diffaugment="flip"), 3)
 
@@ -230,11 +305,14 @@ def test_the_guide_asks_for_images_as_typical_as_real_ones_and_no_more():
     import tensorflow as tf
 
     from radiogan_lib.gan import guide
+
     label = np.arange(4) % 3
     sure, unsure = (tf.Variable(tf.one_hot(label, 3) * scale) for scale in (9.0, 1.0))
     for fake, real, pulled in ((sure, unsure, False), (unsure, sure, True)):
         with tf.GradientTape() as tape:
-            loss = guide.pressure(guide.cross_entropy(fake, label), guide.cross_entropy(real, label))
+            loss = guide.pressure(
+                guide.cross_entropy(fake, label), guide.cross_entropy(real, label)
+            )
         on_fake, on_real = tape.gradient(loss, [fake, real], unconnected_gradients="zero")
         assert (float(tf.reduce_max(tf.abs(on_fake))) > 1e-4) == pulled
         assert float(tf.reduce_max(tf.abs(on_real))) == 0

@@ -16,9 +16,15 @@ def memory(suv):
     """G([z, label]): the direction of z picks one stored exam; between two directions it cross-fades."""
     n, h, w = suv.shape
     z, label = keras.Input((n,), name="z"), keras.Input((), dtype="int32", name="label")
-    picked = layers.Dense(n, "softmax", use_bias=False, kernel_initializer=keras.initializers.Constant(8 * np.eye(n)))(z)
-    stored = np.arctanh(np.clip(encode(suv, "sqrt", 30.0, "symmetric"), -0.999, 0.999)).reshape(n, -1)
-    x = layers.Dense(h * w, use_bias=False, kernel_initializer=keras.initializers.Constant(stored))(picked)
+    picked = layers.Dense(
+        n, "softmax", use_bias=False, kernel_initializer=keras.initializers.Constant(8 * np.eye(n))
+    )(z)
+    stored = np.arctanh(np.clip(encode(suv, "sqrt", 30.0, "symmetric"), -0.999, 0.999)).reshape(
+        n, -1
+    )
+    x = layers.Dense(h * w, use_bias=False, kernel_initializer=keras.initializers.Constant(stored))(
+        picked
+    )
     x = layers.Reshape((h, w, 1))(x)
     x = SuvImage("sqrt", 30.0, "symmetric", name="suv")(x)
     return keras.Model([z, label], x)

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import toy_mips
 
-from radiogan_lib.evaluation import EvaluationError, evaluate, recipe_rows, sweep_points, sweep_table, write_report
+from radiogan_lib.evaluation import (
+    EvaluationError,
+    evaluate,
+    recipe_rows,
+    sweep_points,
+    sweep_table,
+    write_report,
+)
 from radiogan_lib.evaluation.files import model_card, schema, validate
 from radiogan_lib.evaluation.page import html
 
@@ -21,20 +28,35 @@ def world():
 def report(world):
     (t, ty), (p, py), (f, fy) = world
     rng = np.random.default_rng(0)
-    return evaluate(t, p, f, ty, py, fy, class_names=["a", "b <i>", "c", "d", "e"], rounds=50, provenance={"recipe": "paper"},
-                    discriminator_scores={"train": rng.normal(1, 1, 80), "holdout": rng.normal(0, 1, 60)})
+    return evaluate(
+        t,
+        p,
+        f,
+        ty,
+        py,
+        fy,
+        class_names=["a", "b <i>", "c", "d", "e"],
+        rounds=50,
+        provenance={"recipe": "paper"},
+        discriminator_scores={"train": rng.normal(1, 1, 80), "holdout": rng.normal(0, 1, 60)},
+    )
 
 
 def test_written_files(report, tmp_path):
     written = write_report(report, tmp_path)
     metrics = json.loads(written["metrics"].read_text())
     validate(metrics)
-    assert metrics["n"] == {"train": 80, "holdout": 60, "generated": 80} and len(metrics["controls"]) == 5
+    assert (
+        metrics["n"] == {"train": 80, "holdout": 60, "generated": 80}
+        and len(metrics["controls"]) == 5
+    )
     assert metrics["memorization"]["discriminator_auc"]["low"] > 0.5
     page, card = written["page"].read_text(), written["card"].read_text()
     assert metrics["verdict"]["sentence"] in card and "Not for diagnosis" in card
     assert page.count("data:image/png;base64,") == 3
-    assert not re.search(r"""(src|href)=["'](?!data:)""", page) and "<script" not in page, "nothing is fetched, nothing runs"
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page) and "<script" not in page, (
+        "nothing is fetched, nothing runs"
+    )
     assert "b &lt;i&gt;" in page and "b <i>" not in page, "names from outside are escaped"
     for kind in ("copier", "blender", "collapsed", "blurred", "ideal"):
         assert f"<td>{kind}</td>" in page
@@ -43,7 +65,9 @@ def test_written_files(report, tmp_path):
 
 def test_card_says_whose_images_they_may_be(report):
     assert "no proof of privacy" in model_card(report)
-    copier = report | {"verdict": report["verdict"] | {"flags": report["verdict"]["flags"] | {"memorises": True}}}
+    copier = report | {
+        "verdict": report["verdict"] | {"flags": report["verdict"]["flags"] | {"memorises": True}}
+    }
     assert "patient data" in model_card(copier) and "no proof" not in model_card(copier)
 
 
@@ -61,15 +85,22 @@ def test_pictures_show_the_right_exams(world):
     a, b = np.zeros((2, 10, 6), np.float32), np.ones((1, 10, 6), np.float32)
     sheet = np.asarray(Image.open(io.BytesIO(mosaic([a, b], (0, 1), side=10))))
     assert sheet.shape == (2 * 10 + 3, 2 * 6 + 3)
-    assert (sheet[:10, :6] == 255).all() and (sheet[13:, :6] == 0).all() and (sheet[13:, 9:] == 255).all()
+    assert (
+        (sheet[:10, :6] == 255).all()
+        and (sheet[13:, :6] == 0).all()
+        and (sheet[13:, 9:] == 255).all()
+    )
 
 
 def test_schema_refuses_what_is_no_report(report):
     import jsonschema
 
     jsonschema.Draft202012Validator.check_schema(schema())
-    for path, bad in ((("verdict", "word"), "fine"), (("memorization", "copy_fraction"), {"value": 3, "low": 0, "high": 1}),
-                      (("quality", "pixels"), {})):
+    for path, bad in (
+        (("verdict", "word"), "fine"),
+        (("memorization", "copy_fraction"), {"value": 3, "low": 0, "high": 1}),
+        (("quality", "pixels"), {}),
+    ):
         broken = json.loads(json.dumps(report))
         broken[path[0]][path[1]] = bad
         with pytest.raises(EvaluationError, match=path[0]):
@@ -90,9 +121,14 @@ def test_sweep(report, tmp_path):
     small["n"]["train"], small["provenance"] = 16, {"settings": {"recipe": "improved", "seed": 3}}
     write_report(report, tmp_path / "a")
     table = sweep_table([tmp_path / "a", small, {**small, "n": {**small["n"], "train": 8}}])
-    assert table["recipe"].tolist() == ["improved", "improved", "paper"] and table["n_train"].tolist() == [8, 16, 80]
+    assert table["recipe"].tolist() == ["improved", "improved", "paper"] and table[
+        "n_train"
+    ].tolist() == [8, 16, 80]
     points = sweep_points(table)
-    assert points["improved"]["n"].tolist() == [8, 16] and (points["paper"]["low"] <= points["paper"]["value"]).all()
+    assert (
+        points["improved"]["n"].tolist() == [8, 16]
+        and (points["paper"]["low"] <= points["paper"]["value"]).all()
+    )
     with pytest.raises(EvaluationError, match="metrics.json"):
         sweep_table([tmp_path / "nowhere"])
     with pytest.raises(EvaluationError, match="membership_auc"):
@@ -101,12 +137,17 @@ def test_sweep(report, tmp_path):
 
 def test_recipes_stand_beside_each_other(tmp_path):
     csv = tmp_path / "recipes.csv"
-    csv.write_text("run,recipe,seed,steps,measure,value,low,high\na,improved,0,14880,TSTR,0.8,0.7,0.9\na,improved,0,14880,realism,0.9,,\n"
-                   "b,paper,0,9920,TSTR,0.2,0.1,0.3\nb,paper,0,9920,realism,1.5,,\n")
+    csv.write_text(
+        "run,recipe,seed,steps,measure,value,low,high\na,improved,0,14880,TSTR,0.8,0.7,0.9\na,improved,0,14880,realism,0.9,,\n"
+        "b,paper,0,9920,TSTR,0.2,0.1,0.3\nb,paper,0,9920,realism,1.5,,\n"
+    )
     rows = recipe_rows(csv)
     assert [r["measure"] for r in rows] == ["TSTR", "realism"], "the order of the csv"
-    assert rows[0] == {"measure": "TSTR", "improved, 14,880 steps, seed 0": {"value": 0.8, "low": 0.7, "high": 0.9},
-                       "paper, 9,920 steps, seed 0": {"value": 0.2, "low": 0.1, "high": 0.3}}
+    assert rows[0] == {
+        "measure": "TSTR",
+        "improved, 14,880 steps, seed 0": {"value": 0.8, "low": 0.7, "high": 0.9},
+        "paper, 9,920 steps, seed 0": {"value": 0.2, "low": 0.1, "high": 0.3},
+    }
     assert rows[1]["paper, 9,920 steps, seed 0"] == 1.5
     csv.write_text("a,b\n1,2\n")
     for wrong in (csv, tmp_path / "nowhere.csv"):

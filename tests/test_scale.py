@@ -27,12 +27,17 @@ def home(tmp_path, monkeypatch):
 
 
 def settings(**more):
-    return config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0, workers=2, **more)
+    return config.load(
+        "smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0, workers=2, **more
+    )
 
 
 def cohort(n=N):
-    rows = [(f"e{i}", f"p{i}", c, f"phantom:{c}/{20000 + i}", "test" if i >= n - 4 else "train")
-            for i in range(n) for c in [phantom.CLASSES[i % 2]]]
+    rows = [
+        (f"e{i}", f"p{i}", c, f"phantom:{c}/{20000 + i}", "test" if i >= n - 4 else "train")
+        for i in range(n)
+        for c in [phantom.CLASSES[i % 2]]
+    ]
     return pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
 
 
@@ -74,12 +79,15 @@ def test_a_process_that_dies_costs_one_item_at_most(tmp_path):
 def test_an_item_that_waited_beside_the_culprit_has_its_second_try(tmp_path):
     """Both are in the broken pool; the second dies for the first time only when it is alone."""
     items = [(0, "always"), (1, str(tmp_path / "once"))]
-    got = dict(executors.run(dies, items, "processes", workers=1))  # one worker: the second has only waited
+    got = dict(
+        executors.run(dies, items, "processes", workers=1)
+    )  # one worker: the second has only waited
     assert isinstance(got[0], executors.Died) and got[1] == 1
 
 
 def test_an_abandoned_run_leaves_no_process():
     import multiprocessing
+
     running = executors.run(square, list(range(50)), "processes", workers=2)
     next(running)
     running.close()
@@ -100,13 +108,20 @@ def test_schedulers_make_the_same_dataset(tmp_path):
 def test_a_plain_script_may_call_prepare_at_its_top_level(tmp_path):
     cohort(8).to_csv(tmp_path / "cohort.csv", index=False)
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(f"""
+    script.write_text(
+        textwrap.dedent(f"""
         from radiogan_lib import config, data
         cfg = config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0, workers=2)
         print("prepared", data.prepare({str(tmp_path / "cohort.csv")!r}, {str(tmp_path / "out")!r}, cfg).prepared)
-    """))
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120,
-                          env=os.environ | {"PYTHONPATH": str(paths.REPO)})
+    """)
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(paths.REPO)},
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("prepared 8") == 1
 
@@ -120,7 +135,9 @@ def test_a_run_that_is_killed_leaves_no_worker_and_no_lock_and_is_continued(tmp_
         cfg = config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0, workers=2)
         data.prepare({str(tmp_path / "cohort.csv")!r}, {str(tmp_path / "out")!r}, cfg)
     """)
-    run = subprocess.Popen([sys.executable, "-c", script], cwd=paths.REPO, stdout=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=paths.REPO, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 240
     while len(list((tmp_path / "out/cache").glob("[!.]*.npz"))) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -139,20 +156,54 @@ def cluster(tmp_path_factory):
     """A real scheduler and two worker processes on loopback."""
     pytest.importorskip("distributed")
     folder = tmp_path_factory.mktemp("dask")
-    env = os.environ | {"PYTHONPATH": f"{paths.REPO}{os.pathsep}{Path(__file__).parent}", "OMP_NUM_THREADS": "1",
-                        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    env = os.environ | {
+        "PYTHONPATH": f"{paths.REPO}{os.pathsep}{Path(__file__).parent}",
+        "OMP_NUM_THREADS": "1",
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
+    }
 
     def start(module, *args):
-        return subprocess.Popen([sys.executable, "-m", f"distributed.cli.{module}", *args], env=env, cwd=folder,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.{module}", *args],
+            env=env,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def worker(name):
-        return start("dask_worker", "--scheduler-file", "s.json", "--nthreads", "1", "--no-dashboard", "--name", name,
-                     "--memory-limit", "0", "--local-directory", str(folder))
+        return start(
+            "dask_worker",
+            "--scheduler-file",
+            "s.json",
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--name",
+            name,
+            "--memory-limit",
+            "0",
+            "--local-directory",
+            str(folder),
+        )
 
-    running = [start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file",
-                     "s.json"), worker("one"), worker("two")]
+    running = [
+        start(
+            "dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            "s.json",
+        ),
+        worker("one"),
+        worker("two"),
+    ]
     from distributed import Client
+
     client = Client(scheduler_file=str(folder / "s.json"), timeout=60, set_as_default=False)
     client.wait_for_workers(2, timeout=60)
     yield client
@@ -197,6 +248,7 @@ def test_dask_worker_that_dies_costs_one_item_at_most(cluster, tmp_path):
 
 def test_dask_workers_with_other_code_are_found_out(cluster, tmp_path, monkeypatch):
     from radiogan_lib.data import cache
+
     monkeypatch.setattr(cache, "code_version", lambda: "another")
     with pytest.raises(config.RadioganError, match="another version of this library"):
         prepare(cohort(8), tmp_path / "out", settings(), cluster)

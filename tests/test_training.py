@@ -40,16 +40,33 @@ def finished(tmp_path_factory):
 def test_a_run_folder_holds_what_it_should(finished):
     run, cfg = finished
     d = run.directory
-    for name in ("config.json", "provenance.json", "history.csv", "generator.keras", "discriminator.keras"):
+    for name in (
+        "config.json",
+        "provenance.json",
+        "history.csv",
+        "generator.keras",
+        "discriminator.keras",
+    ):
         assert (d / name).is_file(), name
     told = json.loads((d / "provenance.json").read_text())
-    assert told["dataset_sha256"] == "0" * 64 and told["class_names"] == ["class 0", "class 1", "class 2"]
+    assert told["dataset_sha256"] == "0" * 64 and told["class_names"] == [
+        "class 0",
+        "class 1",
+        "class 2",
+    ]
     assert told["keras"] and told["engine"] in told and told["devices"]
     assert os.environ.get("HOME", "/root") not in json.dumps(told)  # no folder of this machine
     assert list(run.history.epoch) == [1, 2, 3] and run.finished
-    assert {"d_loss", "g_loss", "d_accuracy", "label_agreement", "diversity", "health"} <= set(run.history)
+    assert {"d_loss", "g_loss", "d_accuracy", "label_agreement", "diversity", "health"} <= set(
+        run.history
+    )
     grids, epochs = gan.samples_over_epochs(run)
-    assert grids.shape == (3, 4, 3, 40, 24) and epochs == [1, 2, 3] and 0 <= grids.min() and grids.max() <= 30
+    assert (
+        grids.shape == (3, 4, 3, 40, 24)
+        and epochs == [1, 2, 3]
+        and 0 <= grids.min()
+        and grids.max() <= 30
+    )
     assert len(list((d / "samples").glob("*.png"))) == 3
     assert not [p for p in d.rglob("*.part*")]
     assert gan.sample(run.generator, [0, 1, 2]).shape == (3, 40, 24)
@@ -86,8 +103,12 @@ SCRIPT = """
 
 
 def _start(folder):
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(SCRIPT.format(here=str(HERE))), str(folder)],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT.format(here=str(HERE))), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_killed_and_started_again_it_ends_bit_exact(tmp_path):
@@ -97,7 +118,11 @@ def test_killed_and_started_again_it_ends_bit_exact(tmp_path):
     assert process.wait(300) == 0, process.stderr.read()
     process = _start(broken)
     deadline = time.monotonic() + 300
-    while not list((broken / "checkpoints").glob("state-*.json")) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not list((broken / "checkpoints").glob("state-*.json"))
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -110,8 +135,14 @@ def test_killed_and_started_again_it_ends_bit_exact(tmp_path):
     assert not different
     runs = [gan.load_run(d) for d in (whole, broken)]
     assert _equal(_weights(runs[0].generator), _weights(runs[1].generator))
-    timing = ["seconds", "images_per_s", "movement"]  # movement has no former look right after a restart
-    pd.testing.assert_frame_equal(runs[0].history.drop(columns=timing), runs[1].history.drop(columns=timing))
+    timing = [
+        "seconds",
+        "images_per_s",
+        "movement",
+    ]  # movement has no former look right after a restart
+    pd.testing.assert_frame_equal(
+        runs[0].history.drop(columns=timing), runs[1].history.drop(columns=timing)
+    )
 
 
 def test_a_damaged_state_is_never_loaded(tmp_path, capsys):
@@ -137,7 +168,9 @@ def test_only_the_two_newest_states_are_kept(tmp_path):
     game = radiogan.compiled(small(), 3)
     for epoch in (1, 2, 3, 10):
         checkpoints.save(game, tmp_path, epoch)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"state-{e:06d}.{x}" for e in (3, 10) for x in ("json", "npz")]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"state-{e:06d}.{x}" for e in (3, 10) for x in ("json", "npz")
+    ]
 
 
 def test_nan_ends_with_what_to_change(tmp_path):
@@ -153,6 +186,7 @@ def test_nan_ends_with_what_to_change(tmp_path):
 def test_out_of_memory_ends_with_what_to_change(tmp_path, monkeypatch):
     def full(self, *_, **__):
         raise MemoryError("cannot allocate")
+
     monkeypatch.setattr(radiogan.RadioGAN, "fit", full)
     cfg = small()
     with pytest.raises(gan.TrainingError, match="halve batch_size"):
@@ -167,6 +201,7 @@ def test_ctrl_c_leaves_a_usable_run(tmp_path, monkeypatch):
         if epoch == 2:
             raise KeyboardInterrupt
         original(self, epoch, logs)
+
     monkeypatch.setattr(callbacks.Keeper, "on_epoch_begin", stop)
     with pytest.raises(KeyboardInterrupt, match="after epoch 2 of 4"):
         gan.train(cfg, blobs(cfg), tmp_path, checkpoint_seconds=0)
@@ -179,14 +214,20 @@ def test_ctrl_c_leaves_a_usable_run(tmp_path, monkeypatch):
 
 def test_the_step_cools_down_over_the_last_share_of_the_training():
     from radiogan_lib.gan.callbacks import learning_rate
+
     cfg = small(epochs=10, cooldown=0.5, learning_rate=1e-3)
     steps = [learning_rate(cfg, epoch) for epoch in range(10)]
     assert steps[:6] == [1e-3] * 6 and np.allclose(steps[6:], [8e-4, 6e-4, 4e-4, 2e-4])
-    assert {learning_rate(small(epochs=10, learning_rate=1e-3), epoch) for epoch in range(10)} == {1e-3}
+    assert {learning_rate(small(epochs=10, learning_rate=1e-3), epoch) for epoch in range(10)} == {
+        1e-3
+    }
 
 
 def test_batches_follow_seed_and_epoch_and_can_be_balanced():
-    images, labels = np.arange(60, dtype="float32").reshape(60, 1, 1, 1), np.repeat([0, 1, 2], [40, 15, 5])
+    images, labels = (
+        np.arange(60, dtype="float32").reshape(60, 1, 1, 1),
+        np.repeat([0, 1, 2], [40, 15, 5]),
+    )
     plain = callbacks.Batches(images, labels, 8, seed=3)
     assert len(plain) == 7
     seen = np.concatenate([plain[i][0][0].ravel() for i in range(7)])
@@ -194,15 +235,17 @@ def test_batches_follow_seed_and_epoch_and_can_be_balanced():
     assert plain.num_batches is None and not np.array_equal(plain.order(0), plain.order(4))
     resumed = callbacks.Batches(images, labels, 8, seed=3, first_epoch=4)
     for i in (0, 6, 7, 13, 3):  # across an epoch's end, and back
-        (image, label), = resumed[i]
+        ((image, label),) = resumed[i]
         np.testing.assert_array_equal(image, plain[4 * 7 + i][0][0])
         np.testing.assert_array_equal(label, plain[4 * 7 + i][0][1])
     fair = callbacks.Batches(images, labels, 9, seed=3, balanced=True)
     for i in range(len(fair)):
-        (image, label), = fair[i]
+        ((image, label),) = fair[i]
         assert list(np.bincount(label, minlength=3)) == [3, 3, 3]
         np.testing.assert_array_equal(labels[image.ravel().astype(int)], label)
-    assert len(callbacks.Batches(images[:3], labels[:3], 8, seed=0)) == 1  # fewer exams than a batch
+    assert (
+        len(callbacks.Batches(images[:3], labels[:3], 8, seed=0)) == 1
+    )  # fewer exams than a batch
 
 
 def test_transitional_conditioning_fades_in(tmp_path):
@@ -213,13 +256,16 @@ def test_transitional_conditioning_fades_in(tmp_path):
         def on_epoch_begin(self, epoch, logs=None):
             super().on_epoch_begin(epoch, logs)
             seen.append(float(self.model.generator.get_layer("label_fade").amount))
+
     keeper, callbacks.Keeper = callbacks.Keeper, Spy
     try:
         run = gan.train(cfg, blobs(cfg), tmp_path)
     finally:
         callbacks.Keeper = keeper
     assert seen == [0.0, 0.5, 1.0, 1.0]
-    assert float(run.discriminator.get_layer("label_fade").amount) == 1.0  # and the saved network keeps it
+    assert (
+        float(run.discriminator.get_layer("label_fade").amount) == 1.0
+    )  # and the saved network keeps it
 
 
 def test_recalibrated_statistics_are_the_mean_over_batches():

@@ -36,7 +36,9 @@ def test_it_turns_from_the_front_once_round(exam):
     middle = seen[0].shape[1] / 2
     column = [np.median(np.nonzero(f == f.min())[1]) for f in seen]
     assert all(f.min() == 0 for f in seen)  # the spot is seen from every side
-    assert abs((column[0] - middle) + (column[4] - middle)) < 2.5 < abs(column[0] - middle)  # half a turn is the mirror image
+    assert (
+        abs((column[0] - middle) + (column[4] - middle)) < 2.5 < abs(column[0] - middle)
+    )  # half a turn is the mirror image
     assert len(np.unique(np.round(column))) > 3
 
 
@@ -48,7 +50,11 @@ def test_a_notebook_gets_the_animation_and_words(exam):
 
 def packed(*pictures) -> str:
     out = io.BytesIO()
-    more = {"save_all": True, "append_images": pictures[1:], "duration": 100} if len(pictures) > 1 else {}
+    more = (
+        {"save_all": True, "append_images": pictures[1:], "duration": 100}
+        if len(pictures) > 1
+        else {}
+    )
     pictures[0].save(out, "PNG", **more)
     return base64.b64encode(out.getvalue()).decode()
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import toy_mips
 
-from radiogan_lib.evaluation import EvaluationError, augmentation_gain, label_agreement, train_judge, utility, utility_report
+from radiogan_lib.evaluation import (
+    EvaluationError,
+    augmentation_gain,
+    label_agreement,
+    train_judge,
+    utility,
+    utility_report,
+)
 from radiogan_lib.evaluation.classifier import side_by_side
 
 
@@ -20,7 +27,9 @@ def judge(world):
 
 def test_judge_learns_and_is_reproducible(world, judge):
     p, py = world[1]
-    assert np.mean([(judge.predict(p)[py == c] == c).mean() for c in range(5)]) > 0.5, "chance is 0.2"
+    assert np.mean([(judge.predict(p)[py == c] == c).mean() for c in range(5)]) > 0.5, (
+        "chance is 0.2"
+    )
     np.testing.assert_allclose(judge.probabilities(p).sum(axis=1), 1, rtol=1e-5)
     f = judge.features(p)
     assert f.shape == (100, 64)
@@ -38,7 +47,10 @@ def test_two_judges_do_not_share_weights(world, judge):
 
 
 def test_trainings_side_by_side_give_what_one_after_the_other_gives(world):
-    jobs = [lambda s=s: train_judge(*world[0], steps=4, seed=s).probabilities(world[1][0]) for s in (1, 2, 3)]
+    jobs = [
+        lambda s=s: train_judge(*world[0], steps=4, seed=s).probabilities(world[1][0])
+        for s in (1, 2, 3)
+    ]
     for apart, together in zip([job() for job in jobs], side_by_side(jobs), strict=True):
         np.testing.assert_allclose(apart, together, atol=1e-4)
 
@@ -70,8 +82,12 @@ def test_intervals_hold_the_value():
 def test_report(world):
     (t, ty), (p, py), (f, fy) = world
     r = utility_report(t, p, f, ty, py, fy, epochs=25, sizes=(10, 500), repeats=1, rounds=50)
-    assert [a["per_class"] for a in r["augmentation"]] == [10], "a size that the training set cannot give is left out"
-    assert 0 <= r["tstr"]["low"] <= r["tstr"]["value"] <= r["tstr"]["high"] <= 1 and r["chance"] == 0.2
+    assert [a["per_class"] for a in r["augmentation"]] == [10], (
+        "a size that the training set cannot give is left out"
+    )
+    assert (
+        0 <= r["tstr"]["low"] <= r["tstr"]["value"] <= r["tstr"]["high"] <= 1 and r["chance"] == 0.2
+    )
     nonsense = train_judge(f, np.random.default_rng(0).permutation(fy), steps=60)
     assert np.mean(nonsense.predict(p) == py) < r["trtr"]["value"]
 

@@ -14,7 +14,9 @@ from radiogan_lib import data
 from radiogan_lib.data import mip, nifti, volumes
 
 SHARED = Path(os.environ.get("RADIOGAN_SHARED", Path(__file__).parents[2] / "shared")) / "data"
-AFFINE = np.array([[-4.0, 0, 0, 30], [0, 4.0, 0, -20], [0, 0, 3.0, -100], [0, 0, 0, 1]])  # LAS, as autoPET
+AFFINE = np.array(
+    [[-4.0, 0, 0, 30], [0, 4.0, 0, -20], [0, 0, 3.0, -100], [0, 0, 0, 1]]
+)  # LAS, as autoPET
 
 
 @pytest.fixture
@@ -53,9 +55,13 @@ def test_every_container_and_type_gives_the_same_suv(tmp_path, suv, name, dtype,
     np.testing.assert_allclose(image.affine, whole.affine, atol=1e-4)
     tolerance = 0 if dtype.endswith("f4") else 1e-6 if dtype.endswith("f8") else 9 / 30000
     np.testing.assert_allclose(np.asarray(image.dataobj), np.asarray(whole.dataobj), atol=tolerance)
-    np.testing.assert_array_equal(data.read_mip(path), data.coronal_mip(image))  # the short road, to the last bit
+    np.testing.assert_array_equal(
+        data.read_mip(path), data.coronal_mip(image)
+    )  # the short road, to the last bit
     if name.endswith(".hdr"):
-        np.testing.assert_array_equal(data.read_mip(path.with_suffix(".img")), data.coronal_mip(image))
+        np.testing.assert_array_equal(
+            data.read_mip(path.with_suffix(".img")), data.coronal_mip(image)
+        )
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "LAS", "PIR", "SRA", "ASL", "IAR"])
@@ -64,10 +70,14 @@ def test_every_axis_order_projects_alike(tmp_path, suv, codes, spacing):
     affine = AFFINE @ np.diag([spacing / 4, spacing / 4, 1, 1])
     image = nib.Nifti1Image(suv, affine)
     target = nib.orientations.axcodes2ornt(codes)
-    turned = image.as_reoriented(nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), target))
+    turned = image.as_reoriented(
+        nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), target)
+    )
     nib.save(turned, tmp_path / "a.nii.gz")
     found = data.read_suv(tmp_path / "a.nii.gz")
-    np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(canonical(suv, affine).dataobj))
+    np.testing.assert_array_equal(
+        np.asarray(found.dataobj), np.asarray(canonical(suv, affine).dataobj)
+    )
     np.testing.assert_allclose(found.affine, canonical(suv, affine).affine, atol=1e-4)
     np.testing.assert_array_equal(data.read_mip(tmp_path / "a.nii.gz"), data.coronal_mip(found))
 
@@ -76,8 +86,12 @@ def test_the_file_is_projected_in_pieces_without_a_seam(tmp_path, suv, monkeypat
     for codes in ("RAS", "RSA", "ARS"):
         target = nib.orientations.axcodes2ornt(codes)
         image = nib.Nifti1Image(suv, AFFINE)
-        nib.save(image.as_reoriented(nib.orientations.ornt_transform(nib.orientations.io_orientation(AFFINE), target)),
-                 tmp_path / "a.nii.gz")
+        nib.save(
+            image.as_reoriented(
+                nib.orientations.ornt_transform(nib.orientations.io_orientation(AFFINE), target)
+            ),
+            tmp_path / "a.nii.gz",
+        )
         whole = data.coronal_mip(data.read_suv(tmp_path / "a.nii.gz"))
         for size in (1, 1500, 5000):
             monkeypatch.setattr(nifti, "_READS", size)
@@ -99,14 +113,26 @@ def test_a_volume_with_a_fourth_dimension_of_one(tmp_path, suv):
 
 
 def test_scl_slope_is_honoured(tmp_path, suv):
-    for slope, inter in ((0.001, 0.0), (0.002, -0.3), (-0.001, 9.0), (0.0, 0.0)):  # 0 means "no scaling"
-        stored = np.round((suv - inter) / slope).astype(np.int16) if slope else np.round(suv).astype(np.int16)
+    for slope, inter in (
+        (0.001, 0.0),
+        (0.002, -0.3),
+        (-0.001, 9.0),
+        (0.0, 0.0),
+    ):  # 0 means "no scaling"
+        stored = (
+            np.round((suv - inter) / slope).astype(np.int16)
+            if slope
+            else np.round(suv).astype(np.int16)
+        )
         raw = bytearray(nib.Nifti1Image(stored, AFFINE).to_bytes())
         raw[112:120] = struct.pack("<2f", slope, inter)
         (tmp_path / "a.nii").write_bytes(raw)
         image = data.read_suv(tmp_path / "a.nii")
-        np.testing.assert_allclose(np.asarray(image.dataobj),
-                                   np.asarray(canonical(suv if slope else np.round(suv)).dataobj), atol=2e-3)
+        np.testing.assert_allclose(
+            np.asarray(image.dataobj),
+            np.asarray(canonical(suv if slope else np.round(suv)).dataobj),
+            atol=2e-3,
+        )
         np.testing.assert_array_equal(data.read_mip(tmp_path / "a.nii"), data.coronal_mip(image))
 
 
@@ -115,8 +141,9 @@ def test_units_in_the_header(tmp_path, suv):
         image = nib.Nifti1Image(suv, np.diag([scale, scale, scale, 1]) @ AFFINE)
         image.header.set_xyzt_units(unit)
         nib.save(image, tmp_path / "a.nii")
-        np.testing.assert_allclose(nib.affines.voxel_sizes(data.read_suv(tmp_path / "a.nii").affine), [4, 4, 3],
-                                   rtol=1e-5)
+        np.testing.assert_allclose(
+            nib.affines.voxel_sizes(data.read_suv(tmp_path / "a.nii").affine), [4, 4, 3], rtol=1e-5
+        )
 
 
 def test_sform_before_qform_and_neither_is_refused(tmp_path, suv):
@@ -124,10 +151,14 @@ def test_sform_before_qform_and_neither_is_refused(tmp_path, suv):
     image.set_qform(np.diag([2.0, 2, 2, 1]), 1)
     image.set_sform(AFFINE, 1)
     nib.save(image, tmp_path / "a.nii")
-    np.testing.assert_allclose(nib.affines.voxel_sizes(data.read_suv(tmp_path / "a.nii").affine), [4, 4, 3])
+    np.testing.assert_allclose(
+        nib.affines.voxel_sizes(data.read_suv(tmp_path / "a.nii").affine), [4, 4, 3]
+    )
     image.set_sform(AFFINE, 0)
     nib.save(image, tmp_path / "a.nii")
-    np.testing.assert_allclose(nib.affines.voxel_sizes(data.read_suv(tmp_path / "a.nii").affine), [2, 2, 2])
+    np.testing.assert_allclose(
+        nib.affines.voxel_sizes(data.read_suv(tmp_path / "a.nii").affine), [2, 2, 2]
+    )
     image.set_qform(np.diag([2.0, 2, 2, 1]), 0)
     nib.save(image, tmp_path / "a.nii")
     refused(tmp_path / "a.nii", "sform_code and qform_code")
@@ -135,7 +166,11 @@ def test_sform_before_qform_and_neither_is_refused(tmp_path, suv):
 
 def test_nothing_of_the_source_header_is_carried_along(tmp_path, suv):
     image = nib.Nifti1Image(suv, AFFINE)
-    image.header["descrip"], image.header["aux_file"], image.header["db_name"] = b"DOE^JANE", b"DOE", b"DOE"
+    image.header["descrip"], image.header["aux_file"], image.header["db_name"] = (
+        b"DOE^JANE",
+        b"DOE",
+        b"DOE",
+    )
     image.header["intent_name"] = b"DOE"
     image.header.extensions.append(nib.nifti1.Nifti1Extension(6, b"DOE^JANE 19500101"))
     nib.save(image, tmp_path / "DOE.nii.gz")
@@ -155,31 +190,43 @@ def refused(path, why):
     assert isinstance(first.value, data.errors.RadioganError)
 
 
-@pytest.mark.parametrize("change, why", [
-    (lambda v: v * 5000, "Bq/ml"),
-    (lambda v: np.where(v > 0, v * 20, v) * 20, "Bq/ml"),
-    (lambda v: v * 200 - 1000, "CT in Hounsfield"),
-    (lambda v: np.where(v == 9, np.nan, v), "not finite"),
-    (lambda v: np.where(v == 9, np.inf, v), "not finite"),
-    (lambda v: np.where(v == 9, -np.inf, v), "not finite"),
-    (lambda v: (v - v.mean()) / v.std(), "below zero"),
-    (lambda v: v * 0, "empty"),
-    (lambda v: -v, "below zero"),
-])
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (lambda v: v * 5000, "Bq/ml"),
+        (lambda v: np.where(v > 0, v * 20, v) * 20, "Bq/ml"),
+        (lambda v: v * 200 - 1000, "CT in Hounsfield"),
+        (lambda v: np.where(v == 9, np.nan, v), "not finite"),
+        (lambda v: np.where(v == 9, np.inf, v), "not finite"),
+        (lambda v: np.where(v == 9, -np.inf, v), "not finite"),
+        (lambda v: (v - v.mean()) / v.std(), "below zero"),
+        (lambda v: v * 0, "empty"),
+        (lambda v: -v, "below zero"),
+    ],
+)
 def test_values_that_are_not_suv(tmp_path, suv, change, why):
     refused(save(tmp_path / "a.nii.gz", change(suv).astype(np.float32)), why)
 
 
-@pytest.mark.parametrize("change", [lambda v: v, lambda v: v * 15, lambda v: v - 0.001,
-                                    lambda v: np.where(v == 9, 400, v)])
+@pytest.mark.parametrize(
+    "change",
+    [lambda v: v, lambda v: v * 15, lambda v: v - 0.001, lambda v: np.where(v == 9, 400, v)],
+)
 def test_values_that_are(tmp_path, suv, change):
     """A hot bladder, resampling noise below zero, a thin slice of a leg."""
     data.read_suv(save(tmp_path / "a.nii", change(suv).astype(np.float32)))
 
 
-@pytest.mark.parametrize("shape, why", [((12, 10), "picture"), ((12, 10, 1), "single slice"),
-                                        ((12, 10, 14, 3), "several volumes"),
-                                        ((12, 10, 14, 1, 3), "several volumes"), ((1, 10, 14), "single slice")])
+@pytest.mark.parametrize(
+    "shape, why",
+    [
+        ((12, 10), "picture"),
+        ((12, 10, 1), "single slice"),
+        ((12, 10, 14, 3), "several volumes"),
+        ((12, 10, 14, 1, 3), "several volumes"),
+        ((1, 10, 14), "single slice"),
+    ],
+)
 def test_shapes_that_are_no_volume(tmp_path, shape, why):
     refused(save(tmp_path / "a.nii.gz", np.ones(shape, np.float32)), why)
 
@@ -209,13 +256,17 @@ def test_types_that_hold_no_suv(tmp_path, suv):
 def test_damaged_files(tmp_path, suv):
     good = save(tmp_path / "good.nii.gz", suv).read_bytes()
     plain = save(tmp_path / "good.nii", suv).read_bytes()
-    cases = {"cut.nii.gz": (good[:-300], "cut off"), "end.nii.gz": (good[:-4], "cut off"),
-             "cut.nii": (plain[:-40], "cut off"),
-             "flip.nii.gz": (good[:-8] + bytes(4) + good[-4:], "damaged"),  # wrong checksum
-             "rot.nii.gz": (good[:40] + bytes(60) + good[100:], ""), "empty.nii": (b"", "not a NIfTI"),
-             "text.nii": (b"not an image " * 60, "not a NIfTI"),
-             "text.nii.gz": (gzip.compress(b"no image" * 90), "not a NIfTI"),
-             "head.nii": (plain[:200], "not a NIfTI")}
+    cases = {
+        "cut.nii.gz": (good[:-300], "cut off"),
+        "end.nii.gz": (good[:-4], "cut off"),
+        "cut.nii": (plain[:-40], "cut off"),
+        "flip.nii.gz": (good[:-8] + bytes(4) + good[-4:], "damaged"),  # wrong checksum
+        "rot.nii.gz": (good[:40] + bytes(60) + good[100:], ""),
+        "empty.nii": (b"", "not a NIfTI"),
+        "text.nii": (b"not an image " * 60, "not a NIfTI"),
+        "text.nii.gz": (gzip.compress(b"no image" * 90), "not a NIfTI"),
+        "head.nii": (plain[:200], "not a NIfTI"),
+    }
     for name, (content, why) in cases.items():
         (tmp_path / name).write_bytes(content)
         refused(tmp_path / name, why)
@@ -238,8 +289,9 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, suv):
 def test_gzip_of_several_members_is_read_whole(tmp_path, suv):
     raw = nib.Nifti1Image(suv, AFFINE).to_bytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(raw[:999]) + gzip.compress(raw[999:]))
-    np.testing.assert_array_equal(np.asarray(data.read_suv(tmp_path / "a.nii.gz").dataobj),
-                                  np.asarray(canonical(suv).dataobj))
+    np.testing.assert_array_equal(
+        np.asarray(data.read_suv(tmp_path / "a.nii.gz").dataobj), np.asarray(canonical(suv).dataobj)
+    )
 
 
 def ct(suv):
@@ -299,7 +351,9 @@ def test_a_mask_beside_a_dicom_series_is_not_the_exam(tmp_path, suv):
         save(tmp_path / name, suv * 0.5)
         assert float(np.max(data.read_suv(tmp_path).dataobj)) == pytest.approx(9, rel=1e-3)
         save(tmp_path / "series" / name, suv * 0.5)
-        assert float(np.max(data.read_suv(tmp_path / "series").dataobj)) == pytest.approx(9, rel=1e-3)
+        assert float(np.max(data.read_suv(tmp_path / "series").dataobj)) == pytest.approx(
+            9, rel=1e-3
+        )
 
 
 @pytest.mark.parametrize("cls", [nib.Nifti1Image, nib.Nifti2Image])
@@ -328,9 +382,12 @@ def test_paths_that_lead_nowhere(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.nrrd").write_bytes(b"x")
     (tmp_path / "one.dcm").write_bytes(b"x")
-    for path, why in ((tmp_path / "absent", "no such file"), (tmp_path / "empty", "no DICOM"),
-                      (tmp_path / "a.nrrd", ".nrrd"),
-                      (tmp_path / "one.dcm", "one file")):
+    for path, why in (
+        (tmp_path / "absent", "no such file"),
+        (tmp_path / "empty", "no DICOM"),
+        (tmp_path / "a.nrrd", ".nrrd"),
+        (tmp_path / "one.dcm", "one file"),
+    ):
         refused(path, why)
 
 
@@ -338,7 +395,9 @@ def test_phantoms_come_through_the_same_door():
     image = data.read_suv("phantom:lung/30017", phantom_spacing_mm=8)
     again = data.phantom.make("lung", 30017, 8)
     np.testing.assert_array_equal(np.asarray(image.dataobj), np.asarray(again.dataobj))
-    np.testing.assert_array_equal(data.read_mip("phantom:lung/30017", phantom_spacing_mm=8), data.coronal_mip(image))
+    np.testing.assert_array_equal(
+        data.read_mip("phantom:lung/30017", phantom_spacing_mm=8), data.coronal_mip(image)
+    )
     for path in ("phantom:lung", "phantom:lung/x", "phantom:bone/3", "phantom:../3"):
         with pytest.raises(data.ExamError, match="phantom"):
             data.read_suv(path)
@@ -361,9 +420,13 @@ def test_reading_an_exam_loads_no_training_library(tmp_path, suv):
     import sys
 
     path = save(tmp_path / "a.nii.gz", suv)
-    code = ("import sys; from radiogan_lib import data; data.read_mip(sys.argv[1]); data.read_suv(sys.argv[1]); "
-            "print(sorted({m.split('.')[0] for m in sys.modules} & {'tensorflow', 'keras', 'jax', 'pandas'}))")
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    code = (
+        "import sys; from radiogan_lib import data; data.read_mip(sys.argv[1]); data.read_suv(sys.argv[1]); "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'tensorflow', 'keras', 'jax', 'pandas'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 

@@ -5,7 +5,16 @@ import pytest
 import toy_mips
 
 from radiogan_lib import config
-from radiogan_lib.evaluation import EvaluationError, Walk, blend_frame, slerp, walk, walk_measures, walk_table, walks
+from radiogan_lib.evaluation import (
+    EvaluationError,
+    Walk,
+    blend_frame,
+    slerp,
+    walk,
+    walk_measures,
+    walk_table,
+    walks,
+)
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +22,9 @@ def generator():
     from radiogan_lib.gan.networks import build_generator
 
     g = build_generator(config.load("smoke", generator_channels=16, label_init=1.0))
-    g.get_layer("label_embedding").set_weights([np.random.default_rng(0).normal(size=(5, g.get_layer("label_embedding").output_dim))])
+    g.get_layer("label_embedding").set_weights(
+        [np.random.default_rng(0).normal(size=(5, g.get_layer("label_embedding").output_dim))]
+    )
     return g
 
 
@@ -33,9 +44,15 @@ def image(generator, seed, label):
 @pytest.mark.parametrize("kind", ["slerp", "lerp", "label"])
 def test_ends_are_the_generator_s_own_images(generator, kind):
     w = walk(generator, (1, 3), (4, 8), steps=6, kind=kind)
-    assert w.frames.shape == (6, 40, 24) and w.frames.dtype == np.float32 and (w.start, w.end) == ((1, 3), (4, 8))
+    assert (
+        w.frames.shape == (6, 40, 24)
+        and w.frames.dtype == np.float32
+        and (w.start, w.end) == ((1, 3), (4, 8))
+    )
     np.testing.assert_allclose(w.frames[0], image(generator, 3, 1), atol=1e-3)
-    np.testing.assert_allclose(w.frames[-1], image(generator, 3 if kind == "label" else 8, 4), atol=1e-3)
+    np.testing.assert_allclose(
+        w.frames[-1], image(generator, 3 if kind == "label" else 8, 4), atol=1e-3
+    )
     np.testing.assert_allclose(w.weights, np.linspace(0, 1, 6))
 
 
@@ -69,7 +86,11 @@ def test_cross_fade_jump_and_detour():
     a, b, c = np.random.default_rng(2).random((3, 50))
     s = np.linspace(0, 1, 11)[:, None]
     fade, jump = walks.shape_of((1 - s) * a + s * b), walks.shape_of(np.where(s < 0.5, a, b))
-    assert fade["chord_ratio"] == pytest.approx(1) and fade["off_chord"] < 1e-6 and fade["largest_step"] == pytest.approx(0.1)
+    assert (
+        fade["chord_ratio"] == pytest.approx(1)
+        and fade["off_chord"] < 1e-6
+        and fade["largest_step"] == pytest.approx(0.1)
+    )
     assert jump["largest_step"] == pytest.approx(1) and jump["chord_ratio"] == pytest.approx(1)
     detour = walks.shape_of(np.concatenate([(1 - s) * a + s * c, (1 - s) * c + s * b]))
     assert detour["chord_ratio"] > 1.3 and detour["off_chord"] > 0.3
@@ -83,8 +104,14 @@ def test_blend_frame_of_a_memorising_walk(world):
     frames = (1 - share) * t[10] + share * t[33]
     m = walk_measures(Walk(frames.astype(np.float32), "lerp", (0, 0), (3, 1), share[:, 0, 0]), t, p)
     b = m.blend_frame
-    assert b["index"] == 4 and {b["first"], b["second"]} == {10, 33} and b == blend_frame(frames, t, p)
-    assert b["residual_ratio"] < 0.01 and b["explained_by_second"] > 0.99 and b["share_of_holdout_below"] == 0
+    assert (
+        b["index"] == 4 and {b["first"], b["second"]} == {10, 33} and b == blend_frame(frames, t, p)
+    )
+    assert (
+        b["residual_ratio"] < 0.01
+        and b["explained_by_second"] > 0.99
+        and b["share_of_holdout_below"] == 0
+    )
     assert m["nearest"][0] == 10 and m["nearest"][-1] == 33 and m["nearest_switches"] >= 1
     assert len(m.captions) == 10 and "10" in m.captions[0] and "frame 5" in str(m)
 
@@ -102,5 +129,11 @@ def test_walk_table(generator, world):
     rows = walk_table(generator, world[0][0], world[1][0], walks=3, steps=9)
     assert [r["walk"] for r in rows] == ["slerp", "lerp", "label", "paper", "cross-fade"]
     fade = rows[-1]
-    assert fade["chord_ratio"]["value"] == pytest.approx(1, abs=1e-3) and fade["residual_ratio"]["value"] < 1e-3
-    assert all(r["largest_step"]["low"] <= r["largest_step"]["value"] <= r["largest_step"]["high"] for r in rows)
+    assert (
+        fade["chord_ratio"]["value"] == pytest.approx(1, abs=1e-3)
+        and fade["residual_ratio"]["value"] < 1e-3
+    )
+    assert all(
+        r["largest_step"]["low"] <= r["largest_step"]["value"] <= r["largest_step"]["high"]
+        for r in rows
+    )

@@ -28,16 +28,32 @@ def _contents(app, docname, source):
     """README has no table of contents of its own: on GitHub the folders are one."""
     if docname == root_doc:
         books = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-        guides = [p.relative_to(ROOT).with_suffix("").as_posix() for g in GUIDES for p in sorted(ROOT.glob(g))]
-        for title, entries in (("Notebooks", [f"notebooks/{b}" for b in books]), ("Guides", guides)):
-            source[0] += "\n\n```{toctree}\n:hidden:\n:caption: " + title + "\n\n" + "\n".join(entries) + "\n```\n"
+        guides = [
+            p.relative_to(ROOT).with_suffix("").as_posix()
+            for g in GUIDES
+            for p in sorted(ROOT.glob(g))
+        ]
+        for title, entries in (
+            ("Notebooks", [f"notebooks/{b}" for b in books]),
+            ("Guides", guides),
+        ):
+            source[0] += (
+                "\n\n```{toctree}\n:hidden:\n:caption: "
+                + title
+                + "\n\n"
+                + "\n".join(entries)
+                + "\n```\n"
+            )
 
 
 def _index(app, exception):
     """A site is entered by index.html."""
     if exception is None and app.builder.name == "html":
-        (Path(app.outdir) / "index.html").write_text('<!doctype html><meta charset="utf-8"><title>RadioGAN reproduced</title>'
-                                                     '<meta http-equiv="refresh" content="0; url=README.html"><a href="README.html">RadioGAN reproduced</a>\n', encoding="utf-8")
+        (Path(app.outdir) / "index.html").write_text(
+            '<!doctype html><meta charset="utf-8"><title>RadioGAN reproduced</title>'
+            '<meta http-equiv="refresh" content="0; url=README.html"><a href="README.html">RadioGAN reproduced</a>\n',
+            encoding="utf-8",
+        )
 
 
 def setup(app):

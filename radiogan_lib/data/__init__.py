@@ -83,7 +83,9 @@ def __getattr__(name: str) -> Any:
         return found
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(sorted(_HOME))}")
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(sorted(_HOME))}"
+    )
 
 
 def __dir__() -> list[str]:

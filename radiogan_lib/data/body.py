@@ -11,8 +11,23 @@ from radiogan_lib.data.anatomy import Patient, head_map
 from radiogan_lib.data.shapes import Canvas
 
 # chest and belly cavity as a share of the inside's half width, at template s
-CAVITY = np.array([[265, .05], [278, .38], [298, .62], [325, .76], [365, .84], [420, .87], [480, .88], [560, .88],
-                   [640, .84], [720, .80], [790, .66], [850, .55], [880, .3]])
+CAVITY = np.array(
+    [
+        [265, 0.05],
+        [278, 0.38],
+        [298, 0.62],
+        [325, 0.76],
+        [365, 0.84],
+        [420, 0.87],
+        [480, 0.88],
+        [560, 0.88],
+        [640, 0.84],
+        [720, 0.80],
+        [790, 0.66],
+        [850, 0.55],
+        [880, 0.3],
+    ]
+)
 FIELD_MM = 14.0  # distance between the nodes of the soft-tissue texture
 
 
@@ -31,7 +46,9 @@ class Body:
         i, j, k = box
         u = np.abs(self.c.x[i].astype(float)[:, None] - self.x0[k]) / half[k]
         w = np.abs(self.c.y[j].astype(float)[:, None] - y0[k]) / half_y[k]
-        return (1 - u**self.power).astype(np.float32)[:, None, :] - (w**self.power).astype(np.float32)[None]
+        return (1 - u**self.power).astype(np.float32)[:, None, :] - (w**self.power).astype(
+            np.float32
+        )[None]
 
     def box(self, low, high):
         """The box of the trunk between two template levels; None if it is out of view."""
@@ -53,8 +70,12 @@ class Body:
         for points, radii in limbs:
             c.tube(points, radii, 1.0, layers=((0, 1, skin), (2.2, 1, fat)))
         at, h = head_map(p), p.head_scale
-        head = (((0, 82, 92), (78, 98, 94)), ((0, 108, 148), (67, 72, 74)), ((0, 118, 196), (55, 48, 34)))
-        for inset, value in ((0, skin), (2.2, fat), (7, muscle * .9)):
+        head = (
+            ((0, 82, 92), (78, 98, 94)),
+            ((0, 108, 148), (67, 72, 74)),
+            ((0, 118, 196), (55, 48, 34)),
+        )
+        for inset, value in ((0, skin), (2.2, fat), (7, muscle * 0.9)):
             for centre, radii in head:
                 c.ellipsoid(at(centre), [h * r - inset for r in radii], value)
         box = self.box(175, 905)
@@ -74,22 +95,31 @@ class Body:
                 np.clip(w, 0, 1, out=w)
                 w *= top.astype(np.float32)
                 c.blend(part, w, value)
-        for points, radii in limbs:  # last, so that the trunk's fat does not cut the muscles of the shoulder and hip
+        for (
+            points,
+            radii,
+        ) in (
+            limbs
+        ):  # last, so that the trunk's fat does not cut the muscles of the shoulder and hip
             c.tube(points, radii * (1 - under) - 3, muscle)
         if p.breast:
             for side in (1, -1):
                 if side != p.mastectomy:
-                    r = np.array([56, 34, 58]) * p.breast**.7
+                    r = np.array([56, 34, 58]) * p.breast**0.7
                     nipple = p.at((side * 74, 214, 440 + 22 * p.breast))
                     c.ellipsoid(nipple, r, skin)
                     c.ellipsoid(nipple, r - 2.2, fat)
-                    c.ellipsoid(nipple + [0, 5, 2], r * .58, p.gland_suv, softness_mm=12)
+                    c.ellipsoid(nipple + [0, 5, 2], r * 0.58, p.gland_suv, softness_mm=12)
 
     def cavity(self, box, inset=0.0) -> np.ndarray:
         """Signed depth (mm, roughly) inside the chest and belly cavity."""
         half = np.maximum((self.half - self.fat) * np.interp(self.ts, *CAVITY.T) - inset, 4)
         inner = self.depth - 1.6 * self.fat
-        half_y = np.maximum(inner * np.interp(self.ts, [268, 310, 420, 700, 860], [.25, .34, .39, .38, .28]) - inset, 4)
+        half_y = np.maximum(
+            inner * np.interp(self.ts, [268, 310, 420, 700, 860], [0.25, 0.34, 0.39, 0.38, 0.28])
+            - inset,
+            4,
+        )
         f = self.column(half, half_y, self.y0 + inner * 0.045, box)
         f *= (np.sqrt(half * half_y) / self.power)[box[2]].astype(np.float32)
         return f
@@ -104,7 +134,11 @@ class Body:
         box = self.box(270, 870)
         if box is not None:
             k, region = box[2], c.v[box]
-            soft = np.interp(self.ts[k], [300, 480, 560, 760, 840], [.5 * p.blood, .5 * p.blood, .5, .45, .6])
+            soft = np.interp(
+                self.ts[k],
+                [300, 480, 560, 760, 840],
+                [0.5 * p.blood, 0.5 * p.blood, 0.5, 0.45, 0.6],
+            )
             w = c.ramp(self.cavity(box), 1.0, c.edge)
             w *= soft.astype(np.float32) * np.float32(1.1) - region
             region += w
@@ -118,7 +152,9 @@ class Body:
             rho = np.square((x - np.float32(centre[0])) / np.float32(78))
             rho = rho + np.square((y - np.float32(centre[1])) / np.float32(82))
             floor = np.minimum(rho * np.float32(88), np.float32(100)) + np.float32(centre[2])
-            medial = np.interp(self.ts[k], [280, 330, 400, 450, 560], [16, 22, 26, 30, 30]) * p.size()
+            medial = (
+                np.interp(self.ts[k], [280, 330, 400, 450, 560], [16, 22, 26, 30, 30]) * p.size()
+            )
             d = side * (x - self.x0[k].astype(np.float32)) - medial.astype(np.float32)
             d = np.minimum(np.minimum(inside, d), floor - s)
             self.fill(box, d, 0.27 * p.blood + 0.05)
@@ -129,18 +165,23 @@ class Body:
         size, shift = p.size("liver"), p.shift["liver"] + [0, 0, p.breath_mm]
         right, left = p.at(np.array([66, 118, 574]) + shift), p.at(np.array([-4, 150, 556]) + shift)
         radii = np.array([[88, 86, 100], [p.left_lobe_mm, 48, 46]]) * size
-        low, high = np.minimum(right - radii[0], left - radii[1]), np.maximum(right + radii[0], left + radii[1])
+        low, high = (
+            np.minimum(right - radii[0], left - radii[1]),
+            np.maximum(right + radii[0], left + radii[1]),
+        )
         box = c.box(low - 5, high + 5)
         if any(b.start >= b.stop for b in box):
             return
         d = None
         for centre, r in ((right, radii[0]), (left, radii[1])):
-            q = np.sqrt(sum(np.square(a * np.float32(1 / b)) for a, b in zip(c.offsets(box, centre), r)))
+            q = np.sqrt(
+                sum(np.square(a * np.float32(1 / b)) for a, b in zip(c.offsets(box, centre), r))
+            )
             lobe = (np.float32(1) - q) * np.float32(r.min())
             d = lobe if d is None else np.maximum(d, lobe)
         x, y, s = c.offsets(box, p.at(np.array([48, 125, 580]) + shift))
         edge = np.float32(p.liver_slope) * x + np.float32(0.25) * y + np.float32(4 * size) - s
-        d = np.minimum(np.minimum(d, edge * np.float32(.85)), self.cavity(box, 3.0))
+        d = np.minimum(np.minimum(d, edge * np.float32(0.85)), self.cavity(box, 3.0))
         self.fill(box, d, p.liver)
 
 

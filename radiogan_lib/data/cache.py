@@ -21,8 +21,25 @@ from radiogan_lib.data import deidentify
 
 MIP_SPACING_MM = 2.0  # paper §3.1: exams are resampled to 2 x 2 x 2 mm
 # Modules of this package that decide no pixel: changing them leaves prepared exams valid. All others count.
-_NO_PIXELS = {"__init__", "cache", "cohort", "cohort_csv", "dataset", "deidentify", "errors", "executors",
-              "executors_dask", "idc", "idc_fetch", "idc_index", "intensity", "preparation", "qc", "report", "s3"}
+_NO_PIXELS = {
+    "__init__",
+    "cache",
+    "cohort",
+    "cohort_csv",
+    "dataset",
+    "deidentify",
+    "errors",
+    "executors",
+    "executors_dask",
+    "idc",
+    "idc_fetch",
+    "idc_index",
+    "intensity",
+    "preparation",
+    "qc",
+    "report",
+    "s3",
+}
 
 
 @cache
@@ -40,9 +57,14 @@ def task(path: str, cfg: Config, local: bool = True) -> dict:
 
     A worker elsewhere (`local=False`) is told the version of the code, so that an outdated one is found out.
     """
-    return {"path": path, "canvas": list(cfg.canvas), "field_of_view_mm": list(cfg.field_of_view_mm),
-            "suv_max": cfg.suv_max, "code": "" if local else code_version(),
-            "phantom_spacing_mm": cfg.phantom_spacing_mm if path.startswith("phantom:") else None}
+    return {
+        "path": path,
+        "canvas": list(cfg.canvas),
+        "field_of_view_mm": list(cfg.field_of_view_mm),
+        "suv_max": cfg.suv_max,
+        "code": "" if local else code_version(),
+        "phantom_spacing_mm": cfg.phantom_spacing_mm if path.startswith("phantom:") else None,
+    }
 
 
 def _files(path: str) -> list:
@@ -55,7 +77,9 @@ def _files(path: str) -> list:
     for name in sorted(found):
         try:
             stat = os.stat(name)
-            out.append([os.path.relpath(name, os.path.dirname(path)), stat.st_size, stat.st_mtime_ns])
+            out.append(
+                [os.path.relpath(name, os.path.dirname(path)), stat.st_size, stat.st_mtime_ns]
+            )
         except (OSError, ValueError):  # not there, or a path that none can be (a NUL in it)
             out.append([os.path.relpath(name, os.path.dirname(path)), "missing"])
     return out
@@ -97,6 +121,7 @@ def locked(handle) -> bool:
     """
     try:
         import fcntl
+
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

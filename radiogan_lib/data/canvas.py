@@ -26,8 +26,12 @@ def _overlaps(n_source: int, n_canvas: int, field_px: float, offset_px: int) -> 
     return np.clip(shared, 0.0, None) / step
 
 
-def fit_to_canvas(mip: np.ndarray, canvas: tuple[int, int], field_of_view_mm: tuple[float, float],
-                  spacing_mm: float = 2.0) -> np.ndarray:
+def fit_to_canvas(
+    mip: np.ndarray,
+    canvas: tuple[int, int],
+    field_of_view_mm: tuple[float, float],
+    spacing_mm: float = 2.0,
+) -> np.ndarray:
     """Place a projection in the field of view and average it down to the canvas.
 
     The field of view starts at the top row (the head), is centred left to right to the nearest whole pixel, and is
@@ -52,10 +56,14 @@ def fit_to_canvas(mip: np.ndarray, canvas: tuple[int, int], field_of_view_mm: tu
     """
     mip = np.asarray(mip)
     if mip.ndim != 2 or 0 in mip.shape:
-        raise ValueError(f"a projection has two dimensions with pixels in them; this one has shape {mip.shape}.")
+        raise ValueError(
+            f"a projection has two dimensions with pixels in them; this one has shape {mip.shape}."
+        )
     fov = tuple(field_of_view_mm)
     if len(fov) != 2 or not all(math.isfinite(v) and v > 0 for v in fov):
-        raise ConfigError(f"field_of_view_mm = {list(fov)!r}; give height and width in mm, such as [900, 540].")
+        raise ConfigError(
+            f"field_of_view_mm = {list(fov)!r}; give height and width in mm, such as [900, 540]."
+        )
     height_px, width_px = fov[0] / spacing_mm, fov[1] / spacing_mm
     left = math.floor((width_px - mip.shape[1]) / 2)
     down = _overlaps(mip.shape[0], canvas[0], height_px, 0)

@@ -7,7 +7,9 @@ import numpy as np
 from radiogan_lib.data.errors import ExamError
 
 MAX_SUV = 2000.0  # bladders and injection sites reach hundreds
-MAX_P999 = 200.0  # one voxel in a thousand above this is Bq/ml: 100 times what the hottest organs hold
+MAX_P999 = (
+    200.0  # one voxel in a thousand above this is Bq/ml: 100 times what the hottest organs hold
+)
 MIN_SUV = -100.0  # air is -1000 HU in CT; noise below zero in PET stays near zero
 SAMPLE = 500_000  # voxels looked at for the shares; the extremes come from every voxel
 
@@ -32,7 +34,8 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray) -> None:
         )
     if lowest < MIN_SUV:
         raise ExamError(
-            f"the lowest value is {lowest:.4g}: this looks like CT in Hounsfield units, not SUV", "Give the PET in SUV."
+            f"the lowest value is {lowest:.4g}: this looks like CT in Hounsfield units, not SUV",
+            "Give the PET in SUV.",
         )
     sample = np.asarray(sample).ravel()
     p999 = float(np.percentile(sample, 99.9)) if sample.size else highest
@@ -43,7 +46,8 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray) -> None:
         )
     if sample.size and (np.mean(sample < -0.5) > 0.01 or np.mean(sample < -0.1) > 0.05):
         raise ExamError(
-            "many values are below zero: this is not SUV (standardised or filtered values?)", "Give the PET in SUV."
+            "many values are below zero: this is not SUV (standardised or filtered values?)",
+            "Give the PET in SUV.",
         )
     if not highest > 0:
         raise ExamError("the image is empty: no value is above zero")

@@ -47,26 +47,45 @@ def read(source: str | Path | pd.DataFrame) -> Cohort:
         folder = path.resolve().parent
     missing = [c for c in REQUIRED if c not in exams]
     if missing:
-        hint = " (if every exam is another patient's, copy exam_id)" if missing == ["patient_id"] else ""
-        raise ConfigError(f"{name} has no column {', '.join(missing)}; its columns are "
-                          f"{', '.join(c for c in exams.columns if c != 'row')}. Add what is missing{hint}.")
+        hint = (
+            " (if every exam is another patient's, copy exam_id)"
+            if missing == ["patient_id"]
+            else ""
+        )
+        raise ConfigError(
+            f"{name} has no column {', '.join(missing)}; its columns are "
+            f"{', '.join(c for c in exams.columns if c != 'row')}. Add what is missing{hint}."
+        )
     if exams.empty:
         raise ConfigError(f"{name} has a header but no exams; write one row per exam.")
     for column in REQUIRED:
         if (empty := exams[column] == "").any():
-            raise ConfigError(f"{name}, {rows(exams.row[empty])}: {column} is empty; fill it in or delete the row.")
-    for column, remedy in (("exam_id", "give each exam its own"), ("path", "keep one row per exam")):
+            raise ConfigError(
+                f"{name}, {rows(exams.row[empty])}: {column} is empty; fill it in or delete the row."
+            )
+    for column, remedy in (
+        ("exam_id", "give each exam its own"),
+        ("path", "keep one row per exam"),
+    ):
         if (again := exams[column].duplicated(keep=False)).any():
             first = exams[column][again].iloc[0]
-            raise ConfigError(f"{name}, {rows(exams.row[exams[column] == first])} have the same {column}; {remedy}.")
+            raise ConfigError(
+                f"{name}, {rows(exams.row[exams[column] == first])} have the same {column}; {remedy}."
+            )
     class_names = list(dict.fromkeys(exams["class"]))
     folded: dict[str, str] = {}
     for label in class_names:
         if (other := folded.setdefault(label.casefold(), label)) != label:
-            raise ConfigError(f"{name}: the classes {other!r} and {label!r} differ only in capitals; write them alike.")
+            raise ConfigError(
+                f"{name}: the classes {other!r} and {label!r} differ only in capitals; write them alike."
+            )
     if len(class_names) < 2:
-        raise ConfigError(f"{name} has one class only ({class_names[0]!r}); a conditional GAN needs two or more: add exams of another.")
-    exams["path"] = [p if p.startswith("phantom:") else str(folder / _at_home(p)) for p in exams["path"]]
+        raise ConfigError(
+            f"{name} has one class only ({class_names[0]!r}); a conditional GAN needs two or more: add exams of another."
+        )
+    exams["path"] = [
+        p if p.startswith("phantom:") else str(folder / _at_home(p)) for p in exams["path"]
+    ]
     cohort = Cohort(exams, class_names)
     _check_split(cohort, name)
     return cohort
@@ -85,26 +104,40 @@ def _check_split(cohort: Cohort, name: str) -> None:
     if made := "split" not in exams or (exams["split"] == "").all():
         exams["split"] = split_by_patient(exams["patient_id"], exams["class"])
         counts = exams["split"].value_counts()
-        cohort.notes.append(f"{name} has no split: patients were divided into {counts.get('train', 0)} training and "
-                            f"{counts.get('test', 0)} test exams, about 80 to 20 in each class, seed {SPLIT_SEED}.")
+        cohort.notes.append(
+            f"{name} has no split: patients were divided into {counts.get('train', 0)} training and "
+            f"{counts.get('test', 0)} test exams, about 80 to 20 in each class, seed {SPLIT_SEED}."
+        )
     exams["split"] = exams["split"].str.lower()
     if (wrong := ~exams["split"].isin(SPLITS)).any():
-        raise ConfigError(f"{name}, {rows(exams.row[wrong])}: split is neither train nor test; "
-                          "write one of the two, or leave the whole column empty to have patients divided for you.")
+        raise ConfigError(
+            f"{name}, {rows(exams.row[wrong])}: split is neither train nor test; "
+            "write one of the two, or leave the whole column empty to have patients divided for you."
+        )
     torn = exams.groupby("patient_id")["split"].transform("nunique") > 1
     if torn.any():
         patient = exams["patient_id"][torn].iloc[0]
         more = exams["patient_id"][torn].nunique() - 1
-        raise ConfigError(f"{name}, {rows(exams.row[exams['patient_id'] == patient])}: one patient is in both splits"
-                          f"{f' (and {more} more patients)' if more else ''}; keep all exams of a patient in one split.")
-    for split, role in (("train", "to learn from"), ("test", "to tell memorising from generalising")):
+        raise ConfigError(
+            f"{name}, {rows(exams.row[exams['patient_id'] == patient])}: one patient is in both splits"
+            f"{f' (and {more} more patients)' if more else ''}; keep all exams of a patient in one split."
+        )
+    for split, role in (
+        ("train", "to learn from"),
+        ("test", "to tell memorising from generalising"),
+    ):
         if not (exams["split"] == split).any():
-            remedy = "a class needs two patients or more to have one held out: add some" if made else \
-                f"mark some patients {split}, or leave the split column empty to have patients divided for you"
+            remedy = (
+                "a class needs two patients or more to have one held out: add some"
+                if made
+                else f"mark some patients {split}, or leave the split column empty to have patients divided for you"
+            )
             raise ConfigError(f"{name} has no {split} exam {role}; {remedy}.")
 
 
-def split_by_patient(patients, classes, test_share: float = 0.2, seed: int = SPLIT_SEED) -> list[str]:
+def split_by_patient(
+    patients, classes, test_share: float = 0.2, seed: int = SPLIT_SEED
+) -> list[str]:
     """Divide patients into train and test so that every class keeps its share; nobody is in both.
 
     A patient belongs to the stratum of all classes that they have exams of, so the few with two diagnoses are divided
@@ -131,7 +164,9 @@ def split_by_patient(patients, classes, test_share: float = 0.2, seed: int = SPL
         members = strata[stratum]
         order = [members[i] for i in rng.permutation(len(members))]
         n_test = int(np.floor(test_share * len(members) + 0.5))
-        if len(stratum) == 1:  # a class is known by its own patients: hold at least one out, keep at least one
+        if (
+            len(stratum) == 1
+        ):  # a class is known by its own patients: hold at least one out, keep at least one
             n_test = min(max(n_test, 1), len(members) - 1)
         test.update(order[:n_test])
     return ["test" if p in test else "train" for p in patients]
@@ -152,16 +187,22 @@ def capped(cohort: Cohort, cfg: Config) -> Cohort:
         caps = getattr(cfg, f"{split}_exams")
         if len(caps) not in (1, len(names)):
             if caps != getattr(load(cfg.profile), f"{split}_exams"):
-                raise ConfigError(f"{split}_exams has {len(caps)} numbers but the cohort has {len(names)} classes "
-                                  f"({', '.join(names)}); give one number for all, or one per class in this order.")
-            notes.append(f"profile {cfg.profile} limits {split} exams for {len(caps)} classes; "
-                         f"this cohort has {len(names)}, so all are kept.")
+                raise ConfigError(
+                    f"{split}_exams has {len(caps)} numbers but the cohort has {len(names)} classes "
+                    f"({', '.join(names)}); give one number for all, or one per class in this order."
+                )
+            notes.append(
+                f"profile {cfg.profile} limits {split} exams for {len(caps)} classes; "
+                f"this cohort has {len(names)}, so all are kept."
+            )
             continue
         for label, cap in zip(names, caps * len(names) if len(caps) == 1 else caps):
             chosen = np.flatnonzero((exams["class"] == label) & (exams["split"] == split))
             if cap and len(chosen) > cap:
                 keep[chosen[cap:]] = False
     if not keep.all():
-        notes.append(f"{keep.sum()} of the cohort's {len(keep)} exams are used: settings train_exams and test_exams "
-                     "keep the first of each class.")
+        notes.append(
+            f"{keep.sum()} of the cohort's {len(keep)} exams are used: settings train_exams and test_exams "
+            "keep the first of each class."
+        )
     return Cohort(exams[keep].reset_index(drop=True), names, notes)

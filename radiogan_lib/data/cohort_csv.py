@@ -29,17 +29,29 @@ def _decode(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as e:
-        fault = "does not exist" if isinstance(e, (FileNotFoundError, ValueError)) else f"cannot be read ({type(e).__name__})"
-        raise ConfigError(f"the cohort file {path.name} {fault}; give the path of a csv with the columns "
-                          f"{', '.join(REQUIRED)} and split.") from None
+        fault = (
+            "does not exist"
+            if isinstance(e, (FileNotFoundError, ValueError))
+            else f"cannot be read ({type(e).__name__})"
+        )
+        raise ConfigError(
+            f"the cohort file {path.name} {fault}; give the path of a csv with the columns "
+            f"{', '.join(REQUIRED)} and split."
+        ) from None
     if raw[:2] == b"PK":
-        raise ConfigError(f"{path.name} is an Excel workbook; save it as csv and name that file as the cohort.")
-    for encoding in ("utf-16",) if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
+        raise ConfigError(
+            f"{path.name} is an Excel workbook; save it as csv and name that file as the cohort."
+        )
+    for encoding in (
+        ("utf-16",) if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
+    ):
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise ConfigError(f"{path.name} is not a text file that can be read; save the cohort as csv in UTF-8.")
+    raise ConfigError(
+        f"{path.name} is not a text file that can be read; save the cohort as csv in UTF-8."
+    )
 
 
 def parse(path: Path) -> pd.DataFrame:
@@ -57,20 +69,28 @@ def parse(path: Path) -> pd.DataFrame:
                 names = [v.strip() for v in values]
                 while names and not names[-1]:  # a spreadsheet's empty columns at the right
                     names.pop()
-            elif len(values) < len(names) or any(v.strip() for v in values[len(names):]):
-                raise ConfigError(f"{path.name}, row {reader.line_num}: {len(values)} values under {len(names)} column "
-                                  f"names; quote values that hold a {'tab' if delimiter == chr(9) else delimiter!r}.")
+            elif len(values) < len(names) or any(v.strip() for v in values[len(names) :]):
+                raise ConfigError(
+                    f"{path.name}, row {reader.line_num}: {len(values)} values under {len(names)} column "
+                    f"names; quote values that hold a {'tab' if delimiter == chr(9) else delimiter!r}."
+                )
             else:
                 records.append([_one_line(v, n) for v, n in zip(values, names)] + [reader.line_num])
     except csv.Error as e:
-        raise ConfigError(f"{path.name}, row {reader.line_num}: not readable as csv ({e}); check its quotes.") from None
+        raise ConfigError(
+            f"{path.name}, row {reader.line_num}: not readable as csv ({e}); check its quotes."
+        ) from None
     if names is None:
-        raise ConfigError(f"{path.name} is empty; write a header with {', '.join(REQUIRED)} and one row per exam.")
+        raise ConfigError(
+            f"{path.name} is empty; write a header with {', '.join(REQUIRED)} and one row per exam."
+        )
     lower = [n.lower() if n.lower() in (*REQUIRED, "split") else n for n in names]
     twice = sorted({n for n in lower if lower.count(n) > 1})
     if twice or "row" in lower:
-        raise ConfigError(f"{path.name}: column {(twice or ['row'])[0]!r} "
-                          f"{'appears twice' if twice else 'is a name kept for line numbers'}; rename it.")
+        raise ConfigError(
+            f"{path.name}: column {(twice or ['row'])[0]!r} "
+            f"{'appears twice' if twice else 'is a name kept for line numbers'}; rename it."
+        )
     return pd.DataFrame(records, columns=[*lower, "row"], dtype=object).astype({"row": int})
 
 

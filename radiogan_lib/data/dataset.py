@@ -23,7 +23,15 @@ from radiogan_lib.data.cohort import SPLITS
 from radiogan_lib.data.preparation import SCHEMA_VERSION, DatasetError, prepare
 from radiogan_lib.data.report import Report
 
-__all__ = ["DatasetError", "MipDataset", "Report", "fit_to_canvas", "load", "load_if_there", "prepare"]
+__all__ = [
+    "DatasetError",
+    "MipDataset",
+    "Report",
+    "fit_to_canvas",
+    "load",
+    "load_if_there",
+    "prepare",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +63,10 @@ class MipDataset:
 
     def __repr__(self) -> str:
         n = np.bincount(self.labels, minlength=len(self.class_names))
-        return f"{len(self)} projections of {self.canvas[0]} x {self.canvas[1]} pixels: " \
-               + ", ".join(f"{c} {k}" for c, k in zip(self.class_names, n))
+        return (
+            f"{len(self)} projections of {self.canvas[0]} x {self.canvas[1]} pixels: "
+            + ", ".join(f"{c} {k}" for c, k in zip(self.class_names, n))
+        )
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -88,14 +98,26 @@ class MipDataset:
 
     def subset(self, indices) -> MipDataset:
         """The same dataset with only these rows (numbers or a mask), in this order; class names stay."""
-        rows = np.arange(len(self))[np.asarray(indices, dtype=int if np.size(indices) == 0 else None)]
-        return MipDataset(self.suv[rows], self.exams.iloc[rows].reset_index(drop=True), self.class_names,
-                          self.field_of_view_mm, self.suv_max, self.sha256)
+        rows = np.arange(len(self))[
+            np.asarray(indices, dtype=int if np.size(indices) == 0 else None)
+        ]
+        return MipDataset(
+            self.suv[rows],
+            self.exams.iloc[rows].reset_index(drop=True),
+            self.class_names,
+            self.field_of_view_mm,
+            self.suv_max,
+            self.sha256,
+        )
 
     def first_per_class(self, n: int) -> MipDataset:
         """About `n` exams: the first of each class, as many of one as of another."""
         share = max(1, n // max(1, len(self.class_names)))
-        return self.subset(np.concatenate([np.flatnonzero(self.labels == c)[:share] for c in range(len(self.class_names))]))
+        return self.subset(
+            np.concatenate(
+                [np.flatnonzero(self.labels == c)[:share] for c in range(len(self.class_names))]
+            )
+        )
 
 
 def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
@@ -120,35 +142,59 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
         version, class_names = content["schema_version"], list(content["class_names"])
         shape = (content["exams"], *content["canvas"])
         marks = {"mips.npy": content["sha256"], "exams.csv": content["exams_sha256"]}
-        fov, suv_max = tuple(float(v) for v in content["field_of_view_mm"]), float(content["suv_max"])
+        fov, suv_max = (
+            tuple(float(v) for v in content["field_of_view_mm"]),
+            float(content["suv_max"]),
+        )
         if len(fov) != 2 or not all(math.isfinite(v) and v > 0 for v in (*fov, suv_max)):
             raise ValueError
         if not class_names or not all(isinstance(name, str) for name in class_names):
             raise ValueError
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as e:
-        raise DatasetError(f"{paths.shown(described)} is damaged ({type(e).__name__}); {again}") from None
+        raise DatasetError(
+            f"{paths.shown(described)} is damaged ({type(e).__name__}); {again}"
+        ) from None
     if version != SCHEMA_VERSION:
-        raise DatasetError(f"{paths.shown(described)} has version {version}; this library reads {SCHEMA_VERSION}; "
-                           f"{again}")
+        raise DatasetError(
+            f"{paths.shown(described)} has version {version}; this library reads {SCHEMA_VERSION}; "
+            f"{again}"
+        )
     for name, mark in marks.items():
         if not (directory / name).exists():
-            raise DatasetError(f"{paths.shown(directory / name)} is missing beside its dataset.json; "
-                               "run notebooks/01_data_preparation.ipynb again.")
+            raise DatasetError(
+                f"{paths.shown(directory / name)} is missing beside its dataset.json; "
+                "run notebooks/01_data_preparation.ipynb again."
+            )
         if paths.sha256(directory / name) != mark:
-            raise DatasetError(f"{paths.shown(directory / name)} changed after it was prepared, so nothing made from "
-                               "it can be trusted; delete dataset.json beside it and run "
-                               "notebooks/01_data_preparation.ipynb again.")
+            raise DatasetError(
+                f"{paths.shown(directory / name)} changed after it was prepared, so nothing made from "
+                "it can be trusted; delete dataset.json beside it and run "
+                "notebooks/01_data_preparation.ipynb again."
+            )
     suv = np.load(directory / "mips.npy", mmap_mode="r", allow_pickle=False)
     if suv.shape != shape or suv.dtype != np.float32:
-        raise DatasetError(f"{paths.shown(directory / 'mips.npy')} holds {suv.dtype} {suv.shape} where dataset.json "
-                           f"says float32 {shape}; {again}")
-    exams = pd.read_csv(directory / "exams.csv", keep_default_na=False,
-                        dtype={c: str for c in ("exam_id", "patient_id", "class", "split", "path")})
+        raise DatasetError(
+            f"{paths.shown(directory / 'mips.npy')} holds {suv.dtype} {suv.shape} where dataset.json "
+            f"says float32 {shape}; {again}"
+        )
+    exams = pd.read_csv(
+        directory / "exams.csv",
+        keep_default_na=False,
+        dtype={c: str for c in ("exam_id", "patient_id", "class", "split", "path")},
+    )
     if len(exams) != len(suv) or not set(exams["class"]) <= set(class_names):
-        raise DatasetError(f"{paths.shown(described)} and exams.csv beside it contradict each other; {again}")
+        raise DatasetError(
+            f"{paths.shown(described)} and exams.csv beside it contradict each other; {again}"
+        )
     rows = np.arange(len(exams)) if split is None else np.flatnonzero(exams["split"] == split)
-    return MipDataset(np.asarray(suv[rows]), exams.iloc[rows].reset_index(drop=True), class_names, fov, suv_max,
-                      content["sha256"])
+    return MipDataset(
+        np.asarray(suv[rows]),
+        exams.iloc[rows].reset_index(drop=True),
+        class_names,
+        fov,
+        suv_max,
+        content["sha256"],
+    )
 
 
 def load_if_there(out_dir: Path | str, split: str | None = None) -> MipDataset | None:

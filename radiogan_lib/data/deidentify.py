@@ -30,11 +30,15 @@ def key() -> bytes:
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 600 from the start
+            handle, temporary = tempfile.mkstemp(
+                dir=path.parent, prefix=".key-"
+            )  # mode 600 from the start
             try:
                 with os.fdopen(handle, "w") as f:
                     f.write(secrets.token_hex(32))
-                with contextlib.suppress(FileExistsError):  # another process was first: its key is the key
+                with contextlib.suppress(
+                    FileExistsError
+                ):  # another process was first: its key is the key
                     os.link(temporary, path)
             finally:
                 os.unlink(temporary)
@@ -42,10 +46,14 @@ def key() -> bytes:
             path.chmod(0o600)
         value = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as e:
-        raise ConfigError(f"the key for hashed identifiers, {paths.shown(path)}, cannot be used ({type(e).__name__}); "
-                          "make the folder writable, or delete the file to get a new key (and new hashes).") from None
+        raise ConfigError(
+            f"the key for hashed identifiers, {paths.shown(path)}, cannot be used ({type(e).__name__}); "
+            "make the folder writable, or delete the file to get a new key (and new hashes)."
+        ) from None
     if len(value) < 32:
-        raise ConfigError(f"{paths.shown(path)} is too short to be a key; delete it to get a new one (and new hashes).")
+        raise ConfigError(
+            f"{paths.shown(path)} is too short to be a key; delete it to get a new one (and new hashes)."
+        )
     return value
 
 
@@ -60,14 +68,17 @@ def hashed(kind: str, identifier: str, secret: bytes) -> str:
 
 
 # What identifies a person or betrays a source in free text: URLs and paths, UIDs, dates and times, DICOM names.
-_PATTERNS = [re.compile(p) for p in (
-    r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"]+",
-    r"(?:(?<=\s)|(?<=['\"(=])|^)(?:~|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s'\",;)]|\s(?=[^'\",;)]*[\\/]))+",
-    r"\b[\w.\-]+\.(?:dcm|nii\.gz|nii|img|ima|hdr|csv)\b",
-    r"\b\d+(?:\.\d+){3,}\b",
-    r"\b(?:19|20)\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])(?:\d{2,6}(?:\.\d+)?)?\b",
-    r"\b[\w'\-]+\^[\w'\-^ ]+",
-)]
+_PATTERNS = [
+    re.compile(p)
+    for p in (
+        r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"]+",
+        r"(?:(?<=\s)|(?<=['\"(=])|^)(?:~|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s'\",;)]|\s(?=[^'\",;)]*[\\/]))+",
+        r"\b[\w.\-]+\.(?:dcm|nii\.gz|nii|img|ima|hdr|csv)\b",
+        r"\b\d+(?:\.\d+){3,}\b",
+        r"\b(?:19|20)\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])(?:\d{2,6}(?:\.\d+)?)?\b",
+        r"\b[\w'\-]+\^[\w'\-^ ]+",
+    )
+]
 
 
 def scrub(text: str, identifiers: tuple[str, ...] = ()) -> str:

@@ -20,7 +20,15 @@ from radiogan_lib.data.dicom_values import number, tag, text, unvalidated
 from radiogan_lib.data.dicom_write import write_phantom_series
 from radiogan_lib.data.errors import ExamError, ExamNote
 
-__all__ = ["Series", "read_series", "volume", "with_one_slope", "read_exam", "as_image", "write_phantom_series"]
+__all__ = [
+    "Series",
+    "read_series",
+    "volume",
+    "with_one_slope",
+    "read_exam",
+    "as_image",
+    "write_phantom_series",
+]
 
 
 @unvalidated()
@@ -50,7 +58,9 @@ def _stored(ds) -> np.ndarray:
             "Fetch the series again, or export it uncompressed.",
         ) from None
     if pixels.shape != (number(ds, "Rows"), number(ds, "Columns")):
-        raise ExamError(f"the pixel data of a slice do not have {tag('Rows')} x {tag('Columns')} values")
+        raise ExamError(
+            f"the pixel data of a slice do not have {tag('Rows')} x {tag('Columns')} values"
+        )
     return pixels
 
 
@@ -68,7 +78,10 @@ def volume(series: Series, slopes: np.ndarray | None = None) -> np.ndarray:
     headers = series.headers
     if slopes is None:
         slopes = np.array([number(ds, "RescaleSlope") for ds in headers])
-    result = np.empty((len(headers), int(number(headers[0], "Rows")), int(number(headers[0], "Columns"))), np.float32)
+    result = np.empty(
+        (len(headers), int(number(headers[0], "Rows")), int(number(headers[0], "Columns"))),
+        np.float32,
+    )
     for k, ds in enumerate(headers):
         stored, scale = _stored(ds), slopes[k] * series.factor.per_slice[k]
         # In float64, then stored as float32: one rounding only.
@@ -103,7 +116,9 @@ def with_one_slope(series: Series, slice_index: int = 0) -> np.ndarray:
 
 def as_image(values: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
     """(slices, rows, columns) → RAS+ nibabel image with an empty header: nothing of the source is carried along."""
-    image = nib.Nifti1Image(values.transpose(2, 1, 0), affine)  # a view: x stays the fastest axis in memory
+    image = nib.Nifti1Image(
+        values.transpose(2, 1, 0), affine
+    )  # a view: x stays the fastest axis in memory
     image = nib.as_closest_canonical(image)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"SUVbw g/ml"
@@ -131,7 +146,9 @@ def read_exam(folder: Path | str) -> nib.Nifti1Image:
     if values.max() > MAX_SUV:
         series.notes.append(f"SUV reaches {values.max():.0f}: check weight and dose in the header")
     image = as_image(values, series.geometry.affine)
-    image.extra.update(suv=series.factor, notes=list(series.notes), modality=text(series.headers[0], "Modality"))
+    image.extra.update(
+        suv=series.factor, notes=list(series.notes), modality=text(series.headers[0], "Modality")
+    )
     for note in series.notes:
         warnings.warn(note, ExamNote, stacklevel=3)
     return image

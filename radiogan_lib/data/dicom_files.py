@@ -9,13 +9,20 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from radiogan_lib.data.dicom_values import value
 from radiogan_lib.data.errors import ExamError
 
 MAX_FILES = 20_000  # a folder with more holds many exams; a cohort has one row per exam
-MAX_DEFLATED = 1 << 20  # bytes; pydicom unpacks a deflated file whole, and it may grow a thousandfold. No slice is this large
+MAX_DEFLATED = (
+    1 << 20
+)  # bytes; pydicom unpacks a deflated file whole, and it may grow a thousandfold. No slice is this large
 NOT_DICOM = {
     ".nii",
     ".gz",
@@ -72,7 +79,9 @@ def read_headers(folder: Path) -> list[Dataset]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ExamError(
-            "there is no such folder" if not folder.exists() else "this is a file, not a folder of slices",
+            "there is no such folder"
+            if not folder.exists()
+            else "this is a file, not a folder of slices",
             "Give the folder that holds the slices of one exam.",
         )
     files = [
@@ -85,10 +94,15 @@ def read_headers(folder: Path) -> list[Dataset]:
         and os.path.isfile(os.path.join(root, name))  # a pipe would be waited for, for ever
     ]
     if len(files) > MAX_FILES:
-        raise ExamError(f"the folder holds {len(files)} files, more than one exam has", "Give the folder of one exam.")
+        raise ExamError(
+            f"the folder holds {len(files)} files, more than one exam has",
+            "Give the folder of one exam.",
+        )
     headers = [ds for ds in map(_read, sorted(files)) if ds is not None]
     if not headers:
-        raise ExamError("the folder holds no DICOM image", "Give the folder that holds the slices of one exam.")
+        raise ExamError(
+            "the folder holds no DICOM image", "Give the folder that holds the slices of one exam."
+        )
     return headers
 
 
@@ -98,7 +112,9 @@ def _read(file: str) -> Dataset | None:
             if os.path.getsize(file) > MAX_DEFLATED and _deflated(file):
                 return None
             ds = pydicom.dcmread(file, defer_size=100_000, specific_tags=_TAGS, force=force)
-            if "TransferSyntaxUID" not in ds.file_meta:  # without a preamble it can only be uncompressed
+            if (
+                "TransferSyntaxUID" not in ds.file_meta
+            ):  # without a preamble it can only be uncompressed
                 ds.file_meta.TransferSyntaxUID = _UNCOMPRESSED[ds.original_encoding]
             return ds if value(ds, "SOPClassUID") or value(ds, "Modality") else None
         except InvalidDicomError:
@@ -110,4 +126,7 @@ def _read(file: str) -> Dataset | None:
 
 def _deflated(file: str) -> bool:
     """Is the whole file, not only its pixels, packed by zlib?"""
-    return str(pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID", "")) == DeflatedExplicitVRLittleEndian
+    return (
+        str(pydicom.filereader.read_file_meta_info(file).get("TransferSyntaxUID", ""))
+        == DeflatedExplicitVRLittleEndian
+    )

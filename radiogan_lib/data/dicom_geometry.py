@@ -36,18 +36,24 @@ class Geometry:
     @property
     def offsets(self) -> np.ndarray:
         """How far each slice lies off the uniform grid, in steps."""
-        return (self.positions_mm - self.positions_mm[0]) / self.step_mm - np.arange(len(self.positions_mm))
+        return (self.positions_mm - self.positions_mm[0]) / self.step_mm - np.arange(
+            len(self.positions_mm)
+        )
 
 
 def orientation(ds: Dataset) -> np.ndarray:
     """(2, 3) unit vectors: along a row (columns increase), along a column (rows increase). LPS."""
     found = numbers(ds, "ImageOrientationPatient", 6)
     if found is None:
-        raise ExamError(f"{tag('ImageOrientationPatient')} is missing or unreadable; left and right are unknown")
+        raise ExamError(
+            f"{tag('ImageOrientationPatient')} is missing or unreadable; left and right are unknown"
+        )
     axes = np.array(found).reshape(2, 3)
     lengths = np.linalg.norm(axes, axis=1)
     if np.abs(lengths - 1).max() > 0.01 or abs(axes[0] @ axes[1]) > 0.01:
-        raise ExamError(f"{tag('ImageOrientationPatient')} does not hold two perpendicular directions")
+        raise ExamError(
+            f"{tag('ImageOrientationPatient')} does not hold two perpendicular directions"
+        )
     return axes / lengths[:, None]
 
 
@@ -55,7 +61,9 @@ def position(ds: Dataset) -> np.ndarray:
     """(3,) centre of the first pixel, LPS mm."""
     found = numbers(ds, "ImagePositionPatient", 3)
     if found is None:
-        raise ExamError(f"{tag('ImagePositionPatient')} is missing or unreadable; the slice has no place")
+        raise ExamError(
+            f"{tag('ImagePositionPatient')} is missing or unreadable; the slice has no place"
+        )
     return np.array(found)
 
 
@@ -73,7 +81,10 @@ def normal_positions(headers: list[Dataset]) -> np.ndarray:
     Raises:
         ExamError: slices that are not parallel, of one size, or stacked along their normal.
     """
-    axes, size = orientation(headers[0]), (number(headers[0], "Rows"), number(headers[0], "Columns"))
+    axes, size = (
+        orientation(headers[0]),
+        (number(headers[0], "Rows"), number(headers[0], "Columns")),
+    )
     if not all(n and n >= 2 for n in size):
         raise ExamError(f"{tag('Rows')} or {tag('Columns')} is missing or below 2")
     for ds in headers:
@@ -85,11 +96,15 @@ def normal_positions(headers: list[Dataset]) -> np.ndarray:
         if (number(ds, "Rows"), number(ds, "Columns")) != size or not np.allclose(
             spacing(ds), spacing(headers[0]), 1e-4
         ):
-            raise ExamError(f"{tag('Rows')}, {tag('Columns')} or {tag('PixelSpacing')} differs between slices")
+            raise ExamError(
+                f"{tag('Rows')}, {tag('Columns')} or {tag('PixelSpacing')} differs between slices"
+            )
     places = np.array([position(ds) for ds in headers])
     in_plane = (places - places[0]) @ axes.T
     if np.abs(in_plane).max() > 0.5 * min(spacing(headers[0])):
-        raise ExamError(f"{tag('ImagePositionPatient')} shifts sideways from slice to slice: a sheared stack")
+        raise ExamError(
+            f"{tag('ImagePositionPatient')} shifts sideways from slice to slice: a sheared stack"
+        )
     return places @ np.cross(axes[0], axes[1])
 
 
@@ -114,11 +129,13 @@ def stack(headers: list[Dataset]) -> Geometry:
     wide = np.flatnonzero(steps > GAP * usual)
     if wide.size:
         where = "; ".join(
-            f"{round(steps[i] / usual) - 1} between {along[i]:.2f} and {along[i + 1]:.2f} mm" for i in wide[:3]
+            f"{round(steps[i] / usual) - 1} between {along[i]:.2f} and {along[i + 1]:.2f} mm"
+            for i in wide[:3]
         )
         more = f" and at {wide.size - 3} more places" if wide.size > 3 else ""
         raise ExamError(
-            f"slices are missing ({tag('ImagePositionPatient')}): {where}{more}", "Fetch the whole series again."
+            f"slices are missing ({tag('ImagePositionPatient')}): {where}{more}",
+            "Fetch the whole series again.",
         )
     rows, columns = (int(number(headers[0], name)) for name in ("Rows", "Columns"))
     if rows * columns * len(along) > MAX_VOXELS:

@@ -17,7 +17,9 @@ __all__ = ["Series", "choose", "vet"]
 
 LONGER = 1.2  # a refused series this much longer than the best readable one is worth an error, not a silent stand-in
 # Some exports list ATTN in series whose own description says that attenuation was not corrected.
-UNCORRECTED = re.compile(r"(?<![A-Z])(NAC|NO[ _-]?AC|NON[ _-]?AC|UNCORR\w*|(NO|NON|WITHOUT)[ _-]ATT\w*)(?![A-Z])")
+UNCORRECTED = re.compile(
+    r"(?<![A-Z])(NAC|NO[ _-]?AC|NON[ _-]?AC|UNCORR\w*|(NO|NON|WITHOUT)[ _-]ATT\w*)(?![A-Z])"
+)
 MODALITIES = {
     "CT",
     "MR",
@@ -60,7 +62,10 @@ def choose(headers: list[Dataset]) -> Series:
     )
     if not groups:
         found = ", ".join(f"{n} {name}" for name, n in sorted(others.items()))
-        raise ExamError(f"the folder holds no PET images ({found})", "Give the folder that holds the PET series.")
+        raise ExamError(
+            f"the folder holds no PET images ({found})",
+            "Give the folder that holds the PET series.",
+        )
     readable, refused = [], []
     for members in groups.values():
         try:
@@ -69,7 +74,8 @@ def choose(headers: list[Dataset]) -> Series:
             refused.append((_length(members), error))
     if len({text(s.headers[0], "StudyInstanceUID") for s in readable}) > 1:
         raise ExamError(
-            f"the folder holds PET series of several studies ({tag('StudyInstanceUID')})", "Give one exam a folder."
+            f"the folder holds PET series of several studies ({tag('StudyInstanceUID')})",
+            "Give one exam a folder.",
         )
     refused.sort(key=lambda pair: -pair[0])
     attenuated = [pair for pair in refused if "ATTN" not in pair[1].reason]
@@ -87,10 +93,16 @@ def choose(headers: list[Dataset]) -> Series:
     best = readable[0]
     reach = float(np.ptp(best.geometry.positions_mm))
     # Only a series of slices counts here: captures and uncorrected twins are as long as the exam by nature.
-    if attenuated and attenuated[0][0] > LONGER * reach and not getattr(attenuated[0][1], "projection", False):
+    if (
+        attenuated
+        and attenuated[0][0] > LONGER * reach
+        and not getattr(attenuated[0][1], "projection", False)
+    ):
         raise attenuated[0][1]
     if UNCORRECTED.search(text(best.headers[0], "SeriesDescription")):
-        best.notes.append(f"{tag('CorrectedImage')} lists ATTN, but {tag('SeriesDescription')} says uncorrected")
+        best.notes.append(
+            f"{tag('CorrectedImage')} lists ATTN, but {tag('SeriesDescription')} says uncorrected"
+        )
     if len(groups) > 1:
         best.notes.append(
             f"{len(groups)} PET series in the folder: the attenuation-corrected one of {len(best.headers)} slices "
@@ -99,7 +111,10 @@ def choose(headers: list[Dataset]) -> Series:
             + "".join(f"; refused: {error.reason}" for _, error in refused)
         )
     if others:
-        best.notes.append("not PET, passed over: " + ", ".join(f"{n} {name}" for name, n in sorted(others.items())))
+        best.notes.append(
+            "not PET, passed over: "
+            + ", ".join(f"{n} {name}" for name, n in sorted(others.items()))
+        )
     return best
 
 
@@ -113,5 +128,3 @@ def _length(members: list[Dataset]) -> float:
         return float(np.ptp(dicom_geometry.normal_positions(members)))
     except ExamError:
         return 0.0
-
-

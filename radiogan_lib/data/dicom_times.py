@@ -26,7 +26,12 @@ def clock(found) -> timedelta | None:
     hour, minute, second = (int(g or 0) for g in m.groups()[:3])
     if hour > 23 or minute > 59 or second > 60:  # 60 is a leap second
         return None
-    return timedelta(hours=hour, minutes=minute, seconds=second, microseconds=round(float(f"0.{m[4] or 0}") * 1e6))
+    return timedelta(
+        hours=hour,
+        minutes=minute,
+        seconds=second,
+        microseconds=round(float(f"0.{m[4] or 0}") * 1e6),
+    )
 
 
 def moment(found, zone: timedelta | None = None) -> datetime | None:
@@ -37,7 +42,9 @@ def moment(found, zone: timedelta | None = None) -> datetime | None:
         zone: the series' Timezone Offset From UTC (0008,0201). A moment with another offset is moved into that zone;
             without a series zone the offset is taken to be the scanner's own and dropped.
     """
-    m = re.fullmatch(r"(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d*)?)?)?)([+-]\d{4})?", str(found or "").strip())
+    m = re.fullmatch(
+        r"(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d*)?)?)?)([+-]\d{4})?", str(found or "").strip()
+    )
     if not m:
         return None
     date, time, offset = day(m[1]), clock(m[2]), utc_offset(m[3])

@@ -84,7 +84,9 @@ def stated(ds: Dataset, keyword: str) -> bool:
     except Exception:  # noqa: BLE001
         return True
     raw = None if found is None else found.value
-    return bool(raw.strip(b" \0") if isinstance(raw, bytes) else str(raw if raw is not None else "").strip())
+    return bool(
+        raw.strip(b" \0") if isinstance(raw, bytes) else str(raw if raw is not None else "").strip()
+    )
 
 
 def text(ds: Dataset, keyword: str) -> str:
@@ -103,7 +105,9 @@ def words(ds: Dataset, keyword: str) -> list[str]:
     return [
         w
         for item in items
-        for w in re.split(r"[\\,;\s]+", str(_plain(item) if _plain(item) is not None else "").upper())
+        for w in re.split(
+            r"[\\,;\s]+", str(_plain(item) if _plain(item) is not None else "").upper()
+        )
         if w
     ]
 
@@ -158,7 +162,9 @@ def private(ds: Dataset, name: str):
     The block may sit at any of 10..FF; a creator that names somebody else hides the element, a missing one does not.
     """
     group, low, creator = PRIVATE[name]
-    for element in sorted(t for t in ds.keys() if t.group == group and t.elem >= 0x1000 and t.elem & 0xFF == low):
+    for element in sorted(
+        t for t in ds.keys() if t.group == group and t.elem >= 0x1000 and t.elem & 0xFF == low
+    ):
         try:
             block = ds.get((group, element.elem >> 8))
             owner = str(_plain(block.value) or "").lower() if block is not None else ""

@@ -64,7 +64,9 @@ def vet(members: list[Dataset]) -> Series:
     for ds in members:
         slope = number(ds, "RescaleSlope")
         if slope is None or slope <= 0:
-            raise ExamError(f"{tag('RescaleSlope')} is missing, unreadable or not above zero in a slice")
+            raise ExamError(
+                f"{tag('RescaleSlope')} is missing, unreadable or not above zero in a slice"
+            )
         if stated(ds, "RescaleIntercept") and number(ds, "RescaleIntercept") is None:
             raise ExamError(f"{tag('RescaleIntercept')} is unreadable in a slice")
         _refuse_lossy(ds)
@@ -72,7 +74,9 @@ def vet(members: list[Dataset]) -> Series:
     factor = suv.factor(members)
     geometry = dicom_geometry.stack(members)
     ordered = [members[i] for i in geometry.order]
-    factor = suv.SuvFactor(factor.per_slice[geometry.order], factor.rule, factor.explanation, factor.notes)
+    factor = suv.SuvFactor(
+        factor.per_slice[geometry.order], factor.rule, factor.explanation, factor.notes
+    )
     return Series(ordered, geometry, factor, [*notes, *factor.notes])
 
 
@@ -81,7 +85,10 @@ def _refuse_lossy(ds: Dataset) -> None:
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
     remedy = "Export the series uncompressed, or with a lossless compression."
     if said == "01":
-        raise ExamError("(0028,2110) Lossy Image Compression is 01: the values are no longer the scanner's", remedy)
+        raise ExamError(
+            "(0028,2110) Lossy Image Compression is 01: the values are no longer the scanner's",
+            remedy,
+        )
     if syntax in ALWAYS_LOSSY or (syntax in PERHAPS_LOSSY and said != "00"):
         raise ExamError(
             f"(0002,0010) Transfer Syntax UID is {syntax.name}, which may have lost values, and (0028,2110) does not "
@@ -98,16 +105,27 @@ def _fit_class(ds: Dataset) -> None:
             "Export the series as classic PET, one file per slice.",
         )
     if uid and uid != PET:
-        raise _projection("(0008,0016) the SOP class is not PET image storage: a screen capture or a derived object")
+        raise _projection(
+            "(0008,0016) the SOP class is not PET image storage: a screen capture or a derived object"
+        )
     types = words(ds, "ImageType")
-    if "REPROJECTION" in words(ds, "SeriesType") or {"MIP", "PROJECTION", "REPROJECTION", "SCREEN"} & set(types):
+    if "REPROJECTION" in words(ds, "SeriesType") or {
+        "MIP",
+        "PROJECTION",
+        "REPROJECTION",
+        "SCREEN",
+    } & set(types):
         raise _projection(
             f"{tag('SeriesType')} or {tag('ImageType')} says that these are projections (MIP), not slices"
         )
     if re.search(r"(?<![A-Z])MIP(?![A-Z])", text(ds, "SeriesDescription")):
-        raise _projection(f"{tag('SeriesDescription')} says that these are projections (MIP), not slices")
+        raise _projection(
+            f"{tag('SeriesDescription')} says that these are projections (MIP), not slices"
+        )
     if (number(ds, "NumberOfFrames") or 1) > 1:
-        raise _projection(f"{tag('NumberOfFrames')} is above one in a classic PET image: a capture, not a slice")
+        raise _projection(
+            f"{tag('NumberOfFrames')} is above one in a classic PET image: a capture, not a slice"
+        )
     if (number(ds, "SamplesPerPixel") or 1) != 1:
         raise _projection(f"{tag('SamplesPerPixel')} is not 1: a colour picture, not PET values")
 
@@ -135,7 +153,9 @@ def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
                 "Give the static or whole-body series.",
             )
         if not _same_pixels(kept[-1], unique[i]):
-            raise ExamError(f"two different images lie at the same position ({tag('ImagePositionPatient')})")
+            raise ExamError(
+                f"two different images lie at the same position ({tag('ImagePositionPatient')})"
+            )
         copies += 1
     if copies:
         notes.append(f"{copies} duplicate file{'s were' if copies > 1 else ' was'} passed over")
@@ -146,7 +166,13 @@ def _moment_of(ds: Dataset) -> tuple:
     """What tells two time frames or gates of one place apart."""
     return tuple(
         str(value(ds, k))
-        for k in ("AcquisitionDate", "AcquisitionTime", "FrameReferenceTime", "TriggerTime", "TemporalPositionIndex")
+        for k in (
+            "AcquisitionDate",
+            "AcquisitionTime",
+            "FrameReferenceTime",
+            "TriggerTime",
+            "TemporalPositionIndex",
+        )
     )
 
 

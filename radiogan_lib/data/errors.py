@@ -17,9 +17,13 @@ class ExamError(RadioganError, ValueError):
         remedy: what to do next.
     """
 
-    def __init__(self, reason: str, remedy: str = "Leave this exam out, or export it again from its source."):
+    def __init__(
+        self, reason: str, remedy: str = "Leave this exam out, or export it again from its source."
+    ):
         self.reason, self.remedy = reason.strip().rstrip("."), remedy.strip()
-        super().__init__(self.reason, self.remedy)  # both in args, so that the error survives a trip between processes
+        super().__init__(
+            self.reason, self.remedy
+        )  # both in args, so that the error survives a trip between processes
 
     def __str__(self) -> str:
         return f"{self.reason}. {self.remedy}"

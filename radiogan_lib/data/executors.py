@@ -26,7 +26,9 @@ __all__ = ["IN_FLIGHT", "Died", "run"]
 KINDS = ("processes", "threads", "sync")
 
 
-def run(function: Callable, items: list, scheduler=None, workers: int = 0) -> Iterator[tuple[int, object]]:
+def run(
+    function: Callable, items: list, scheduler=None, workers: int = 0
+) -> Iterator[tuple[int, object]]:
     """Yield `(index, function(items[index]))` in the order in which they finish.
 
     Args:
@@ -47,7 +49,9 @@ def run(function: Callable, items: list, scheduler=None, workers: int = 0) -> It
         yield from _in_processes(function, items, workers)
     elif scheduler == "threads":
         with futures.ThreadPoolExecutor(workers) as pool:
-            yield from _bounded(pool, function, items, deque(range(len(items))), workers * IN_FLIGHT)
+            yield from _bounded(
+                pool, function, items, deque(range(len(items))), workers * IN_FLIGHT
+            )
     elif scheduler == "sync":
         yield from ((i, function(item)) for i, item in enumerate(items))
     elif hasattr(scheduler, "submit") and hasattr(scheduler, "scheduler_info"):
@@ -56,11 +60,15 @@ def run(function: Callable, items: list, scheduler=None, workers: int = 0) -> It
         with client_of(scheduler) as client:
             yield from on_dask(function, items, client)
     else:
-        raise ConfigError(f"scheduler = {scheduler!r}; choose {', '.join(KINDS)}, or the address of a Dask scheduler "
-                          "such as tcp://127.0.0.1:8786.")
+        raise ConfigError(
+            f"scheduler = {scheduler!r}; choose {', '.join(KINDS)}, or the address of a Dask scheduler "
+            "such as tcp://127.0.0.1:8786."
+        )
 
 
-def _bounded(pool: futures.Executor, function, items, waiting: deque, limit: int) -> Iterator[tuple[int, object]]:
+def _bounded(
+    pool: futures.Executor, function, items, waiting: deque, limit: int
+) -> Iterator[tuple[int, object]]:
     """Keep at most `limit` items in the pool until `waiting` is empty."""
     running: dict[futures.Future, int] = {}
     try:
@@ -100,7 +108,11 @@ class _Pool(futures.ProcessPoolExecutor):
     def submit(self, *args):
         main = sys.modules["__main__"]
         with self._starting:
-            kept = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+            kept = {
+                name: main.__dict__.pop(name)
+                for name in ("__file__", "__spec__")
+                if name in main.__dict__
+            }
             main.__spec__ = None
             try:
                 return super().submit(*args)  # the first call starts the processes
@@ -133,7 +145,9 @@ def _in_processes(function, items, workers: int) -> Iterator[tuple[int, object]]
     context = multiprocessing.get_context("spawn")
     waiting, suspects, warned = deque(range(len(items))), deque(), set()
     while waiting or suspects:
-        with contextlib.closing(_Pool(workers, mp_context=context, initializer=_begin_worker)) as pool:
+        with contextlib.closing(
+            _Pool(workers, mp_context=context, initializer=_begin_worker)
+        ) as pool:
             try:
                 while suspects:
                     index = suspects[0]
@@ -144,6 +158,9 @@ def _in_processes(function, items, workers: int) -> Iterator[tuple[int, object]]
                 if suspects and suspects[0] not in warned:
                     warned.add(suspects[0])
                 elif suspects:
-                    yield suspects.popleft(), Died("its worker process ended twice without a result")
+                    yield (
+                        suspects.popleft(),
+                        Died("its worker process ended twice without a result"),
+                    )
                 else:
                     suspects.extend(lost.args[0])

@@ -26,13 +26,17 @@ def client_of(address: str):
     try:
         from distributed import Client
     except ImportError:
-        raise ConfigError(f"scheduler = {address!r} needs Dask; install it with "
-                          "`pip install 'radiogan-reproduced[dask]'`.") from None
+        raise ConfigError(
+            f"scheduler = {address!r} needs Dask; install it with "
+            "`pip install 'radiogan-reproduced[dask]'`."
+        ) from None
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as e:
-        raise ConfigError(f"no Dask scheduler answers at {address} ({type(e).__name__}); start one with "
-                          "`dask scheduler` and `dask worker`, or choose processes.") from None
+        raise ConfigError(
+            f"no Dask scheduler answers at {address} ({type(e).__name__}); start one with "
+            "`dask scheduler` and `dask worker`, or choose processes."
+        ) from None
     with client:
         yield client
 
@@ -45,7 +49,9 @@ def on_dask(function, items, client) -> Iterator[tuple[int, object]]:
     try:
         client.wait_for_workers(1, timeout=60)
     except TimeoutError:
-        raise ConfigError("the Dask scheduler has no workers; start some with `dask worker ADDRESS`.") from None
+        raise ConfigError(
+            "the Dask scheduler has no workers; start some with `dask worker ADDRESS`."
+        ) from None
     limit, suspects = IN_FLIGHT * max(sum(client.nthreads().values()), 1), []
     for index, result in _through_dask(function, items, client, deque(range(len(items))), limit):
         if isinstance(result, Died):
@@ -56,7 +62,9 @@ def on_dask(function, items, client) -> Iterator[tuple[int, object]]:
         yield from _through_dask(function, items, client, deque([index]), 1)
 
 
-def _through_dask(function, items, client, waiting: deque, limit: int) -> Iterator[tuple[int, object]]:
+def _through_dask(
+    function, items, client, waiting: deque, limit: int
+) -> Iterator[tuple[int, object]]:
     """Keep at most `limit` items on the cluster until `waiting` is empty."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
@@ -76,11 +84,15 @@ def _through_dask(function, items, client, waiting: deque, limit: int) -> Iterat
             except KilledWorker:
                 result = Died("the Dask workers that tried it ended without a result")
             except ImportError as e:
-                raise ConfigError(f"the Dask workers cannot import this library ({e}); install the same version "
-                                  "on every worker.") from None
+                raise ConfigError(
+                    f"the Dask workers cannot import this library ({e}); install the same version "
+                    "on every worker."
+                ) from None
             except futures.CancelledError:
-                raise ConfigError("the Dask cluster was closed during the work; run again, what is finished "
-                                  "is kept.") from None
+                raise ConfigError(
+                    "the Dask cluster was closed during the work; run again, what is finished "
+                    "is kept."
+                ) from None
             index = index_of.pop(future.key)
             if waiting:
                 finished.add(submit())

@@ -23,7 +23,9 @@ def _check(curve: str, suv_max: float, value_range: str) -> None:
         raise ConfigError(f"suv_max = {suv_max!r}; it must be above 0.")
 
 
-def encode(suv: np.ndarray, curve: str = "linear", suv_max: float = 30.0, value_range: str = "symmetric") -> np.ndarray:
+def encode(
+    suv: np.ndarray, curve: str = "linear", suv_max: float = 30.0, value_range: str = "symmetric"
+) -> np.ndarray:
     """Turn SUV into the grey values that the networks see.
 
     Args:
@@ -49,8 +51,9 @@ def encode(suv: np.ndarray, curve: str = "linear", suv_max: float = 30.0, value_
     return grey[..., None]
 
 
-def decode(images: np.ndarray, curve: str = "linear", suv_max: float = 30.0,
-           value_range: str = "symmetric") -> np.ndarray:
+def decode(
+    images: np.ndarray, curve: str = "linear", suv_max: float = 30.0, value_range: str = "symmetric"
+) -> np.ndarray:
     """Turn grey values back into SUV: the inverse of `encode`, for values outside the range as if they were at its end.
 
     Args:

@@ -83,11 +83,15 @@ def _project(image, depth: int, spacing_mm: float) -> np.ndarray:
     array, slope, inter, ornt = stored(image)
     picks = picked_planes(array.shape, image.affine, spacing_mm)
     axis = int(np.flatnonzero(ornt[:, 0] == depth)[0])
-    flat = maximum_along(array, axis, stored_planes(picks[depth], array.shape[axis], ornt[axis, 1] < 0))
+    flat = maximum_along(
+        array, axis, stored_planes(picks[depth], array.shape[axis], ornt[axis, 1] < 0)
+    )
     return finish(scaled(flat, slope, inter), ornt, axis, picks, depth)
 
 
-def finish(flat: np.ndarray, ornt: np.ndarray, axis: int, picks: list[np.ndarray], depth: int) -> np.ndarray:
+def finish(
+    flat: np.ndarray, ornt: np.ndarray, axis: int, picks: list[np.ndarray], depth: int
+) -> np.ndarray:
     """Turn the stored 2-D maximum into canonical axes and pick the planes of the output grid."""
     kept = [a for a in range(3) if a != axis]
     if ornt[kept[0], 0] > ornt[kept[1], 0]:
@@ -108,7 +112,10 @@ def picked_planes(shape, affine: np.ndarray, spacing_mm: float) -> list[np.ndarr
     canonical = affine @ orientations.inv_ornt_aff(ornt, shape)
     voxel = nib.affines.voxel_sizes(canonical)
     order = np.argsort(ornt[:, 0])
-    return [plane_indices(shape[order[a]], voxel[a], spacing_mm, canonical[a, 3], fastest=a == 0) for a in range(3)]
+    return [
+        plane_indices(shape[order[a]], voxel[a], spacing_mm, canonical[a, 3], fastest=a == 0)
+        for a in range(3)
+    ]
 
 
 def stored_planes(picks: np.ndarray, n: int, flipped: bool) -> np.ndarray:
@@ -146,7 +153,9 @@ def _maximum(array: np.ndarray, axis: int) -> np.ndarray:
         cut = (slice(None),) * split + (slice(edges[i], edges[i + 1]),)
         np.maximum.reduce(work[cut], axis=depth, out=result[edges[i] : edges[i + 1]])
 
-    with ThreadPoolExecutor(threads) as pool:  # NumPy lets go of the interpreter lock while it reduces
+    with ThreadPoolExecutor(
+        threads
+    ) as pool:  # NumPy lets go of the interpreter lock while it reduces
         list(pool.map(part, range(threads)))
     return result if kept[0] < kept[1] else result.T
 
@@ -154,8 +163,14 @@ def _maximum(array: np.ndarray, axis: int) -> np.ndarray:
 def stored(image) -> tuple[np.ndarray, float, float, np.ndarray]:
     """The voxels as stored with their slope and intercept, and the orientation of the stored axes."""
     proxy = image.dataobj
-    if hasattr(proxy, "get_unscaled") and proxy.slope > 0:  # a negative slope would turn the maximum into a minimum
-        array, slope, inter = np.asanyarray(proxy.get_unscaled()), float(proxy.slope), float(proxy.inter)
+    if (
+        hasattr(proxy, "get_unscaled") and proxy.slope > 0
+    ):  # a negative slope would turn the maximum into a minimum
+        array, slope, inter = (
+            np.asanyarray(proxy.get_unscaled()),
+            float(proxy.slope),
+            float(proxy.inter),
+        )
     else:
         array, slope, inter = np.asanyarray(proxy), 1.0, 0.0
     if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
@@ -167,7 +182,11 @@ def stored(image) -> tuple[np.ndarray, float, float, np.ndarray]:
 
 def scaled(flat: np.ndarray, slope: float, inter: float) -> np.ndarray:
     """Stored values → float32, by the arithmetic of nibabel's get_fdata (float64, then rounded once)."""
-    return flat.astype(np.float32) if (slope, inter) == (1.0, 0.0) else (flat * slope + inter).astype(np.float32)
+    return (
+        flat.astype(np.float32)
+        if (slope, inter) == (1.0, 0.0)
+        else (flat * slope + inter).astype(np.float32)
+    )
 
 
 def upright(mip: np.ndarray) -> np.ndarray:

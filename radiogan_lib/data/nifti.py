@@ -92,7 +92,9 @@ def nifti_mip(path: Path, spacing_mm: float = 2.0) -> np.ndarray:
     flat, lowest, highest, sample = None, np.inf, -np.inf, []
     for k, block in _slabs(header):
         lowest, highest = np.minimum(lowest, block.min()), np.maximum(highest, block.max())
-        sample.append(block.reshape(-1)[-(k * header.shape[0] * header.shape[1]) % step :: step].copy())
+        sample.append(
+            block.reshape(-1)[-(k * header.shape[0] * header.shape[1]) % step :: step].copy()
+        )
         if axis == 2:
             inside = planes[(planes >= k) & (planes < k + len(block))] - k
             part = mip.maximum_along(block, 0, inside) if inside.size else None  # (j, i)
@@ -101,6 +103,11 @@ def nifti_mip(path: Path, spacing_mm: float = 2.0) -> np.ndarray:
             part = mip.maximum_along(block, 2 - axis, planes)  # (k, i) or (k, j)
             flat = [part] if flat is None else [*flat, part]
     flat = flat if axis == 2 else np.concatenate(flat)
-    scaled = [mip.scaled(np.asarray(v), header.slope, header.inter) for v in (lowest, highest, np.concatenate(sample))]
+    scaled = [
+        mip.scaled(np.asarray(v), header.slope, header.inter)
+        for v in (lowest, highest, np.concatenate(sample))
+    ]
     check_suv(float(scaled[0]), float(scaled[1]), scaled[2])
-    return mip.upright(mip.finish(mip.scaled(flat.T, header.slope, header.inter), ornt, axis, picks, 1))
+    return mip.upright(
+        mip.finish(mip.scaled(flat.T, header.slope, header.inter), ornt, axis, picks, 1)
+    )

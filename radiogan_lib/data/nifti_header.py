@@ -71,9 +71,13 @@ def faults():
     try:
         yield
     except EOFError:
-        raise ExamError("the file is cut off: the gzip stream ends early", "Fetch the file again.") from None
+        raise ExamError(
+            "the file is cut off: the gzip stream ends early", "Fetch the file again."
+        ) from None
     except (igzip.BadGzipFile, zlib.error, igzip.isal_zlib.error) as error:
-        raise ExamError(f"the gzip stream is damaged ({type(error).__name__})", "Fetch the file again.") from None
+        raise ExamError(
+            f"the gzip stream is damaged ({type(error).__name__})", "Fetch the file again."
+        ) from None
     except OSError as error:
         raise ExamError(
             f"the file cannot be read ({error.strerror or type(error).__name__})", "Check the file."
@@ -94,20 +98,28 @@ def read_header(path: Path) -> Header:
     size, magic = (540, start[4:8]) if cls is nib.Nifti2Header else (348, start[344:348])
     if magic[:3] not in (b"n+1", b"n+2", b"ni1", b"ni2") or len(start) < size:
         raise ExamError(
-            "this is not a NIfTI file (no magic number in its header)", "Give .nii, .nii.gz or a DICOM folder."
+            "this is not a NIfTI file (no magic number in its header)",
+            "Give .nii, .nii.gz or a DICOM folder.",
         )
     try:
         header = cls.from_fileobj(io.BytesIO(start[:size]), check=False)
         shape, dtype = tuple(int(n) for n in header.get_data_shape()), header.get_data_dtype()
         slope, inter = header.get_slope_inter()
         offset = int(header["vox_offset"]) if magic[:2] == b"n+" else 0
-        if magic[:2] == b"n+" and offset == 0:  # some writers leave it out: the data follow the header and its four bytes
+        if (
+            magic[:2] == b"n+" and offset == 0
+        ):  # some writers leave it out: the data follow the header and its four bytes
             offset = size + 4
         unit = header.get_xyzt_units()[0]
     except Exception as error:  # noqa: BLE001 - nibabel raises many types on nonsense
-        raise ExamError(f"the NIfTI header is damaged ({type(error).__name__})", "Fetch the file again.") from None
+        raise ExamError(
+            f"the NIfTI header is damaged ({type(error).__name__})", "Fetch the file again."
+        ) from None
     if offset and offset < size:
-        raise ExamError("vox_offset lies inside the header: the values would be the header's own", "Fetch the file again.")
+        raise ExamError(
+            "vox_offset lies inside the header: the values would be the header's own",
+            "Fetch the file again.",
+        )
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise ExamError(
             f"dim says {' x '.join(map(str, shape))}: {'a picture' if len(shape) < 3 else 'several volumes'}, "
@@ -117,7 +129,8 @@ def read_header(path: Path) -> Header:
     shape = shape[:3]
     if min(shape) < 2:
         raise ExamError(
-            f"dim says {' x '.join(map(str, shape))}: a single slice is no volume", "Give the whole volume."
+            f"dim says {' x '.join(map(str, shape))}: a single slice is no volume",
+            "Give the whole volume.",
         )
     voxels = math.prod(shape)
     if voxels > MAX_VOXELS:
@@ -128,7 +141,10 @@ def read_header(path: Path) -> Header:
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ExamError(f"datatype is {dtype}: colours or complex numbers, not SUV")
     if dtype.itemsize == 1 and (slope is None or slope == 1):
-        raise ExamError("datatype is 8-bit without a scale: a label map or a picture, not SUV", "Give the PET in SUV.")
+        raise ExamError(
+            "datatype is 8-bit without a scale: a label map or a picture, not SUV",
+            "Give the PET in SUV.",
+        )
     slope, inter = (1.0, 0.0) if slope is None else (float(slope), float(inter or 0.0))
     data = path.with_suffix(".img") if magic[:2] == b"ni" else path
     _check_length(data, offset + voxels * dtype.itemsize)
@@ -141,14 +157,17 @@ def _check_length(path: Path, needed: int) -> None:
         with open(path, "rb") as f:
             packed = f.read(2) == b"\x1f\x8b"
     if held * (MAX_RATIO if packed else 1) < needed:
-        raise ExamError(f"the file is cut off: its header promises {needed:,} bytes", "Fetch the file again.")
+        raise ExamError(
+            f"the file is cut off: its header promises {needed:,} bytes", "Fetch the file again."
+        )
 
 
 def _affine(header, unit: str) -> np.ndarray:
     """sform, else qform; in mm; refused if it is not a scanner's grid."""
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         raise ExamError(
-            "sform_code and qform_code are both 0: left and right are unknown", "Set the orientation in the header."
+            "sform_code and qform_code are both 0: left and right are unknown",
+            "Set the orientation in the header.",
         )
     try:
         affine = np.array(header.get_best_affine(), float)
@@ -156,7 +175,10 @@ def _affine(header, unit: str) -> np.ndarray:
         affine = np.full((4, 4), np.nan)
     affine[:3] *= _UNIT_MM.get(unit, 1.0)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise ExamError("the affine (sform or qform) is singular or not finite", "Set the orientation in the header.")
+        raise ExamError(
+            "the affine (sform or qform) is singular or not finite",
+            "Set the orientation in the header.",
+        )
     sizes = nib.affines.voxel_sizes(affine)
     if sizes.min() < VOXEL_MM[0] or sizes.max() > VOXEL_MM[1]:
         raise ExamError(
@@ -166,6 +188,7 @@ def _affine(header, unit: str) -> np.ndarray:
     axes = affine[:3, :3] / sizes
     if np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR:
         raise ExamError(
-            "the affine is sheared: its axes are not perpendicular", "Resample the image to a rectangular grid."
+            "the affine is sheared: its axes are not perpendicular",
+            "Resample the image to a rectangular grid.",
         )
     return affine

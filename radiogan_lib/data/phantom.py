@@ -40,14 +40,18 @@ def parse(path: str) -> tuple[str, int]:
     """Class and seed of a cohort path such as `phantom:lung/30017`."""
     match = re.fullmatch(r"phantom:([^/]+)/(\d{1,9})", str(path))
     if not match:
-        raise PhantomError(f"{path!r} is not a phantom; write phantom:CLASS/SEED, such as phantom:lung/30017.")
+        raise PhantomError(
+            f"{path!r} is not a phantom; write phantom:CLASS/SEED, such as phantom:lung/30017."
+        )
     _check(match[1], int(match[2]))
     return match[1], int(match[2])
 
 
 def _check(class_name: str, seed: int) -> None:
     if class_name not in CLASSES:
-        raise PhantomError(f"there is no phantom class {class_name!r}; choose one of {', '.join(CLASSES)}.")
+        raise PhantomError(
+            f"there is no phantom class {class_name!r}; choose one of {', '.join(CLASSES)}."
+        )
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 10**9:
         raise PhantomError(f"phantom seed {seed!r}: it must be a whole number from 0 to 999999999.")
 
@@ -57,11 +61,17 @@ def grid(spacing_mm: float | None = None) -> tuple[tuple[int, ...], tuple[float,
     if not spacing_mm:
         return GRID, VOXEL_MM
     if not 1 <= spacing_mm <= 20:
-        raise PhantomError(f"phantom voxels of {spacing_mm!r} mm: the size must lie between 1 and 20 mm.")
-    return tuple(int(np.ceil(n * d / spacing_mm)) for n, d in zip(GRID, VOXEL_MM)), (float(spacing_mm),) * 3
+        raise PhantomError(
+            f"phantom voxels of {spacing_mm!r} mm: the size must lie between 1 and 20 mm."
+        )
+    return tuple(int(np.ceil(n * d / spacing_mm)) for n, d in zip(GRID, VOXEL_MM)), (
+        float(spacing_mm),
+    ) * 3
 
 
-def _volume(class_name: str, seed: int, spacing_mm: float | None, dtype) -> tuple[np.ndarray, tuple[float, ...]]:
+def _volume(
+    class_name: str, seed: int, spacing_mm: float | None, dtype
+) -> tuple[np.ndarray, tuple[float, ...]]:
     """The exam, (x, y, z) in RAS+ order, and its voxel size; int16 for steps of 1/256 SUV, float32 for SUV."""
     _check(class_name, seed)
     shape, voxel = grid(spacing_mm)
@@ -109,7 +119,9 @@ def make(class_name: str, seed: int, spacing_mm: float | None = None) -> nib.Nif
 def _affine(shape, voxel) -> np.ndarray:
     affine = np.diag([*voxel, 1.0])
     affine[:3, 3] = [-(n - 1) / 2 * d for n, d in zip(shape, voxel)]
-    affine[2, 3] = TOP_MM - (shape[2] - 0.5) * voxel[2]  # the box hangs from its upper face on every grid
+    affine[2, 3] = (
+        TOP_MM - (shape[2] - 0.5) * voxel[2]
+    )  # the box hangs from its upper face on every grid
     return affine
 
 
@@ -121,7 +133,9 @@ def lesions(class_name: str, seed: int) -> list[dict]:
     """
     _check(class_name, seed)
     patient = anatomy.Patient(seed)
-    return [item.truth(TOP_MM + patient.fov_start_mm) for item in _lesions.draw(class_name, patient)]
+    return [
+        item.truth(TOP_MM + patient.fov_start_mm) for item in _lesions.draw(class_name, patient)
+    ]
 
 
 def write(path: Path, class_name: str, seed: int, spacing_mm: float | None = None) -> Path:
@@ -140,7 +154,9 @@ def write(path: Path, class_name: str, seed: int, spacing_mm: float | None = Non
         raw.write(header.binaryblock + b"\0\0\0\0")
         raw.write(codes.tobytes(order="F"))
         data = raw.getvalue()
-        temporary.write_bytes(gzip.compress(data, 1, mtime=0) if str(path).endswith(".gz") else data)
+        temporary.write_bytes(
+            gzip.compress(data, 1, mtime=0) if str(path).endswith(".gz") else data
+        )
     return Path(path)
 
 
@@ -152,20 +168,36 @@ def checksum(class_name: str, seed: int, spacing_mm: float = MANIFEST_SPACING_MM
 
 def main(argv: list[str] | None = None) -> None:
     """`python -m radiogan_lib.data.phantom --manifest` or `… CLASS SEED FILE.nii.gz`."""
-    parser = argparse.ArgumentParser(prog="python -m radiogan_lib.data.phantom", description=__doc__.split("\n")[0])
-    parser.add_argument("exam", nargs="*", metavar="CLASS SEED FILE", help="write one exam as NIfTI")
-    parser.add_argument("--spacing-mm", type=float, default=0.0, help="isotropic voxels; 0 = the paper's grid")
-    parser.add_argument("--manifest", action="store_true", help="rebuild data_manifest/synthetic.csv")
-    parser.add_argument("--no-checksums", action="store_true", help="leave the sha256 column out (seconds)")
+    parser = argparse.ArgumentParser(
+        prog="python -m radiogan_lib.data.phantom", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "exam", nargs="*", metavar="CLASS SEED FILE", help="write one exam as NIfTI"
+    )
+    parser.add_argument(
+        "--spacing-mm", type=float, default=0.0, help="isotropic voxels; 0 = the paper's grid"
+    )
+    parser.add_argument(
+        "--manifest", action="store_true", help="rebuild data_manifest/synthetic.csv"
+    )
+    parser.add_argument(
+        "--no-checksums", action="store_true", help="leave the sha256 column out (seconds)"
+    )
     parser.add_argument("--workers", type=int, default=None, help="processes; default one per core")
     args = parser.parse_args(argv)
     if args.manifest:
         from radiogan_lib.data.synthetic import write_manifest
 
-        print("wrote", paths.shown(write_manifest(workers=args.workers, checksums=not args.no_checksums)))
+        print(
+            "wrote",
+            paths.shown(write_manifest(workers=args.workers, checksums=not args.no_checksums)),
+        )
     elif len(args.exam) == 3:
         name, seed, path = args.exam
-        print("wrote", paths.shown(write(Path(path), *parse(f"phantom:{name}/{seed}"), args.spacing_mm)))
+        print(
+            "wrote",
+            paths.shown(write(Path(path), *parse(f"phantom:{name}/{seed}"), args.spacing_mm)),
+        )
     else:
         parser.error("give --manifest, or CLASS SEED FILE")
 

@@ -36,16 +36,29 @@ def _only_one(directory: Path):
     try:
         (directory / "cache").mkdir(parents=True, exist_ok=True)
         with open(directory / ".lock", "w") as handle:
-            if cache.locked(handle):  # nobody else writes: what is half written was left by a killed run
+            if cache.locked(
+                handle
+            ):  # nobody else writes: what is half written was left by a killed run
                 for left in [*directory.glob(".*.part*"), *directory.glob("cache/.*.part*")]:
                     left.unlink(missing_ok=True)
             yield
     except OSError as e:
-        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
-                           errno.EISDIR, errno.ENAMETOOLONG):
+        if e.errno not in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOTDIR,
+            errno.EEXIST,
+            errno.EISDIR,
+            errno.ENAMETOOLONG,
+        ):
             raise
-        raise DatasetError(f"{paths.shown(directory)} cannot be written ({e.strerror}); make room or choose another "
-                           "folder, and run again: what is finished is kept.") from None
+        raise DatasetError(
+            f"{paths.shown(directory)} cannot be written ({e.strerror}); make room or choose another "
+            "folder, and run again: what is finished is kept."
+        ) from None
 
 
 def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.Report:
@@ -73,33 +86,73 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.
     chosen = cohorts.capped(cohorts.read(cohort), cfg)
     notes, exams = chosen.notes, chosen.exams
     table, secret = report.published(exams, cfg, notes)
-    jobs = [cache.task(path, cfg, local=scheduler in (None, "", *executors.KINDS)) for path in exams["path"]]
+    jobs = [
+        cache.task(path, cfg, local=scheduler in (None, "", *executors.KINDS))
+        for path in exams["path"]
+    ]
     with _only_one(directory):
         marks = [cache.fingerprint(job, secret) for job in jobs]
-        files = [directory / "cache" / f"{deidentify.keyed('cache:' + v, secret)[:24]}.npz" for v in exams["exam_id"]]
-        settings = {k: v for k, v in cfg.stage("data").items() if k != "cohort"}  # its path may name a person
-        whole = deidentify.keyed(json.dumps([SCHEMA_VERSION, settings, marks, chosen.class_names,
-                                             table.to_csv(index=False)]), secret)
+        files = [
+            directory / "cache" / f"{deidentify.keyed('cache:' + v, secret)[:24]}.npz"
+            for v in exams["exam_id"]
+        ]
+        settings = {
+            k: v for k, v in cfg.stage("data").items() if k != "cohort"
+        }  # its path may name a person
+        whole = deidentify.keyed(
+            json.dumps(
+                [SCHEMA_VERSION, settings, marks, chosen.class_names, table.to_csv(index=False)]
+            ),
+            secret,
+        )
         if (done := _finished(directory, whole, cfg)) is not None:
-            return report.Report(directory, 0, len(done["exams"]), done["rejects"], done["counts"],
-                                 [*notes, *report.remarks(done["exams"], done["counts"])])
+            return report.Report(
+                directory,
+                0,
+                len(done["exams"]),
+                done["rejects"],
+                done["counts"],
+                [*notes, *report.remarks(done["exams"], done["counts"])],
+            )
         results = [cache.recall(f, m, pixels=False) for f, m in zip(files, marks)]
         todo = [i for i, result in enumerate(results) if result is None]
         with Progress(len(todo), "preparing exams") as progress:
-            for k, result in executors.run(worker.project, [jobs[i] for i in todo], scheduler, cfg.workers):
-                results[todo[k]] = _kept(result, exams.iloc[todo[k]], files[todo[k]], marks[todo[k]])
+            for k, result in executors.run(
+                worker.project, [jobs[i] for i in todo], scheduler, cfg.workers
+            ):
+                results[todo[k]] = _kept(
+                    result, exams.iloc[todo[k]], files[todo[k]], marks[todo[k]]
+                )
                 progress.update()
         good = [i for i, result in enumerate(results) if "reason" not in result]
         rejects = report.rejects(results, exams, table, cfg.keep_ids)
         counts = report.count(exams, good, chosen.class_names)
-        (directory / "dataset.json").unlink(missing_ok=True)  # until the new one is there, the dataset is unfinished
+        (directory / "dataset.json").unlink(
+            missing_ok=True
+        )  # until the new one is there, the dataset is unfinished
         paths.write_text(directory / "rejects.csv", rejects.to_csv(index=False))
         _refuse_if_empty(counts, rejects, directory)
-        listed = _write(directory, good, files, marks, table, results, cfg, {
-            "schema_version": SCHEMA_VERSION, "class_names": chosen.class_names,
-            "counts": {s: {c: int(counts.loc[c, s]) for c in chosen.class_names} for s in counts.columns},
-            "settings": settings, "rejected": len(rejects), "complete": not any(r.get("transient") for r in results),
-            "fingerprint": whole})
+        listed = _write(
+            directory,
+            good,
+            files,
+            marks,
+            table,
+            results,
+            cfg,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "class_names": chosen.class_names,
+                "counts": {
+                    s: {c: int(counts.loc[c, s]) for c in chosen.class_names}
+                    for s in counts.columns
+                },
+                "settings": settings,
+                "rejected": len(rejects),
+                "complete": not any(r.get("transient") for r in results),
+                "fingerprint": whole,
+            },
+        )
     notes += report.remarks(listed, counts)
     if todo:
         notes.append(f"{len(todo)} exams took {time.monotonic() - started:.0f} s.")
@@ -113,8 +166,11 @@ def _kept(result, exam: pd.Series, path: Path, mark: str) -> dict:
     A result that another try may change (a lost worker, an error nobody foresaw) is not written.
     """
     if isinstance(result, executors.Died):
-        result = {"reason": result.reason, "transient": True,
-                  "remedy": "use fewer workers or a machine with more memory, or leave the exam out"}
+        result = {
+            "reason": result.reason,
+            "transient": True,
+            "remedy": "use fewer workers or a machine with more memory, or leave the exam out",
+        }
     result = report.scrubbed(result, exam)
     if not result.get("transient"):
         cache.store(path, mark, result)
@@ -126,32 +182,50 @@ def _refuse_if_empty(counts: pd.DataFrame, rejects: pd.DataFrame, directory: Pat
     first = "" if rejects.empty else f" The first reason: {rejects.reason[0]}; {rejects.remedy[0]}."
     where = f" All reasons are in {paths.shown(directory / 'rejects.csv')}." if len(rejects) else ""
     if counts[list(cohorts.SPLITS)].to_numpy().sum() == 0:
-        raise DatasetError(f"all {len(rejects)} exams were rejected, so there is no dataset.{first}{where}")
+        raise DatasetError(
+            f"all {len(rejects)} exams were rejected, so there is no dataset.{first}{where}"
+        )
     if len(lost):
-        raise DatasetError(f"no training exam is left of class {', '.join(lost)}; correct its exams or take the class "
-                           f"out of the cohort.{first}{where}")
+        raise DatasetError(
+            f"no training exam is left of class {', '.join(lost)}; correct its exams or take the class "
+            f"out of the cohort.{first}{where}"
+        )
 
 
 def _write(directory, good, files, marks, table, results, cfg, content: dict) -> pd.DataFrame:
     """Put the prepared exams together; dataset.json comes last and says that all is there. Returns exams.csv."""
     # Written piece by piece, not through a memory map: a disk that fills up under a map ends the process without a word.
     with paths.atomic(directory / "mips.npy") as temporary, open(temporary, "wb") as f:
-        np.lib.format.write_array_header_1_0(f, {"descr": "<f4", "fortran_order": False, "shape": (len(good), *cfg.canvas)})
+        np.lib.format.write_array_header_1_0(
+            f, {"descr": "<f4", "fortran_order": False, "shape": (len(good), *cfg.canvas)}
+        )
         for i in good:
             result = cache.recall(files[i], marks[i])
             if result is None:
                 raise DatasetError(f"{paths.shown(files[i])} vanished during the work; run again.")
             f.write(np.ascontiguousarray(result["mip"], "<f4").tobytes())
     facts = pd.DataFrame([results[i]["facts"] for i in good]).round(4)
-    described = table.iloc[good].drop(columns=[c for c in facts if c in table]).reset_index(drop=True)
+    described = (
+        table.iloc[good].drop(columns=[c for c in facts if c in table]).reset_index(drop=True)
+    )
     exams = pd.concat([described, facts], axis=1)
     paths.write_text(directory / "exams.csv", exams.to_csv(index=False))
     h, w = cfg.canvas
     height, width = cfg.field_of_view_mm
-    paths.write_json(directory / "dataset.json", content | {
-        "exams": len(good), "canvas": [h, w], "field_of_view_mm": [height, width],
-        "pixel_mm": [height / h, width / w], "projection_spacing_mm": cache.MIP_SPACING_MM, "suv_max": cfg.suv_max,
-        "sha256": paths.sha256(directory / "mips.npy"), "exams_sha256": paths.sha256(directory / "exams.csv")})
+    paths.write_json(
+        directory / "dataset.json",
+        content
+        | {
+            "exams": len(good),
+            "canvas": [h, w],
+            "field_of_view_mm": [height, width],
+            "pixel_mm": [height / h, width / w],
+            "projection_spacing_mm": cache.MIP_SPACING_MM,
+            "suv_max": cfg.suv_max,
+            "sha256": paths.sha256(directory / "mips.npy"),
+            "exams_sha256": paths.sha256(directory / "exams.csv"),
+        },
+    )
     return exams
 
 
@@ -160,17 +234,26 @@ def _finished(directory: Path, fingerprint: str, cfg: Config) -> dict | None:
     try:
         content = json.loads((directory / "dataset.json").read_text(encoding="utf-8"))
         told = [content[k] for k in ("schema_version", "canvas", "field_of_view_mm", "suv_max")]
-        if content["fingerprint"] != fingerprint or not content["complete"] \
-                or told != [SCHEMA_VERSION, list(cfg.canvas), list(cfg.field_of_view_mm), cfg.suv_max] \
-                or paths.sha256(directory / "mips.npy") != content["sha256"] \
-                or paths.sha256(directory / "exams.csv") != content["exams_sha256"]:
+        if (
+            content["fingerprint"] != fingerprint
+            or not content["complete"]
+            or told != [SCHEMA_VERSION, list(cfg.canvas), list(cfg.field_of_view_mm), cfg.suv_max]
+            or paths.sha256(directory / "mips.npy") != content["sha256"]
+            or paths.sha256(directory / "exams.csv") != content["exams_sha256"]
+        ):
             return None
         rejects = pd.read_csv(directory / "rejects.csv", dtype=str, keep_default_na=False)
         names = content["class_names"]
-        counts = pd.DataFrame({s: [content["counts"][s][c] for c in names] for s in content["counts"]}, index=names)
+        counts = pd.DataFrame(
+            {s: [content["counts"][s][c] for c in names] for s in content["counts"]}, index=names
+        )
         exams = pd.read_csv(directory / "exams.csv", dtype=str, keep_default_na=False)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if content["rejected"] != len(rejects) or content["exams"] != len(exams) or not set(exams["class"]) <= set(names):
+    if (
+        content["rejected"] != len(rejects)
+        or content["exams"] != len(exams)
+        or not set(exams["class"]) <= set(names)
+    ):
         return None
     return {"exams": exams, "rejects": rejects, "counts": counts}

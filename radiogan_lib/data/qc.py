@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 
 from radiogan_lib.data.canvas import fit_to_canvas
 
-WHOLE_BODY_MM = 600.0  # skull base to mid-thigh of a short adult; less shows only a part of the body
+WHOLE_BODY_MM = (
+    600.0  # skull base to mid-thigh of a short adult; less shows only a part of the body
+)
 THICK_MM = 6.0  # slices thicker than this blur small lesions along the body
 BODY_SUV = 0.3  # above it a pixel of a MIP belongs to the body
 OUTLIER = 4.5  # robust standard deviations (1.4826 MAD) from the cohort's median
@@ -35,7 +37,9 @@ def summary(dataset) -> pd.DataFrame:
     table = exams[["exam_id", "class", "split"]].copy()
     for name in ("height_mm", "width_mm", "spacing_z_mm"):
         table[name] = exams[name]
-    table["suv_body"] = [float(np.median(m[m > BODY_SUV])) if (m > BODY_SUV).any() else 0.0 for m in suv]
+    table["suv_body"] = [
+        float(np.median(m[m > BODY_SUV])) if (m > BODY_SUV).any() else 0.0 for m in suv
+    ]
     table["suv_p99"] = np.percentile(suv.reshape(len(suv), -1), 99, axis=1) if len(suv) else []
     for name in ("suv_highest", "share_clipped", "note"):
         table[name] = exams[name]
@@ -108,7 +112,9 @@ def _orientation(dataset, table):
 
 def _edges(dataset, table):
     """The body leaves the field of view at one side, far more than the others' arms do."""
-    share = np.array([max((m[:, 0] > BODY_SUV).mean(), (m[:, -1] > BODY_SUV).mean()) for m in dataset.suv])
+    share = np.array(
+        [max((m[:, 0] > BODY_SUV).mean(), (m[:, -1] > BODY_SUV).mean()) for m in dataset.suv]
+    )
     if len(share):
         for i in np.flatnonzero((share > 0.5) & (share > np.median(share) + 0.25)):
             yield int(i), "cut off at the side"
@@ -118,14 +124,21 @@ def _doubles(dataset, table):
     """The same picture twice: one exam under two identifiers, in the worst case in both splits."""
     if len(table) < 2:
         return
-    units = _centred(dataset.suv.reshape(len(table), -1)) if len(table) <= 3000 else _centred(_thumbs(dataset.suv))
+    units = (
+        _centred(dataset.suv.reshape(len(table), -1))
+        if len(table) <= 3000
+        else _centred(_thumbs(dataset.suv))
+    )
     for start in range(0, len(table), 512):
-        near = units[start:start + 512] @ units.T > 0.9999
+        near = units[start : start + 512] @ units.T > 0.9999
         for i, j in np.argwhere(near):
             i += start
             if i != j:
-                yield int(i), f"the same picture as {table['exam_id'][j]}" + \
-                    (" in the other split" if table["split"][i] != table["split"][j] else "")
+                yield (
+                    int(i),
+                    f"the same picture as {table['exam_id'][j]}"
+                    + (" in the other split" if table["split"][i] != table["split"][j] else ""),
+                )
 
 
 def _readable(name: str) -> str:
@@ -147,19 +160,25 @@ def contact_sheet(dataset, per_class: int = 12, window: tuple[float, float] = (0
     height, width = dataset.canvas
     shape = (dataset.field_of_view_mm[0] / height) / (dataset.field_of_view_mm[1] / width)
     names = dataset.class_names
-    figure = Figure(figsize=(per_class * 0.95 + 0.9, len(names) * 1.75 + 0.2), dpi=100, layout="constrained")
+    figure = Figure(
+        figsize=(per_class * 0.95 + 0.9, len(names) * 1.75 + 0.2), dpi=100, layout="constrained"
+    )
     axes = figure.subplots(len(names), per_class, squeeze=False)
     for row, name in zip(axes, names):
         members = np.flatnonzero(table["class"] == name)
         flagged = [i for i in members if table["flag"][i]][:per_class]
         rest = [i for i in members if not table["flag"][i]]
         room = per_class - len(flagged)
-        spread = np.linspace(0, len(rest) - 1, min(room, len(rest))).astype(int) if rest and room else []
+        spread = (
+            np.linspace(0, len(rest) - 1, min(room, len(rest))).astype(int) if rest and room else []
+        )
         for ax, i in zip(row, [*flagged, *(rest[k] for k in spread)]):
             ax.imshow(dataset.suv[i], cmap="gray_r", vmin=window[0], vmax=window[1], aspect=shape)
             if table["flag"][i]:
                 first = table["flag"][i].split(";")[0].split("(")[0].strip()
-                ax.set_title("\n".join(textwrap.wrap(first, 15)[:3]), fontsize=6.5, color="#b03020", pad=2)
+                ax.set_title(
+                    "\n".join(textwrap.wrap(first, 15)[:3]), fontsize=6.5, color="#b03020", pad=2
+                )
         for ax in row:
             marked = bool(ax.get_title())
             ax.set_xticks([])
@@ -168,8 +187,11 @@ def contact_sheet(dataset, per_class: int = 12, window: tuple[float, float] = (0
                 spine.set_visible(marked)
                 spine.set_color("#b03020")
         row[0].set_ylabel(_readable(name), fontsize=9)
-    figure.suptitle(f"{(table['flag'] != '').sum()} of {len(table)} exams are flagged · SUV {window[0]:g} to "
-                    f"{window[1]:g}", fontsize=9)
+    figure.suptitle(
+        f"{(table['flag'] != '').sum()} of {len(table)} exams are flagged · SUV {window[0]:g} to "
+        f"{window[1]:g}",
+        fontsize=9,
+    )
     return figure
 
 
@@ -185,8 +207,14 @@ def histograms(dataset, bins: int = 60) -> Figure:
         shares = [np.histogram(dataset.suv[i], edges)[0] / dataset.suv[i].size for i in members]
         for i, share in zip(members, shares):
             odd = "scale" in table["flag"][i]
-            ax.plot(centres, share, lw=0.9 if odd else 0.4, color="#b03020" if odd else "#8899aa",
-                    alpha=1 if odd else 0.35, zorder=3 if odd else 1)
+            ax.plot(
+                centres,
+                share,
+                lw=0.9 if odd else 0.4,
+                color="#b03020" if odd else "#8899aa",
+                alpha=1 if odd else 0.35,
+                zorder=3 if odd else 1,
+            )
         if shares:
             ax.plot(centres, np.median(shares, axis=0), color="#222222", lw=1.6, zorder=4)
         ax.set_xscale("log")

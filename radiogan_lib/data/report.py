@@ -17,7 +17,17 @@ from radiogan_lib.data import deidentify
 from radiogan_lib.data.cohort import SPLITS
 
 # Optional cohort columns that are published beside hashed identifiers; any other may hold a name or a date.
-OPEN_COLUMNS = ("sex", "age", "manufacturer", "scanner", "model", "collection", "licence", "license", "doi")
+OPEN_COLUMNS = (
+    "sex",
+    "age",
+    "manufacturer",
+    "scanner",
+    "model",
+    "collection",
+    "licence",
+    "license",
+    "doi",
+)
 
 
 @dataclass
@@ -36,9 +46,15 @@ class Report:
         return len(self.rejects)
 
     def __str__(self) -> str:
-        lines = [f"{self.prepared} exams prepared now, {self.reused} were ready, {self.rejected} rejected: "
-                 f"{paths.shown(self.directory)}", self.counts.to_string()]
-        lines += [f"{r.exam} ({r.file}): {r.reason}; {r.remedy}" for r in self.rejects.head(10).itertuples()]
+        lines = [
+            f"{self.prepared} exams prepared now, {self.reused} were ready, {self.rejected} rejected: "
+            f"{paths.shown(self.directory)}",
+            self.counts.to_string(),
+        ]
+        lines += [
+            f"{r.exam} ({r.file}): {r.reason}; {r.remedy}"
+            for r in self.rejects.head(10).itertuples()
+        ]
         if self.rejected > 10:
             lines.append(f"and {self.rejected - 10} more in rejects.csv")
         return "\n".join([*lines, *self.notes])
@@ -46,12 +62,16 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        text = (f"<p><b>{self.prepared}</b> exams prepared now, <b>{self.reused}</b> were ready, "
-                f"<b>{self.rejected}</b> rejected. Dataset: <code>{html.escape(paths.shown(self.directory))}</code></p>"
-                f"{self.counts.to_html()}")
+        text = (
+            f"<p><b>{self.prepared}</b> exams prepared now, <b>{self.reused}</b> were ready, "
+            f"<b>{self.rejected}</b> rejected. Dataset: <code>{html.escape(paths.shown(self.directory))}</code></p>"
+            f"{self.counts.to_html()}"
+        )
         if self.rejected:
-            text += f"<p>Rejected{' (first 10; all in rejects.csv)' if self.rejected > 10 else ''}:</p>" \
-                    + self.rejects.head(10).to_html(index=False)
+            text += (
+                f"<p>Rejected{' (first 10; all in rejects.csv)' if self.rejected > 10 else ''}:</p>"
+                + self.rejects.head(10).to_html(index=False)
+            )
         return text + "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
 
 
@@ -61,8 +81,10 @@ def published(exams: pd.DataFrame, cfg: Config, notes: list[str]) -> tuple[pd.Da
     secret = deidentify.key() if private.any() else b""
     table = pd.DataFrame(index=exams.index)
     for kind in ("exam", "patient"):
-        table[f"{kind}_id"] = [deidentify.hashed(kind, v, secret) if hide else v
-                               for v, hide in zip(exams[f"{kind}_id"], private)]
+        table[f"{kind}_id"] = [
+            deidentify.hashed(kind, v, secret) if hide else v
+            for v, hide in zip(exams[f"{kind}_id"], private)
+        ]
     table["class"], table["split"] = exams["class"], exams["split"]
     if not private.all():
         shown = exams["path"].str.replace(r"[\r\n]+", " ", regex=True)  # a table's row is one line
@@ -72,8 +94,10 @@ def published(exams: pd.DataFrame, cfg: Config, notes: list[str]) -> tuple[pd.Da
         if column.lower() in OPEN_COLUMNS or not private.all():
             table[column] = exams[column].where(~private | (column.lower() in OPEN_COLUMNS), "")
     if hidden := [c for c in optional if private.any() and c.lower() not in OPEN_COLUMNS]:
-        notes.append(f"Not published, because they may identify someone: column {', '.join(hidden)} "
-                     "(the setting keep_ids=True keeps all).")
+        notes.append(
+            f"Not published, because they may identify someone: column {', '.join(hidden)} "
+            "(the setting keep_ids=True keeps all)."
+        )
     return table, secret
 
 
@@ -84,26 +108,37 @@ def scrubbed(result: dict, exam: pd.Series) -> dict:
     source, result = Path(exam["path"]), dict(result)
     names = [v for k, v in exam.items() if k not in ("class", "split", "row")]
     names += [source.name, source.stem, source.name.split(".")[0], *source.parts[-3:]]
-    if "error" in result:  # a foreign error's message may quote any header value, so only its type is told
+    if (
+        "error" in result
+    ):  # a foreign error's message may quote any header value, so only its type is told
         result["reason"] = f"could not be read ({result.pop('error')})"
     for key in ("reason", "remedy"):
         if key in result:
             result[key] = deidentify.scrub(result[key], tuple(names))
     if "facts" in result:
-        result["facts"] = result["facts"] | {"note": deidentify.scrub(result["facts"]["note"], tuple(names))}
+        result["facts"] = result["facts"] | {
+            "note": deidentify.scrub(result["facts"]["note"], tuple(names))
+        }
     return result
 
 
-def rejects(results: list[dict], exams: pd.DataFrame, table: pd.DataFrame, keep_ids: bool) -> pd.DataFrame:
+def rejects(
+    results: list[dict], exams: pd.DataFrame, table: pd.DataFrame, keep_ids: bool
+) -> pd.DataFrame:
     """rejects.csv: exam, file, reason, remedy; `file` is a row number unless the user keeps identifiers."""
     lines = []
     for i, result in enumerate(results):
         if "reason" in result:
             path = " ".join(exams["path"][i].splitlines())
             is_open = keep_ids or path.startswith("phantom:")
-            lines.append({"exam": table["exam_id"][i],
-                          "file": path if is_open else f"row {exams['row'][i]} of the cohort",
-                          "reason": result["reason"], "remedy": result["remedy"]})
+            lines.append(
+                {
+                    "exam": table["exam_id"][i],
+                    "file": path if is_open else f"row {exams['row'][i]} of the cohort",
+                    "reason": result["reason"],
+                    "remedy": result["remedy"],
+                }
+            )
     return pd.DataFrame(lines, columns=["exam", "file", "reason", "remedy"])
 
 
@@ -113,14 +148,18 @@ def remarks(exams: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
     if n := int((exams["note"] != "").sum()):
         out.append(f"{n} exams were read with a remark: column note of exams.csv.")
     if untested := list(counts.index[counts["test"] == 0]):
-        out.append(f"No exam of class {', '.join(untested)} is held out: its pictures cannot be compared with unseen "
-                   "ones.")
+        out.append(
+            f"No exam of class {', '.join(untested)} is held out: its pictures cannot be compared with unseen "
+            "ones."
+        )
     return out
 
 
 def count(exams: pd.DataFrame, kept: list[int], class_names: list[str]) -> pd.DataFrame:
     """Exams per class: train, test, rejected."""
     status = exams["split"].where(exams.index.isin(exams.index[kept]), "rejected")
-    counts = pd.crosstab(exams["class"], status).reindex(index=class_names, columns=[*SPLITS, "rejected"])
+    counts = pd.crosstab(exams["class"], status).reindex(
+        index=class_names, columns=[*SPLITS, "rejected"]
+    )
     counts.index.name = counts.columns.name = None
     return counts.fillna(0).astype(int)

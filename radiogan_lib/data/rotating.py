@@ -6,10 +6,19 @@ import nibabel as nib
 import numpy as np
 from nibabel import orientations
 
-from radiogan_lib.data.mip import is_axis_aligned, plane_indices, scaled, stored, straightened, upright
+from radiogan_lib.data.mip import (
+    is_axis_aligned,
+    plane_indices,
+    scaled,
+    stored,
+    straightened,
+    upright,
+)
 
 
-def rotating_mips(image: nib.Nifti1Image, n_angles: int = 24, spacing_mm: float = 2.0) -> np.ndarray:
+def rotating_mips(
+    image: nib.Nifti1Image, n_angles: int = 24, spacing_mm: float = 2.0
+) -> np.ndarray:
     """Views from all around the patient, for a cine loop: frame 0 from the front, then turning about the long axis.
 
     Every frame samples the volume by nearest neighbour on a square of `spacing_mm` that turns about its centre; the
@@ -27,7 +36,9 @@ def rotating_mips(image: nib.Nifti1Image, n_angles: int = 24, spacing_mm: float 
     voxel = nib.affines.voxel_sizes(image.affine)[np.argsort(ornt[:, 0])]
     nx, ny, nz = canonical.shape
     rows = plane_indices(nz, voxel[2], spacing_mm)
-    columns = np.zeros((nx * ny + 1, rows.size), canonical.dtype)  # the last one is what lies outside: 0
+    columns = np.zeros(
+        (nx * ny + 1, rows.size), canonical.dtype
+    )  # the last one is what lies outside: 0
     columns[:-1] = canonical[:, :, np.where(rows < 0, 0, rows)].reshape(nx * ny, rows.size)
     columns[:, rows < 0] = 0
     half = round(max(nx * voxel[0], ny * voxel[1]) / spacing_mm / 2)

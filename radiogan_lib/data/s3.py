@@ -33,24 +33,41 @@ class TransferError(RadioganError):
 
 
 _RUN_AGAIN = "Run the same command again: what is finished is kept."
-_NEW_RELEASE = "The archive's content has moved on; rebuild data_manifest/public.csv with a newer idc-index."
+_NEW_RELEASE = (
+    "The archive's content has moved on; rebuild data_manifest/public.csv with a newer idc-index."
+)
 
 
 def _address(prefix: str, endpoint: str) -> tuple[str, str]:
     """`s3://bucket/key/` → (URL of the bucket, key prefix)."""
     parts = urllib.parse.urlsplit(prefix)
     if parts.scheme != "s3" or not parts.netloc or not parts.path.strip("/"):
-        raise TransferError("the place of a series must look like s3://bucket/prefix/", "Correct the manifest.", False)
-    bucket = f"{endpoint.rstrip('/')}/{parts.netloc}" if endpoint else f"https://{parts.netloc}.s3.amazonaws.com"
+        raise TransferError(
+            "the place of a series must look like s3://bucket/prefix/",
+            "Correct the manifest.",
+            False,
+        )
+    bucket = (
+        f"{endpoint.rstrip('/')}/{parts.netloc}"
+        if endpoint
+        else f"https://{parts.netloc}.s3.amazonaws.com"
+    )
     return bucket, parts.path.strip("/") + "/"
 
 
 def _session() -> requests.Session:
     """Connections that are kept, and asked again where the server is busy."""
-    retry = Retry(total=3, backoff_factor=PAUSE_S, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+    retry = Retry(
+        total=3,
+        backoff_factor=PAUSE_S,
+        status_forcelist=(429, 500, 502, 503, 504),
+        raise_on_status=False,
+    )
     session = requests.Session()
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS, pool_block=True, max_retries=retry))
+        session.mount(
+            scheme, HTTPAdapter(pool_maxsize=CONNECTIONS, pool_block=True, max_retries=retry)
+        )
     return session
 
 
@@ -59,8 +76,11 @@ def _get(session: requests.Session, url: str) -> bytes:
     response = session.get(url, timeout=(10, 60))
     if response.status_code != 200:
         gone = response.status_code in (403, 404)
-        raise TransferError(f"the archive answered {response.status_code}",
-                            _NEW_RELEASE if gone else _RUN_AGAIN, not gone)
+        raise TransferError(
+            f"the archive answered {response.status_code}",
+            _NEW_RELEASE if gone else _RUN_AGAIN,
+            not gone,
+        )
     return response.content
 
 
@@ -68,12 +88,17 @@ def listing(session: requests.Session, bucket: str, prefix: str) -> dict[str, tu
     """Key → (bytes, ETag) of everything below the prefix (ListObjectsV2, all pages)."""
     found, token = {}, None
     while True:
-        query = {"list-type": "2", "prefix": prefix} | ({"continuation-token": token} if token else {})
+        query = {"list-type": "2", "prefix": prefix} | (
+            {"continuation-token": token} if token else {}
+        )
         root = ElementTree.fromstring(_get(session, f"{bucket}/?{urllib.parse.urlencode(query)}"))
         for item in root.findall("{*}Contents"):
             key = item.findtext("{*}Key", "")
             if not key.endswith("/"):
-                found[key] = (int(item.findtext("{*}Size", "-1")), item.findtext("{*}ETag", "").strip('"'))
+                found[key] = (
+                    int(item.findtext("{*}Size", "-1")),
+                    item.findtext("{*}ETag", "").strip('"'),
+                )
         token = root.findtext("{*}NextContinuationToken")
         if root.findtext("{*}IsTruncated") != "true" or not token:
             return found
@@ -87,7 +112,9 @@ def _whole(body: bytes, size: int, etag: str) -> bool:
     return not is_md5 or hashlib.md5(body, usedforsecurity=False).hexdigest() == etag.lower()
 
 
-def fetch_series(prefix: str, folder: Path, instances: int, size_bytes: int, endpoint: str = "") -> int:
+def fetch_series(
+    prefix: str, folder: Path, instances: int, size_bytes: int, endpoint: str = ""
+) -> int:
     """Download all objects below a prefix into a folder; return only when they are proven whole.
 
     Args:
@@ -108,8 +135,12 @@ def fetch_series(prefix: str, folder: Path, instances: int, size_bytes: int, end
         objects = listing(session, bucket, key_prefix)
         listed = sum(size for size, _ in objects.values())
         if (len(objects), listed) != (instances, size_bytes):
-            raise TransferError(f"the archive lists {len(objects)} files of {listed} bytes where the manifest says "
-                                f"{instances} of {size_bytes}", _NEW_RELEASE, False)
+            raise TransferError(
+                f"the archive lists {len(objects)} files of {listed} bytes where the manifest says "
+                f"{instances} of {size_bytes}",
+                _NEW_RELEASE,
+                False,
+            )
         missing, again = dict(objects), 0
 
         def one(key: str) -> None:
@@ -128,21 +159,31 @@ def fetch_series(prefix: str, folder: Path, instances: int, size_bytes: int, end
             faults = {key: e for key, t in tries.items() if (e := t.exception()) is not None}
             missing = {key: objects[key] for key in faults}
             for e in faults.values():
-                if not isinstance(e, requests.RequestException) and not getattr(e, "transient", False):
+                if not isinstance(e, requests.RequestException) and not getattr(
+                    e, "transient", False
+                ):
                     raise e  # another try would end the same way
             if not missing:
                 break
         else:
-            raise TransferError(f"{len(missing)} of {instances} files did not arrive whole in {ROUNDS} rounds",
-                                _RUN_AGAIN, True)
+            raise TransferError(
+                f"{len(missing)} of {instances} files did not arrive whole in {ROUNDS} rounds",
+                _RUN_AGAIN,
+                True,
+            )
     except requests.RequestException as e:
-        raise TransferError(f"the archive cannot be reached ({type(e).__name__})",
-                            f"Check the network. {_RUN_AGAIN}", True) from None
+        raise TransferError(
+            f"the archive cannot be reached ({type(e).__name__})",
+            f"Check the network. {_RUN_AGAIN}",
+            True,
+        ) from None
     except ElementTree.ParseError:
         raise TransferError("the archive's listing is not readable", _RUN_AGAIN, True) from None
     finally:
         session.close()
     stored = list(folder.iterdir())
     if (len(stored), sum(f.stat().st_size for f in stored)) != (instances, size_bytes):
-        raise TransferError(f"{len(stored)} files lie on disk where {instances} were fetched", _RUN_AGAIN, True)
+        raise TransferError(
+            f"{len(stored)} files lie on disk where {instances} were fetched", _RUN_AGAIN, True
+        )
     return again

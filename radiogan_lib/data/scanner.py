@@ -29,7 +29,7 @@ def scan(canvas: shapes.Canvas, patient: anatomy.Patient) -> np.ndarray:
 
     def count(part, planes):  # adds the noise of a few planes
         np.maximum(part, 0, out=part)
-        noise, root = spare[:, :len(part)]
+        noise, root = spare[:, : len(part)]
         random.standard_normal(out=noise, dtype=np.float32)
         noise *= gain[planes]
         np.add(part, np.float32(AIR_SUV), out=root)

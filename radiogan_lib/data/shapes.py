@@ -38,7 +38,10 @@ class Canvas:
     def offsets(self, box, centre) -> list[np.ndarray]:
         """Distances from `centre` along x, y, s in `box`, shaped to broadcast."""
         shapes = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
-        return [(a[b] - np.float32(c)).reshape(sh) for a, b, c, sh in zip(self.axes, box, centre, shapes)]
+        return [
+            (a[b] - np.float32(c)).reshape(sh)
+            for a, b, c, sh in zip(self.axes, box, centre, shapes)
+        ]
 
     def blend(self, box, weight: np.ndarray, value) -> None:
         """Move the voxels of `box` towards `value` by `weight` (0 to 1)."""
@@ -47,7 +50,9 @@ class Canvas:
         change *= weight
         region += change
 
-    def ellipsoid(self, centre, radii, value: float, turn: np.ndarray | None = None, softness_mm: float = 0.0) -> None:
+    def ellipsoid(
+        self, centre, radii, value: float, turn: np.ndarray | None = None, softness_mm: float = 0.0
+    ) -> None:
         """Fill an ellipsoid.
 
         Args:
@@ -56,7 +61,9 @@ class Canvas:
             turn: 3 x 3 rotation whose rows are the ellipsoid's axes.
             softness_mm: width of the edge beyond one voxel; a tumour's rim is not a knife's.
         """
-        reach = radii if turn is None else np.sqrt((np.square(turn) * np.square(radii)[:, None]).sum(0))
+        reach = (
+            radii if turn is None else np.sqrt((np.square(turn) * np.square(radii)[:, None]).sum(0))
+        )
         edge = self.edge + softness_mm
         box = self.box(np.subtract(centre, reach) - edge, np.add(centre, reach) + edge)
         if any(b.start >= b.stop for b in box):
@@ -76,8 +83,15 @@ class Canvas:
         inside += np.float32(0.5)
         return np.clip(inside, 0, 1, out=inside)
 
-    def tube(self, points, radii, values, flat: float = 1.0, softness_mm: float = 0.0,
-             layers=((0.0, 1.0, 1.0),)) -> None:
+    def tube(
+        self,
+        points,
+        radii,
+        values,
+        flat: float = 1.0,
+        softness_mm: float = 0.0,
+        layers=((0.0, 1.0, 1.0),),
+    ) -> None:
         """Fill a chain of tapered capsules.
 
         Args:
@@ -116,8 +130,11 @@ class Canvas:
             t *= np.float32(rb - ra)
             t += np.float32(ra)
             for inset, share, factor in layers:
-                self.blend(box, self.ramp(t * np.float32(share) - np.float32(inset) - distance, 1.0, edge),
-                           value * factor)
+                self.blend(
+                    box,
+                    self.ramp(t * np.float32(share) - np.float32(inset) - distance, 1.0, edge),
+                    value * factor,
+                )
 
 
 def turn(lateral_deg: float = 0.0, sagittal_deg: float = 0.0, axial_deg: float = 0.0) -> np.ndarray:
@@ -137,10 +154,14 @@ def curve(points, n: int) -> np.ndarray:
     k = t.astype(int)
     u = (t - k)[:, None]
     a, b, c, d = p[k], p[k + 1], p[k + 2], p[k + 3]
-    return 0.5 * (2 * b + (c - a) * u + (2 * a - 5 * b + 4 * c - d) * u**2 + (3 * b - a - 3 * c + d) * u**3)
+    return 0.5 * (
+        2 * b + (c - a) * u + (2 * a - 5 * b + 4 * c - d) * u**2 + (3 * b - a - 3 * c + d) * u**3
+    )
 
 
-def _smooth_axis(v: np.ndarray, out: np.ndarray, kernel: np.ndarray, axis: int, spare: np.ndarray) -> None:
+def _smooth_axis(
+    v: np.ndarray, out: np.ndarray, kernel: np.ndarray, axis: int, spare: np.ndarray
+) -> None:
     np.multiply(v, kernel[0], out=out)
     for k in range(1, min(len(kernel), v.shape[axis])):
         low, high = [slice(None)] * v.ndim, [slice(None)] * v.ndim
@@ -173,16 +194,18 @@ def smooth(v: np.ndarray, sigmas, prepare=None, cut: float = 2.6) -> np.ndarray:
     n = len(v)
     a, b = np.empty((2, PLANES, *v.shape[1:]), np.float32)
     for i in range(0, n, PLANES):
-        part = v[i:i + PLANES]
+        part = v[i : i + PLANES]
         if prepare is not None:
             prepare(part, slice(i, i + len(part)))
-        _smooth_axis(part, a[:len(part)], kernels[1], 1, b[:len(part)])
-        _smooth_axis(a[:len(part)], part, kernels[2], 2, b[:len(part)])
+        _smooth_axis(part, a[: len(part)], kernels[1], 1, b[: len(part)])
+        _smooth_axis(a[: len(part)], part, kernels[2], 2, b[: len(part)])
     out, kernel = np.empty_like(v), kernels[0]
     for i in range(n):
         np.multiply(v[i], kernel[0], out=out[i])
         for k in range(1, len(kernel)):
             near = [v[j] for j in (i - k, i + k) if 0 <= j < n]
             if near:
-                out[i] += np.multiply(near[0] + near[1] if len(near) > 1 else near[0], kernel[k], out=a[0])
+                out[i] += np.multiply(
+                    near[0] + near[1] if len(near) > 1 else near[0], kernel[k], out=a[0]
+                )
     return out

@@ -15,7 +15,15 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from radiogan_lib.data import suv_kinds as kinds
-from radiogan_lib.data.dicom_values import items, private_number, tag, text, unvalidated, value, words
+from radiogan_lib.data.dicom_values import (
+    items,
+    private_number,
+    tag,
+    text,
+    unvalidated,
+    value,
+    words,
+)
 from radiogan_lib.data.errors import ExamError
 from radiogan_lib.data.suv_activity import INJECTION, SuvFactor, from_activity, injected_bq
 from radiogan_lib.data.tracer import check_fdg
@@ -77,7 +85,9 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
             "Give the attenuation-corrected series.",
         )
     if text(first, "DecayCorrection") == "START" and "DECY" not in words(first, "CorrectedImage"):
-        raise ExamError(f"{tag('DecayCorrection')} is START, but {tag('CorrectedImage')} does not list DECY")
+        raise ExamError(
+            f"{tag('DecayCorrection')} is START, but {tag('CorrectedImage')} does not list DECY"
+        )
     notes += check_fdg(first)
     units, suv_type = text(first, "Units"), text(first, "SUVType")
     if suv_type and suv_type not in kinds.SUV_TYPES:
@@ -89,7 +99,9 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
         scale, steps = kinds.to_body_weight(headers, suv_type or "BW", notes)
     elif units == "CM2ML":
         if suv_type not in ("", "BSA"):
-            raise ExamError(f"{tag('Units')} CM2ML and {tag('SUVType')} {suv_type} contradict each other")
+            raise ExamError(
+                f"{tag('Units')} CM2ML and {tag('SUVType')} {suv_type} contradict each other"
+            )
         scale, steps = kinds.to_body_weight(headers, "BSA", notes)
     elif units == "CNTS":
         return _counts(headers, suv_type, notes)
@@ -97,8 +109,12 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
         return from_activity(headers, scale, "BQML", notes)
     else:
         name = units if units in REFUSED_UNITS else "missing" if not units else "an unknown value"
-        raise ExamError(f"{tag('Units')} is {name}; only BQML, GML, CM2ML and Philips CNTS lead to SUV")
-    return SuvFactor(scale, f"{units} {suv_type or ('BW' if units == 'GML' else 'BSA')}", steps, tuple(notes))
+        raise ExamError(
+            f"{tag('Units')} is {name}; only BQML, GML, CM2ML and Philips CNTS lead to SUV"
+        )
+    return SuvFactor(
+        scale, f"{units} {suv_type or ('BW' if units == 'GML' else 'BSA')}", steps, tuple(notes)
+    )
 
 
 def _same_everywhere(headers: list[Dataset]) -> None:
@@ -107,7 +123,10 @@ def _same_everywhere(headers: list[Dataset]) -> None:
         if len({tuple(words(ds, name)) for ds in headers}) > 1:
             raise ExamError(f"{tag(name)} differs between slices; they do not belong to one series")
     for name in INJECTION_WIDE:
-        if len({tuple(str(value(item, name)) for item in items(ds, INJECTION)) for ds in headers}) > 1:
+        if (
+            len({tuple(str(value(item, name)) for item in items(ds, INJECTION)) for ds in headers})
+            > 1
+        ):
             raise ExamError(f"{tag(name)} differs between slices; they do not belong to one series")
 
 

@@ -18,7 +18,9 @@ from radiogan_lib.data.errors import ExamError
 from radiogan_lib.data.suv_kinds import weight_kg
 
 INJECTION = "RadiopharmaceuticalInformationSequence"
-MBQ_BELOW = 1e5  # an injected "dose" below this is in MBq: 0.1 MBq is no FDG injection, 100 000 MBq kills
+MBQ_BELOW = (
+    1e5  # an injected "dose" below this is in MBq: 0.1 MBq is no FDG injection, 100 000 MBq kills
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +58,7 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
     """Bq/ml (after `to_bq_ml`) → SUVbw by weight, dose and decay."""
     first, injections = headers[0], items(headers[0], INJECTION)
     if len(injections) != 1:
-        raise ExamError(
-            f"{tag(INJECTION)} has {len(injections)} items; one injection is needed"
-        )
+        raise ExamError(f"{tag(INJECTION)} has {len(injections)} items; one injection is needed")
     item, decay = injections[0], text(first, "DecayCorrection")
     grams, dose = 1000 * weight_kg(first, notes), injected_bq(item, notes)
     steps = [f"Body weight {grams / 1000:g} kg, injected {dose / 1e6:.6g} MBq."]
@@ -66,7 +66,9 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
         steps.append("Corrected for decay to the injection (ADMIN): the dose is not decayed.")
         return SuvFactor(to_bq_ml * grams / dose, f"{name} ADMIN", tuple(steps), tuple(notes))
     if decay not in ("START", "NONE"):
-        raise ExamError(f"{tag('DecayCorrection')} is {'missing' if not decay else 'not START, ADMIN or NONE'}")
+        raise ExamError(
+            f"{tag('DecayCorrection')} is {'missing' if not decay else 'not START, ADMIN or NONE'}"
+        )
     half_life = positive(item, "RadionuclideHalfLife", "the decay of the dose is unknown")
     zone = utc_offset(value(first, "TimezoneOffsetFromUTC"))
     if decay == "START":
@@ -82,10 +84,14 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
         ]
         return SuvFactor(to_bq_ml * grams / decayed, f"{name} START", tuple(steps), tuple(notes))
     if "DECY" in words(first, "CorrectedImage"):
-        notes.append(f"{tag('CorrectedImage')} lists DECY, but {tag('DecayCorrection')} NONE was followed")
+        notes.append(
+            f"{tag('CorrectedImage')} lists DECY, but {tag('DecayCorrection')} NONE was followed"
+        )
     starts = suv_times.acquisitions(headers)
     if None in starts:
-        raise ExamError(f"{tag('AcquisitionTime')} is missing; {tag('DecayCorrection')} NONE needs it in every slice")
+        raise ExamError(
+            f"{tag('AcquisitionTime')} is missing; {tag('DecayCorrection')} NONE needs it in every slice"
+        )
     injected, how = suv_times.injection_time(item, min(starts), zone)
     rate = math.log(2) / half_life
     per_slice = [
@@ -94,7 +100,9 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
             * (
                 (start - injected).total_seconds()
                 + suv_times.average_activity_time(
-                    positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it") / 1000, half_life
+                    positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it")
+                    / 1000,
+                    half_life,
                 )
             )
         )
@@ -105,4 +113,6 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
         "Not corrected for decay (NONE): every slice is corrected from its own "
         f"acquisition; the factors lie between {min(per_slice):.4g} and {max(per_slice):.4g}.",
     ]
-    return SuvFactor(to_bq_ml * np.array(per_slice) * grams / dose, f"{name} NONE", tuple(steps), tuple(notes))
+    return SuvFactor(
+        to_bq_ml * np.array(per_slice) * grams / dose, f"{name} NONE", tuple(steps), tuple(notes)
+    )

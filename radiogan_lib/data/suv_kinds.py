@@ -27,7 +27,9 @@ def weight_kg(ds: Dataset, notes: list[str]) -> float:
     return found
 
 
-def body_measure(suv_type: str, weight_kg: float, height_m: float | None = None, sex: str = "") -> float:
+def body_measure(
+    suv_type: str, weight_kg: float, height_m: float | None = None, sex: str = ""
+) -> float:
     """What this kind of SUV divides by: grams of (lean, ideal) body, or cm² of body surface.
 
     Args:
@@ -48,8 +50,12 @@ def body_measure(suv_type: str, weight_kg: float, height_m: float | None = None,
     return (
         1000
         * {
-            "LBM": (1.10 * w - 0.0120 * (w / h) ** 2) if man else (1.07 * w - 0.0148 * (w / h) ** 2),
-            "LBMJAMES128": (1.10 * w - 0.0128 * (w / h) ** 2) if man else (1.07 * w - 0.0148 * (w / h) ** 2),
+            "LBM": (1.10 * w - 0.0120 * (w / h) ** 2)
+            if man
+            else (1.07 * w - 0.0148 * (w / h) ** 2),
+            "LBMJAMES128": (1.10 * w - 0.0128 * (w / h) ** 2)
+            if man
+            else (1.07 * w - 0.0148 * (w / h) ** 2),
             "LBMJANMA": 9270 * w / ((6680 if man else 8780) + (216 if man else 244) * w / h**2),
             "IBW": (48.0 + 1.06 * (100 * h - 152)) if man else (45.5 + 0.91 * (100 * h - 152)),
         }[suv_type]
@@ -72,9 +78,15 @@ def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray
         )
     sex = text(first, "PatientSex")
     if suv_type != "BSA" and sex not in ("M", "F", "O"):
-        raise ExamError(f"{tag('PatientSex')} is not M, F or O; SUV of type {suv_type} cannot be turned into SUVbw")
+        raise ExamError(
+            f"{tag('PatientSex')} is not M, F or O; SUV of type {suv_type} cannot be turned into SUVbw"
+        )
     measure = body_measure(suv_type, kg, height, sex)
     if not measure > 0:
-        raise ExamError(f"{tag('PatientWeight')} and {tag('PatientSize')} give no positive body measure for {suv_type}")
+        raise ExamError(
+            f"{tag('PatientWeight')} and {tag('PatientSize')} give no positive body measure for {suv_type}"
+        )
     ratio = 1000 * kg / measure
-    return np.full(len(headers), ratio), (f"The values are SUV of type {suv_type}; times {ratio:.4g} they are SUVbw.",)
+    return np.full(len(headers), ratio), (
+        f"The values are SUV of type {suv_type}; times {ratio:.4g} they are SUVbw.",
+    )

@@ -20,9 +20,15 @@ from radiogan_lib.data.errors import ExamError
 
 DAY = timedelta(days=1)
 AGREE_S = 2.0  # slices whose back-computed starts differ by more do not share one; times are often whole seconds
-OVERNIGHT = timedelta(hours=18)  # no scan lasts this long: such a difference between times of day is a midnight
-LONGEST_UPTAKE = timedelta(hours=12)  # more is accepted only where the header states the date of injection
-_NOMINAL = datetime(2000, 1, 1)  # when an anonymiser removed every date, the times of day still say what is needed
+OVERNIGHT = timedelta(
+    hours=18
+)  # no scan lasts this long: such a difference between times of day is a midnight
+LONGEST_UPTAKE = timedelta(
+    hours=12
+)  # more is accepted only where the header states the date of injection
+_NOMINAL = datetime(
+    2000, 1, 1
+)  # when an anonymiser removed every date, the times of day still say what is needed
 
 
 def acquired(ds: Dataset) -> datetime | None:
@@ -33,7 +39,9 @@ def acquired(ds: Dataset) -> datetime | None:
     """
     time = clock(value(ds, "AcquisitionTime"))
     if time is None:
-        return moment(value(ds, "AcquisitionDateTime"), utc_offset(value(ds, "TimezoneOffsetFromUTC")))
+        return moment(
+            value(ds, "AcquisitionDateTime"), utc_offset(value(ds, "TimezoneOffsetFromUTC"))
+        )
     date = day(value(ds, "AcquisitionDate"))
     if date is None:
         date = day(value(ds, "SeriesDate")) or day(value(ds, "StudyDate")) or _NOMINAL
@@ -47,16 +55,27 @@ def acquisitions(headers: Sequence[Dataset]) -> list[datetime | None]:
     """`acquired` of every slice; times of one scan that lie most of a day apart on one date ran past midnight."""
     starts = [acquired(ds) for ds in headers]
     known = [start for start in starts if start is not None]
-    if known and max(known) - min(known) > OVERNIGHT and len({start.date() for start in known}) == 1:
+    if (
+        known
+        and max(known) - min(known) > OVERNIGHT
+        and len({start.date() for start in known}) == 1
+    ):
         late = max(known)
-        starts = [start + DAY if start is not None and late - start > OVERNIGHT else start for start in starts]
+        starts = [
+            start + DAY if start is not None and late - start > OVERNIGHT else start
+            for start in starts
+        ]
     return starts
 
 
 def series_start(ds: Dataset) -> datetime | None:
     """Series Date + Time."""
     time = clock(value(ds, "SeriesTime"))
-    date = day(value(ds, "SeriesDate")) or day(value(ds, "AcquisitionDate")) or day(value(ds, "StudyDate"))
+    date = (
+        day(value(ds, "SeriesDate"))
+        or day(value(ds, "AcquisitionDate"))
+        or day(value(ds, "StudyDate"))
+    )
     return (date or _NOMINAL) + time if time is not None else None
 
 
@@ -86,12 +105,17 @@ def reference_time(headers: Sequence[Dataset], half_life_s: float) -> tuple[date
     Raises:
         ExamError: no acquisition time to judge by, or dates that contradict each other.
     """
-    scan = moment(private(headers[0], "ge_scan_time"), utc_offset(value(headers[0], "TimezoneOffsetFromUTC")))
+    scan = moment(
+        private(headers[0], "ge_scan_time"), utc_offset(value(headers[0], "TimezoneOffsetFromUTC"))
+    )
     starts = acquisitions(headers)
     series = series_start(headers[0])
     if None in starts:
         if scan is not None:
-            return scan, "the reference is GE's private scan time (0009,100D): Acquisition Time is missing"
+            return (
+                scan,
+                "the reference is GE's private scan time (0009,100D): Acquisition Time is missing",
+            )
         raise ExamError(
             f"{tag('AcquisitionTime')} is missing in {starts.count(None)} of {len(starts)} slices; the time "
             "that the decay correction refers to is unknown"
@@ -117,7 +141,10 @@ def _back_computed(headers, starts, half_life_s: float) -> datetime | None:
     """t_acq + T_ave − Frame Reference Time, if every slice has the tags and all agree."""
     found, to_start = [], _counts_to_frame_start(headers[0], half_life_s)
     for ds, start in zip(headers, starts, strict=True):
-        reference_ms, duration_ms = number(ds, "FrameReferenceTime"), number(ds, "ActualFrameDuration")
+        reference_ms, duration_ms = (
+            number(ds, "FrameReferenceTime"),
+            number(ds, "ActualFrameDuration"),
+        )
         if not (reference_ms and duration_ms and reference_ms > 0 and duration_ms > 0):
             return None
         average_s = 0.0 if to_start else average_activity_time(duration_ms / 1000, half_life_s)
@@ -138,13 +165,17 @@ def _counts_to_frame_start(ds: Dataset, half_life_s: float) -> bool:
     )
     if factor and factor > 1 and reference_ms is not None and duration_ms and duration_ms > 0:
         average_s = average_activity_time(duration_ms / 1000, half_life_s)
-        beyond_s = half_life_s * math.log2(factor) - reference_ms / 1000  # 0 if it points to the mean, else T_ave
+        beyond_s = (
+            half_life_s * math.log2(factor) - reference_ms / 1000
+        )  # 0 if it points to the mean, else T_ave
         if min(abs(beyond_s), abs(beyond_s - average_s)) < 0.2 * average_s:
             return abs(beyond_s - average_s) < abs(beyond_s)
     return text(ds, "Manufacturer").startswith("GE")
 
 
-def injection_time(item: Dataset, reference: datetime, zone: timedelta | None = None) -> tuple[datetime, str]:
+def injection_time(
+    item: Dataset, reference: datetime, zone: timedelta | None = None
+) -> tuple[datetime, str]:
     """When the tracer was injected.
 
     Radiopharmaceutical Start DateTime counts only within the 24 h before the reference (anonymisers shift dates);
@@ -166,7 +197,9 @@ def injection_time(item: Dataset, reference: datetime, zone: timedelta | None = 
     source = "RadiopharmaceuticalStartTime"
     if stated is not None:
         of_day = stated - datetime(stated.year, stated.month, stated.day)
-        if time is None or of_day:  # a date that does not fit, at midnight sharp, is an anonymiser's filler
+        if (
+            time is None or of_day
+        ):  # a date that does not fit, at midnight sharp, is an anonymiser's filler
             time, source = of_day, "RadiopharmaceuticalStartDateTime"
     if time is None:
         raise ExamError(
@@ -174,9 +207,15 @@ def injection_time(item: Dataset, reference: datetime, zone: timedelta | None = 
             "holds a time of injection; the decayed dose is unknown"
         )
     midnight = datetime(reference.year, reference.month, reference.day)
-    injected, how = midnight + time, "injected at the time of day of the header, on the day of the scan"
+    injected, how = (
+        midnight + time,
+        "injected at the time of day of the header, on the day of the scan",
+    )
     if injected > reference:
-        injected, how = injected - DAY, "injected before midnight: the time of day is later than the scan's"
+        injected, how = (
+            injected - DAY,
+            "injected before midnight: the time of day is later than the scan's",
+        )
     if reference - injected > LONGEST_UPTAKE:
         raise ExamError(
             f"{tag(source)} and the reference time of the series are more than "

@@ -16,8 +16,13 @@ from radiogan_lib.data.phantom import checksum
 
 MANIFEST = paths.REPO / "data_manifest" / "synthetic.csv"
 # Exams per class as (training, held-out): the paper's proportions, with more of the two rare classes.
-COUNTS = {"normal": (675, 100), "head_neck": (422, 100), "oesophagus": (200, 100), "lung": (200, 100),
-          "lymphoma": (225, 100)}
+COUNTS = {
+    "normal": (675, 100),
+    "head_neck": (422, 100),
+    "oesophagus": (200, 100),
+    "lung": (200, 100),
+    "lymphoma": (225, 100),
+}
 
 
 def manifest_rows() -> list[dict]:
@@ -38,15 +43,28 @@ def manifest_rows() -> list[dict]:
                 split_of[patient] = "test" if due >= exams else "train"
                 given += exams if split_of[patient] == "test" else 0
                 seen += exams
-            rows.append((k / total, index, {
-                "exam_id": f"phantom-{seed:05d}", "patient_id": f"phantom-p{patient:05d}", "class": name,
-                "path": f"phantom:{name}/{seed}", "split": split_of[patient], "seed": seed,
-                "sex": anatomy.Patient(seed).sex}))
+            rows.append(
+                (
+                    k / total,
+                    index,
+                    {
+                        "exam_id": f"phantom-{seed:05d}",
+                        "patient_id": f"phantom-p{patient:05d}",
+                        "class": name,
+                        "path": f"phantom:{name}/{seed}",
+                        "split": split_of[patient],
+                        "seed": seed,
+                        "sex": anatomy.Patient(seed).sex,
+                    },
+                )
+            )
     rows.sort(key=lambda r: r[:2])
     return [r[2] for r in rows]
 
 
-def write_manifest(path: Path = MANIFEST, workers: int | None = None, checksums: bool = True) -> Path:
+def write_manifest(
+    path: Path = MANIFEST, workers: int | None = None, checksums: bool = True
+) -> Path:
     """Write the embedded cohort's csv; with checksums it makes every exam once."""
     rows = manifest_rows()
     if checksums:

@@ -10,7 +10,9 @@ from radiogan_lib.data.dicom_values import items, number, tag, value
 from radiogan_lib.data.errors import ExamError
 
 F18_HALF_LIFE_S = 6586.2
-HALF_LIFE_TOLERANCE = 0.01  # scanners write 6582 to 6588; the next PET nuclide in use (Ga-68) has 4058
+HALF_LIFE_TOLERANCE = (
+    0.01  # scanners write 6582 to 6588; the next PET nuclide in use (Ga-68) has 4058
+)
 # Coding schemes: SRT/SNM3/99SDM (C-…, Y-…), SCT (numbers), UMLS.
 F18_CODES = {"C-111A1", "77004003"}
 FDG_CODES = {"C-B1031", "Y-X1743", "35321007", "422975006"}
@@ -44,16 +46,21 @@ def check_fdg(ds: Dataset) -> list[str]:
     """
     injections = items(ds, "RadiopharmaceuticalInformationSequence")
     if not injections:
-        raise ExamError(f"{tag('RadiopharmaceuticalInformationSequence')} is missing or empty; the tracer is unknown")
+        raise ExamError(
+            f"{tag('RadiopharmaceuticalInformationSequence')} is missing or empty; the tracer is unknown"
+        )
     named = False
     for item in injections:
         nuclide = _codes(item, "RadionuclideCodeSequence")
         half_life = number(item, "RadionuclideHalfLife")
         by_code = any(code in F18_CODES or _F18.search(meaning) for code, meaning in nuclide)
-        by_decay = half_life is not None and abs(half_life / F18_HALF_LIFE_S - 1) <= HALF_LIFE_TOLERANCE
+        by_decay = (
+            half_life is not None and abs(half_life / F18_HALF_LIFE_S - 1) <= HALF_LIFE_TOLERANCE
+        )
         if any(code or meaning for code, meaning in nuclide) and not by_code:
             raise ExamError(
-                f"{tag('RadionuclideCodeSequence')} names a nuclide other than fluorine-18", "Leave this exam out: only FDG is used."
+                f"{tag('RadionuclideCodeSequence')} names a nuclide other than fluorine-18",
+                "Leave this exam out: only FDG is used.",
             )
         if half_life is not None and half_life > 0 and not by_decay:
             raise ExamError(
@@ -61,19 +68,33 @@ def check_fdg(ds: Dataset) -> list[str]:
                 "Leave this exam out: only FDG is used.",
             )
         tracers = [
-            (code, meaning) for code, meaning in _codes(item, "RadiopharmaceuticalCodeSequence") if code or meaning
+            (code, meaning)
+            for code, meaning in _codes(item, "RadiopharmaceuticalCodeSequence")
+            if code or meaning
         ]
         name = str(value(item, "Radiopharmaceutical") or "")
-        fdg = bool(_FDG.search(name)) or any(code in FDG_CODES or _FDG.search(meaning) for code, meaning in tracers)
-        other = (not _FDG.search(name) and not _UNNAMED.fullmatch(name)) or any(
-            not (code in FDG_CODES or _FDG.search(meaning) or _UNNAMED.fullmatch(meaning)) for code, meaning in tracers
+        fdg = bool(_FDG.search(name)) or any(
+            code in FDG_CODES or _FDG.search(meaning) for code, meaning in tracers
         )
-        if (other and not fdg) or any(_NOT_FDG.search(said) for said in (name, *(m for _, m in tracers))):
-            raise ExamError(f"{tag('Radiopharmaceutical')} names a tracer other than FDG", "Leave this exam out: only FDG is used.")
+        other = (not _FDG.search(name) and not _UNNAMED.fullmatch(name)) or any(
+            not (code in FDG_CODES or _FDG.search(meaning) or _UNNAMED.fullmatch(meaning))
+            for code, meaning in tracers
+        )
+        if (other and not fdg) or any(
+            _NOT_FDG.search(said) for said in (name, *(m for _, m in tracers))
+        ):
+            raise ExamError(
+                f"{tag('Radiopharmaceutical')} names a tracer other than FDG",
+                "Leave this exam out: only FDG is used.",
+            )
         if not fdg and not (by_code or by_decay):
             raise ExamError(f"{tag('Radiopharmaceutical')} does not say that the tracer is FDG")
         named = named or fdg
-    return [] if named else [f"{tag('Radiopharmaceutical')} names no tracer; fluorine-18 was taken to be FDG"]
+    return (
+        []
+        if named
+        else [f"{tag('Radiopharmaceutical')} names no tracer; fluorine-18 was taken to be FDG"]
+    )
 
 
 def _codes(item: Dataset, keyword: str) -> list[tuple[str, str]]:

@@ -56,7 +56,9 @@ def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -
     return dicom.read_exam(found)
 
 
-def read_mip(path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None) -> np.ndarray:
+def read_mip(
+    path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None
+) -> np.ndarray:
     """`coronal_mip(read_suv(path))`, bit for bit; a NIfTI file is projected while it is unpacked."""
     if not (isinstance(path, str) and path.startswith("phantom:")):
         kind, found = locate(path)
@@ -70,10 +72,14 @@ def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
 
     m = re.fullmatch(r"phantom:([A-Za-z_]+)/(\d+)", path.strip())
     if not m:
-        raise ExamError("a phantom is named phantom:<class>/<seed>, such as phantom:lung/30017", "Correct the path.")
+        raise ExamError(
+            "a phantom is named phantom:<class>/<seed>, such as phantom:lung/30017",
+            "Correct the path.",
+        )
     if m[1] not in phantom.CLASSES:
         raise ExamError(
-            f"there is no phantom class {m[1]}; the classes are {', '.join(phantom.CLASSES)}", "Correct the path."
+            f"there is no phantom class {m[1]}; the classes are {', '.join(phantom.CLASSES)}",
+            "Correct the path.",
         )
     return phantom.make(m[1], int(m[2]), spacing_mm or None)
 
@@ -92,26 +98,43 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
         there = path.exists()
     except ExamError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, ~ of nobody, a folder not to be opened
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # too long, a NUL in it, ~ of nobody, a folder not to be opened
         refused = isinstance(error, PermissionError)
         raise ExamError(
-            "the folder cannot be opened" if refused else "there is no such file or folder: no path can be like this",
+            "the folder cannot be opened"
+            if refused
+            else "there is no such file or folder: no path can be like this",
             "Ask for the right to read it." if refused else "Correct the path in the cohort.",
         ) from None
     if not there:
         raise ExamError("there is no such file or folder", "Correct the path in the cohort.")
     if not path.is_file():  # a pipe would be waited for, a device read, for ever
-        raise ExamError("this is not a file but a pipe, a socket or a device", "Correct the path in the cohort.")
+        raise ExamError(
+            "this is not a file but a pipe, a socket or a device", "Correct the path in the cohort."
+        )
     if not is_nifti(path):
         if path.suffix.lower() in (".dcm", ".ima", ""):
             raise ExamError(
-                "this is one file; a DICOM exam is a folder of slices", "Give the folder that holds the slices."
+                "this is one file; a DICOM exam is a folder of slices",
+                "Give the folder that holds the slices.",
             )
-        raise ExamError(f"files of type {path.suffix} are not read", "Give .nii, .nii.gz or a DICOM folder.")
+        raise ExamError(
+            f"files of type {path.suffix} are not read", "Give .nii, .nii.gz or a DICOM folder."
+        )
     stem = _stem(path)
     m = _NNUNET.match(stem)
-    if m and m["channel"] == "0000" and any(path.with_name(f"{m['case']}_0001{s}").exists() for s in SUFFIXES):
-        raise ExamError("_0000 is the CT of an nnU-Net case whose _0001 is the SUV", "Give the _0001 file.")
+    if (
+        m
+        and m["channel"] == "0000"
+        and any(path.with_name(f"{m['case']}_0001{s}").exists() for s in SUFFIXES)
+    ):
+        raise ExamError(
+            "_0000 is the CT of an nnU-Net case whose _0001 is the SUV", "Give the _0001 file."
+        )
     if _NOT_PET.search(stem) and not _SUV.search(stem) and not _PET.search(stem):
         raise ExamError("the file's name says CT, MR or segmentation", "Give the PET in SUV.")
     return "nifti", path
@@ -147,13 +170,16 @@ def _pick(folder: Path) -> Path | None:
     best = next((found for found in ranked if found), [])
     if len(best) > 1:
         raise ExamError(
-            f"the folder holds {len(best)} NIfTI exams", "Give each exam its own row with the path of its SUV file."
+            f"the folder holds {len(best)} NIfTI exams",
+            "Give each exam its own row with the path of its SUV file.",
         )
     if best:
         return best[0]
     others = [f for s, f in by_stem.items() if not _NOT_PET.search(s)]
     if _may_hold_dicom(folder):
-        return None if files else _pick_below(folder)  # NIfTI files without a telling name are masks beside the series
+        return (
+            None if files else _pick_below(folder)
+        )  # NIfTI files without a telling name are masks beside the series
     if len(others) == 1:
         return others[0]
     if files:

@@ -85,9 +85,13 @@ def _mip_and_spacing(path: str, phantom_spacing_mm: float | None) -> tuple[np.nd
             with np.load(path, allow_pickle=False) as stored:
                 return stored["mip"], json.loads(str(stored["rest"]))["spacing_mm"]
         except FileNotFoundError:
-            raise ExamError("there is no such file or folder", "Correct the path in the cohort.") from None
+            raise ExamError(
+                "there is no such file or folder", "Correct the path in the cohort."
+            ) from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            raise ExamError("the stored projection is damaged", "Delete it and fetch it again.") from None
+            raise ExamError(
+                "the stored projection is damaged", "Delete it and fetch it again."
+            ) from None
     if not path.startswith("phantom:"):
         kind, file = volumes.locate(path)
         if kind == "nifti":  # projected while it is unpacked: the volume never exists
@@ -108,21 +112,41 @@ def project(job: dict) -> dict:
         `mip` (h, w) float32 SUV clipped to [0, suv_max] and `facts` for quality control, or `reason` and `remedy`.
     """
     if job["code"] not in ("", cache.code_version()):
-        return {"reason": "the Dask worker that tried it has another version of this library", "transient": True,
-                "remedy": "install the same version on every worker, then run again"}
+        return {
+            "reason": "the Dask worker that tried it has another version of this library",
+            "transient": True,
+            "remedy": "install the same version on every worker, then run again",
+        }
     try:
         mip, spacing, note = read(job["path"], job["phantom_spacing_mm"])
         facts = {f"spacing_{axis}_mm": round(v, 4) for axis, v in zip("xyz", spacing)}
-        facts |= {"height_mm": mip.shape[0] * cache.MIP_SPACING_MM, "width_mm": mip.shape[1] * cache.MIP_SPACING_MM,
-                  "suv_highest": float(mip.max()), "suv_median": float(np.median(mip)),
-                  "share_clipped": float((mip > job["suv_max"]).mean()), "note": note}
+        facts |= {
+            "height_mm": mip.shape[0] * cache.MIP_SPACING_MM,
+            "width_mm": mip.shape[1] * cache.MIP_SPACING_MM,
+            "suv_highest": float(mip.max()),
+            "suv_median": float(np.median(mip)),
+            "share_clipped": float((mip > job["suv_max"]).mean()),
+            "note": note,
+        }
         clipped = np.clip(mip, 0, job["suv_max"])
-        return {"mip": fit_to_canvas(clipped, job["canvas"], job["field_of_view_mm"], cache.MIP_SPACING_MM),
-                "facts": facts}
+        return {
+            "mip": fit_to_canvas(
+                clipped, job["canvas"], job["field_of_view_mm"], cache.MIP_SPACING_MM
+            ),
+            "facts": facts,
+        }
     except ExamError as e:
         return {"reason": e.reason, "remedy": e.remedy}
     except MemoryError:
-        return {"reason": "not enough memory to read it", "remedy": "use fewer workers", "transient": True}
+        return {
+            "reason": "not enough memory to read it",
+            "remedy": "use fewer workers",
+            "transient": True,
+        }
     except Exception as e:  # one bad exam never stops the others
-        return {"reason": f"could not be read ({type(e).__name__}: {e})", "error": type(e).__name__,
-                "remedy": "try radiogan_lib.data.read_suv on this exam alone to see the full error", "transient": True}
+        return {
+            "reason": f"could not be read ({type(e).__name__}: {e})",
+            "error": type(e).__name__,
+            "remedy": "try radiogan_lib.data.read_suv on this exam alone to see the full error",
+            "transient": True,
+        }

@@ -18,15 +18,38 @@ from radiogan_lib.config import RadioganError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status (0 done, 1 a fault that the user can mend)."""
-    parser = argparse.ArgumentParser(prog="python -m radiogan_lib.evaluation", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, what in (("train", "what the generator was trained on"), ("holdout", "real images that it never saw"),
-                       ("generated", "what it drew")):
-        parser.add_argument(f"--{name}", required=True, metavar="PATH", help=f"{what}: folder, .npy or .npz")
-    parser.add_argument("--out", default="report", metavar="DIR", help="folder for metrics.json, report.html, MODEL_CARD.md")
-    parser.add_argument("--use", action="store_true", help="also label agreement, TSTR and augmentation gain (needs classes)")
-    parser.add_argument("--light", action="store_true", help="show high values light (photographs), not dark (PET)")
-    parser.add_argument("--no-controls", action="store_true", help="leave out the five controls made of your training images")
+    parser = argparse.ArgumentParser(
+        prog="python -m radiogan_lib.evaluation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, what in (
+        ("train", "what the generator was trained on"),
+        ("holdout", "real images that it never saw"),
+        ("generated", "what it drew"),
+    ):
+        parser.add_argument(
+            f"--{name}", required=True, metavar="PATH", help=f"{what}: folder, .npy or .npz"
+        )
+    parser.add_argument(
+        "--out",
+        default="report",
+        metavar="DIR",
+        help="folder for metrics.json, report.html, MODEL_CARD.md",
+    )
+    parser.add_argument(
+        "--use",
+        action="store_true",
+        help="also label agreement, TSTR and augmentation gain (needs classes)",
+    )
+    parser.add_argument(
+        "--light", action="store_true", help="show high values light (photographs), not dark (PET)"
+    )
+    parser.add_argument(
+        "--no-controls",
+        action="store_true",
+        help="leave out the five controls made of your training images",
+    )
     parser.add_argument("--rounds", type=int, default=200, help="bootstrap and permutation rounds")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args(arguments)
@@ -40,22 +63,48 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(a: argparse.Namespace) -> int:
     from radiogan_lib.evaluation import EvaluationError, evaluate, read_images, write_report
 
-    sets = [read_images(getattr(a, n), t) for n, t in (("train", "training"), ("holdout", "held-out"), ("generated", "generated"))]
+    sets = [
+        read_images(getattr(a, n), t)
+        for n, t in (("train", "training"), ("holdout", "held-out"), ("generated", "generated"))
+    ]
     images, labels, names = zip(*sets, strict=True)
     known = [n for n in names if n]
     if known and any(n != known[0] for n in known):
-        raise EvaluationError("the class folders differ between the three sets: " + "; ".join(", ".join(n) for n in known) + ".")
+        raise EvaluationError(
+            "the class folders differ between the three sets: "
+            + "; ".join(", ".join(n) for n in known)
+            + "."
+        )
     if any(y is None for y in labels):
         labels = (None, None, None)
         if a.use:
-            raise EvaluationError("--use needs classes in all three sets: subfolders, or `labels` in an .npz file.")
+            raise EvaluationError(
+                "--use needs classes in all three sets: subfolders, or `labels` in an .npz file."
+            )
     smallest = min(map(len, images))
     if smallest < 10:
-        raise EvaluationError(f"one of the sets holds {smallest} images; give at least 10 of each, better hundreds.")
-    print(f"{len(images[0])} training, {len(images[1])} held-out, {len(images[2])} generated images", flush=True)
-    report = evaluate(*images, *labels, class_names=known[0] if known and labels[0] is not None else None,
-                      utility=True if a.use else None, controls=not a.no_controls, rounds=a.rounds, seed=a.seed, invert=not a.light,
-                      provenance={"command": "python -m radiogan_lib.evaluation", "seed": a.seed, "rounds": a.rounds})
+        raise EvaluationError(
+            f"one of the sets holds {smallest} images; give at least 10 of each, better hundreds."
+        )
+    print(
+        f"{len(images[0])} training, {len(images[1])} held-out, {len(images[2])} generated images",
+        flush=True,
+    )
+    report = evaluate(
+        *images,
+        *labels,
+        class_names=known[0] if known and labels[0] is not None else None,
+        utility=True if a.use else None,
+        controls=not a.no_controls,
+        rounds=a.rounds,
+        seed=a.seed,
+        invert=not a.light,
+        provenance={
+            "command": "python -m radiogan_lib.evaluation",
+            "seed": a.seed,
+            "rounds": a.rounds,
+        },
+    )
     written = write_report(report, a.out)
     print(report["verdict"]["sentence"])
     print(f"{written['page']} holds the report, {written['metrics'].name} beside it the numbers.")

@@ -11,7 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from radiogan_lib.evaluation import distances
-from radiogan_lib.evaluation.intervals import matching_weights, number, resample, weighted_quantile, wilson
+from radiogan_lib.evaluation.intervals import (
+    matching_weights,
+    number,
+    resample,
+    weighted_quantile,
+    wilson,
+)
 
 
 def segment_residual(q: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +29,9 @@ def segment_residual(q: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.nd
     return np.linalg.norm(q - a - along[..., None] * u, axis=-1), along
 
 
-def best_pair(features: np.ndarray, bank: np.ndarray, first: int = 128, between: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def best_pair(
+    features: np.ndarray, bank: np.ndarray, first: int = 128, between: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """The two bank rows whose segment comes nearest to each row of features.
 
     ρ₂(q) = min over i, j and 0 ≤ α ≤ 1 of ‖q − (1 − α) tᵢ − α tⱼ‖. One end of the pair is searched among the
@@ -41,12 +49,21 @@ def best_pair(features: np.ndarray, bank: np.ndarray, first: int = 128, between:
     n, m = len(features), len(bank)
     first = min(first, m)
     bank_d2 = distances.squared(bank, bank) if between is None else between
-    out = {"residual": np.empty(n, np.float32), "single": np.empty(n, np.float32), "alpha": np.empty(n, np.float32),
-           "i": np.empty(n, np.int64), "j": np.empty(n, np.int64)}
+    out = {
+        "residual": np.empty(n, np.float32),
+        "single": np.empty(n, np.float32),
+        "alpha": np.empty(n, np.float32),
+        "i": np.empty(n, np.int64),
+        "j": np.empty(n, np.int64),
+    }
     for rows in distances.blocks(n, first * m * 12 + m * 8):
         q = features[rows]
         d2 = distances.squared(q, bank)  # (block, m)
-        near = np.argpartition(d2, first - 1, axis=1)[:, :first] if first < m else np.tile(np.arange(m), (len(q), 1))
+        near = (
+            np.argpartition(d2, first - 1, axis=1)[:, :first]
+            if first < m
+            else np.tile(np.arange(m), (len(q), 1))
+        )
         d2_i = np.take_along_axis(d2, near, axis=1)  # (block, first)
         d2_ij = bank_d2[near]  # (block, first, m)
         dot = (d2_i[:, :, None] + d2_ij - d2[:, None, :]) / 2
@@ -72,11 +89,21 @@ def blend_score(pairs: dict[str, np.ndarray], scale: float) -> np.ndarray:
     explain, and the score is 1: copies have their own test.
     """
     copy = pairs["single"] <= 0.01 * scale
-    return np.where(copy, 1.0, pairs["residual"] / np.maximum(pairs["single"], 1e-12)).astype(np.float32)
+    return np.where(copy, 1.0, pairs["residual"] / np.maximum(pairs["single"], 1e-12)).astype(
+        np.float32
+    )
 
 
-def blend_report(train: np.ndarray, holdout: np.ndarray, generated: np.ndarray, holdout_labels=None,
-                 generated_labels=None, holdout_groups=None, rounds: int = 200, seed: int = 0) -> dict:
+def blend_report(
+    train: np.ndarray,
+    holdout: np.ndarray,
+    generated: np.ndarray,
+    holdout_labels=None,
+    generated_labels=None,
+    holdout_groups=None,
+    rounds: int = 200,
+    seed: int = 0,
+) -> dict:
     """Blend measures with intervals. All arguments are pooled features (n, d).
 
     Returns:
@@ -86,15 +113,25 @@ def blend_report(train: np.ndarray, holdout: np.ndarray, generated: np.ndarray, 
     """
     rng = np.random.default_rng(seed)
     q, p = best_pair(generated, train), best_pair(holdout, train)
-    weights = (matching_weights(holdout_labels, generated_labels)
-               if holdout_labels is not None and generated_labels is not None else np.ones(len(holdout)))
+    weights = (
+        matching_weights(holdout_labels, generated_labels)
+        if holdout_labels is not None and generated_labels is not None
+        else np.ones(len(holdout))
+    )
 
     def ratio(qi, pi):
-        return weighted_quantile(q["residual"][qi], 0.5) / max(weighted_quantile(p["residual"][pi], 0.5, weights[pi]), 1e-12)
+        return weighted_quantile(q["residual"][qi], 0.5) / max(
+            weighted_quantile(p["residual"][pi], 0.5, weights[pi]), 1e-12
+        )
 
     every = (np.arange(len(generated)), np.arange(len(holdout)))
-    draws = [ratio(rng.integers(0, len(generated), len(generated)), resample(len(holdout), rng, holdout_groups))
-             for _ in range(rounds)]
+    draws = [
+        ratio(
+            rng.integers(0, len(generated), len(generated)),
+            resample(len(holdout), rng, holdout_groups),
+        )
+        for _ in range(rounds)
+    ]
     scale = float(np.median(p["single"]))
     score_q, score_p = blend_score(q, scale), blend_score(p, scale)
     threshold = weighted_quantile(score_p, 0.05, weights)
@@ -102,8 +139,18 @@ def blend_report(train: np.ndarray, holdout: np.ndarray, generated: np.ndarray, 
     order = np.argsort(score_q, kind="stable")[:8]
     return {
         "pair_residual_ratio": number(ratio(*every), *np.quantile(draws, [0.025, 0.975])),
-        "blend_fraction": number(hits / len(score_q), *wilson(hits, len(score_q)), expected=0.05, threshold=threshold),
+        "blend_fraction": number(
+            hits / len(score_q), *wilson(hits, len(score_q)), expected=0.05, threshold=threshold
+        ),
         "blend_score_median": number(np.median(score_q), holdout=float(np.median(score_p))),
-        "examples": [{"generated": int(k), "first": int(q["i"][k]), "second": int(q["j"][k]),
-                      "share_of_second": float(q["alpha"][k]), "score": float(score_q[k])} for k in order],
+        "examples": [
+            {
+                "generated": int(k),
+                "first": int(q["i"][k]),
+                "second": int(q["j"][k]),
+                "share_of_second": float(q["alpha"][k]),
+                "score": float(score_q[k]),
+            }
+            for k in order
+        ],
     }

@@ -16,7 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from radiogan_lib.evaluation.features import EvaluationError, area_average, check_images, check_labels, pooled_shape
+from radiogan_lib.evaluation.features import (
+    EvaluationError,
+    area_average,
+    check_images,
+    check_labels,
+    pooled_shape,
+)
 from radiogan_lib.gan import memory
 
 SIDE = 80  # pixels on the longer side of what the judge sees
@@ -55,7 +61,9 @@ def _build(shape: tuple[int, int], n_classes: int):
     return keras.Model(image, [logits, features])
 
 
-_IDLE: dict[tuple, list] = {}  # compiled networks by shape and class count: compiling is slow, setting weights is not
+_IDLE: dict[
+    tuple, list
+] = {}  # compiled networks by shape and class count: compiling is slow, setting weights is not
 _BUILDING = threading.Lock()  # Keras draws first weights from one seed for all threads
 
 
@@ -69,8 +77,11 @@ def _network(shape: tuple[int, int], n_classes: int):
         if not idle:
             model = _build(shape, n_classes)
             classifier = keras.Model(model.inputs[0], model.outputs[0])
-            classifier.compile(keras.optimizers.Adam(2e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                               jit_compile="auto" if keras.backend.backend() == "jax" else False)
+            classifier.compile(
+                keras.optimizers.Adam(2e-3),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                jit_compile="auto" if keras.backend.backend() == "jax" else False,
+            )
             idle.append((model, classifier))
         lent = idle.pop()
     try:
@@ -97,7 +108,10 @@ class Judge:
         x = prepare(check_images(images, "given"), self.shape)
         with _network(self.shape, self.n_classes) as (model, _):
             model.set_weights(self.weights)
-            parts = [[ops.convert_to_numpy(v) for v in model(x[i:i + 256], training=False)] for i in range(0, len(x), 256)]
+            parts = [
+                [ops.convert_to_numpy(v) for v in model(x[i : i + 256], training=False)]
+                for i in range(0, len(x), 256)
+            ]
         return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -126,8 +140,15 @@ def _jitter(x: np.ndarray, rng) -> np.ndarray:
     return moved * rng.uniform(0.9, 1.1, (n, 1, 1, 1)).astype(np.float32)
 
 
-def train_judge(images, labels, n_classes: int | None = None, epochs: int = 30, steps: int | None = None,
-                start: Judge | None = None, seed: int = 0) -> Judge:
+def train_judge(
+    images,
+    labels,
+    n_classes: int | None = None,
+    epochs: int = 30,
+    steps: int | None = None,
+    start: Judge | None = None,
+    seed: int = 0,
+) -> Judge:
     """Train a judge, classes drawn equally often, Adam with a cosine from 2e-3 to 0, shifts of ±2 pixels.
 
     Args:
@@ -151,8 +172,12 @@ def train_judge(images, labels, n_classes: int | None = None, epochs: int = 30, 
     with _network(shape, n_classes) as (model, classifier):
         _restart(model, classifier, start.weights if start else None, seed)
         for k in range(steps):
-            pick = np.array([rng.choice(members[j]) for j in rng.permutation(np.arange(BATCH) % len(members))])
-            classifier.optimizer.learning_rate = (1e-3 if start else 2e-3) * (0.5 + 0.5 * np.cos(np.pi * k / steps))
+            pick = np.array(
+                [rng.choice(members[j]) for j in rng.permutation(np.arange(BATCH) % len(members))]
+            )
+            classifier.optimizer.learning_rate = (1e-3 if start else 2e-3) * (
+                0.5 + 0.5 * np.cos(np.pi * k / steps)
+            )
             classifier.train_on_batch(_jitter(x[pick], rng), labels[pick])
         return Judge(shape, n_classes, model.get_weights())
 

@@ -14,13 +14,25 @@ from scipy import ndimage
 
 from radiogan_lib.evaluation.features import EvaluationError, check_images, check_labels
 
-EXPECTED = {"ideal": "generalises", "copier": "memorises", "blender": "blends", "collapsed": "collapsed",
-            "blurred": "blurred"}
+EXPECTED = {
+    "ideal": "generalises",
+    "copier": "memorises",
+    "blender": "blends",
+    "collapsed": "collapsed",
+    "blurred": "blurred",
+}
 KINDS = tuple(EXPECTED)
 
 
-def make_control(kind: str, train, fresh, train_labels=None, fresh_labels=None, n: int | None = None,
-                 seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def make_control(
+    kind: str,
+    train,
+    fresh,
+    train_labels=None,
+    fresh_labels=None,
+    n: int | None = None,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
     """Images of a generator with a known fault.
 
     Args:
@@ -42,8 +54,16 @@ def make_control(kind: str, train, fresh, train_labels=None, fresh_labels=None, 
     if isinstance(fresh, Callable):
         fresh, fresh_labels = fresh(n)
     fresh = check_images(fresh, "fresh")
-    t_y = np.zeros(len(train), np.int64) if train_labels is None else check_labels(train_labels, len(train), "training")
-    f_y = np.zeros(len(fresh), np.int64) if fresh_labels is None else check_labels(fresh_labels, len(fresh), "fresh")
+    t_y = (
+        np.zeros(len(train), np.int64)
+        if train_labels is None
+        else check_labels(train_labels, len(train), "training")
+    )
+    f_y = (
+        np.zeros(len(fresh), np.int64)
+        if fresh_labels is None
+        else check_labels(fresh_labels, len(fresh), "fresh")
+    )
     if kind in ("ideal", "blurred"):
         pick = np.arange(len(fresh))[:n]
         images, labels = fresh[pick], f_y[pick]
@@ -53,7 +73,12 @@ def make_control(kind: str, train, fresh, train_labels=None, fresh_labels=None, 
     elif kind == "collapsed":
         few = np.concatenate([np.flatnonzero(f_y == c)[:2] for c in np.unique(f_y)])
         labels = rng.permutation(t_y)[np.arange(n) % len(t_y)]
-        pick = np.array([rng.choice(few[f_y[few] == c]) if (f_y[few] == c).any() else rng.choice(few) for c in labels])
+        pick = np.array(
+            [
+                rng.choice(few[f_y[few] == c]) if (f_y[few] == c).any() else rng.choice(few)
+                for c in labels
+            ]
+        )
         images = _noisy(fresh[pick], rng)
     else:
         first = rng.permutation(len(train))[np.arange(n) % len(train)]
@@ -78,7 +103,11 @@ def halves(train, train_labels=None, seed: int = 0, groups=None) -> tuple[np.nda
     """
     rng = np.random.default_rng(seed)
     labels = np.zeros(len(train), int) if train_labels is None else np.asarray(train_labels)
-    first, group = np.unique(np.arange(len(train)) if groups is None else np.asarray(groups), return_index=True, return_inverse=True)[1:]
+    first, group = np.unique(
+        np.arange(len(train)) if groups is None else np.asarray(groups),
+        return_index=True,
+        return_inverse=True,
+    )[1:]
     chosen = np.zeros(len(first), bool)
     for c in np.unique(labels[first]):
         members = rng.permutation(np.flatnonzero(labels[first] == c))
@@ -86,8 +115,19 @@ def halves(train, train_labels=None, seed: int = 0, groups=None) -> tuple[np.nda
     return np.flatnonzero(chosen[group]), np.flatnonzero(~chosen[group])
 
 
-def run_controls(train, holdout, fresh=None, train_labels=None, holdout_labels=None, fresh_labels=None,
-                 train_groups=None, holdout_groups=None, kinds=KINDS, seed: int = 0, rounds: int = 200) -> list[dict]:
+def run_controls(
+    train,
+    holdout,
+    fresh=None,
+    train_labels=None,
+    holdout_labels=None,
+    fresh_labels=None,
+    train_groups=None,
+    holdout_groups=None,
+    kinds=KINDS,
+    seed: int = 0,
+    rounds: int = 200,
+) -> list[dict]:
     """Judge every control exactly as a generator is judged (pixel features), and say whether the verdict is right.
 
     Without `fresh`, half of the training exams play the fresh ones (`halves`), so the controls stand at half the n.
@@ -105,21 +145,56 @@ def run_controls(train, holdout, fresh=None, train_labels=None, holdout_labels=N
         train_groups = None if train_groups is None else np.asarray(train_groups)[own]
         train, fresh = np.asarray(train)[own], np.asarray(train)[other]
         if train_labels is not None:
-            train_labels, fresh_labels = np.asarray(train_labels)[own], np.asarray(train_labels)[other]
+            train_labels, fresh_labels = (
+                np.asarray(train_labels)[own],
+                np.asarray(train_labels)[other],
+            )
     rows = []
     for kind in kinds:
         images, labels = make_control(kind, train, fresh, train_labels, fresh_labels, seed=seed)
-        y = (train_labels, holdout_labels, labels) if train_labels is not None and holdout_labels is not None else (None,) * 3
-        memorization = memorization_report(train, holdout, images, *y, train_groups=train_groups, holdout_groups=holdout_groups, rounds=rounds,
-                                           seed=seed)
-        quality = quality_report(train, holdout, images, *y, train_groups=train_groups, holdout_groups=holdout_groups, rounds=rounds, seed=seed)
+        y = (
+            (train_labels, holdout_labels, labels)
+            if train_labels is not None and holdout_labels is not None
+            else (None,) * 3
+        )
+        memorization = memorization_report(
+            train,
+            holdout,
+            images,
+            *y,
+            train_groups=train_groups,
+            holdout_groups=holdout_groups,
+            rounds=rounds,
+            seed=seed,
+        )
+        quality = quality_report(
+            train,
+            holdout,
+            images,
+            *y,
+            train_groups=train_groups,
+            holdout_groups=holdout_groups,
+            rounds=rounds,
+            seed=seed,
+        )
         result = verdict({"memorization": memorization, "quality": quality})
-        rows.append({"kind": kind, "expected": EXPECTED[kind], "word": result.word, "right": result.word == EXPECTED[kind],
-                     "membership_auc": memorization["membership_auc"], "copy_fraction": memorization["copy_fraction"],
-                     "pair_residual_ratio": memorization["pair_residual_ratio"],
-                     "blend_fraction": memorization["blend_fraction"],
-                     "coverage_ratio": quality["pixels"]["coverage_ratio"],
-                     "vendi_ratio": quality["pixels"]["vendi_ratio"], "fine_detail": quality["fine_detail"],
-                     "nearest_ratio": memorization["nearest_ratio"], "data_copying_ct": memorization["data_copying_ct"],
-                     "fld_gap": memorization["fld_gap"], "kid": quality["pixels"]["kid"]})
+        rows.append(
+            {
+                "kind": kind,
+                "expected": EXPECTED[kind],
+                "word": result.word,
+                "right": result.word == EXPECTED[kind],
+                "membership_auc": memorization["membership_auc"],
+                "copy_fraction": memorization["copy_fraction"],
+                "pair_residual_ratio": memorization["pair_residual_ratio"],
+                "blend_fraction": memorization["blend_fraction"],
+                "coverage_ratio": quality["pixels"]["coverage_ratio"],
+                "vendi_ratio": quality["pixels"]["vendi_ratio"],
+                "fine_detail": quality["fine_detail"],
+                "nearest_ratio": memorization["nearest_ratio"],
+                "data_copying_ct": memorization["data_copying_ct"],
+                "fld_gap": memorization["fld_gap"],
+                "kid": quality["pixels"]["kid"],
+            }
+        )
     return rows

@@ -10,13 +10,29 @@ import numpy as np
 from scipy import stats
 
 from radiogan_lib.evaluation import distances
-from radiogan_lib.evaluation.intervals import auc, cluster_order, matching_weights, number, weighted_quantile, wilson
+from radiogan_lib.evaluation.intervals import (
+    auc,
+    cluster_order,
+    matching_weights,
+    number,
+    weighted_quantile,
+    wilson,
+)
 
 NEIGHBOURS = 20  # the neighbourhood that says what "near" means around an image
 
 
-def membership_auc(train, holdout, generated, train_labels=None, holdout_labels=None, train_groups=None, holdout_groups=None,
-                   rounds=999, seed=0) -> dict:
+def membership_auc(
+    train,
+    holdout,
+    generated,
+    train_labels=None,
+    holdout_labels=None,
+    train_groups=None,
+    holdout_groups=None,
+    rounds=999,
+    seed=0,
+) -> dict:
     """Can a stranger tell who was in the training set from the generated images alone?
 
     score(x) = −min over q of ‖x − q‖, AUC of T above P: 0.5 when the generator treats both alike (a distance
@@ -37,8 +53,16 @@ def copy_scores(features: np.ndarray, bank: np.ndarray, k: int = NEIGHBOURS) -> 
     return d[:, 0] / np.maximum(d[:, 1:].mean(axis=1), 1e-12)
 
 
-def copy_fraction(generated_scores, holdout_scores, generated_labels=None, holdout_labels=None, stranger_scores=None,
-                  holdout_groups=None, rounds: int = 999, seed: int = 0) -> dict:
+def copy_fraction(
+    generated_scores,
+    holdout_scores,
+    generated_labels=None,
+    holdout_labels=None,
+    stranger_scores=None,
+    holdout_groups=None,
+    rounds: int = 999,
+    seed: int = 0,
+) -> dict:
     """Share of generated exams below the 5 % quantile of held-out exams, with binomial interval and p-value.
 
     5 % is expected of fresh exams. The p-value exchanges generated and held-out exams, so that it knows how
@@ -57,12 +81,24 @@ def copy_fraction(generated_scores, holdout_scores, generated_labels=None, holdo
     hits = int((q <= threshold).sum())
     rng, pool, null = np.random.default_rng(seed), np.concatenate([q, p]), np.empty(rounds)
     for r in range(rounds):
-        mixed = pool[cluster_order(len(q), holdout_groups, rng)] if holdout_groups is not None else rng.permutation(pool)
-        null[r] = (mixed[: len(q)] <= weighted_quantile(mixed[len(q):], 0.05)).mean()
+        mixed = (
+            pool[cluster_order(len(q), holdout_groups, rng)]
+            if holdout_groups is not None
+            else rng.permutation(pool)
+        )
+        null[r] = (mixed[: len(q)] <= weighted_quantile(mixed[len(q) :], 0.05)).mean()
     p_value, more = (1 + (null >= hits / len(q)).sum()) / (rounds + 1), {}
     if stranger_scores is not None:
         beside_train, beside_strangers = q <= threshold, np.asarray(stranger_scores) <= threshold
-        only = [int((beside_train & ~beside_strangers).sum()), int((beside_strangers & ~beside_train).sum())]
+        only = [
+            int((beside_train & ~beside_strangers).sum()),
+            int((beside_strangers & ~beside_train).sum()),
+        ]
         paired = float(stats.binom.sf(only[0] - 1, sum(only), 0.5)) if sum(only) else 1.0
-        p_value, more = max(p_value, paired), {"beside_strangers": float(beside_strangers.mean()), "p_paired": paired}
-    return number(hits / len(q), *wilson(hits, len(q)), expected=0.05, threshold=threshold, p=p_value, **more)
+        p_value, more = (
+            max(p_value, paired),
+            {"beside_strangers": float(beside_strangers.mean()), "p_paired": paired},
+        )
+    return number(
+        hits / len(q), *wilson(hits, len(q)), expected=0.05, threshold=threshold, p=p_value, **more
+    )

@@ -19,6 +19,7 @@ def one_thread(function):
 
     Seen on two cores shared with other work: the test of the controls took 36 s with one thread, 149 s with two.
     """
+
     @functools.wraps(function)
     def wrapped(*arguments, **named):
         from threadpoolctl import threadpool_limits  # comes with scikit-learn
@@ -44,7 +45,9 @@ def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.maximum(d, 0, out=d)
 
 
-def nearest_k(a: np.ndarray, b: np.ndarray, k: int = 1, exclude_self: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def nearest_k(
+    a: np.ndarray, b: np.ndarray, k: int = 1, exclude_self: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest rows of b for every row of a.
 
     Args:
@@ -55,13 +58,19 @@ def nearest_k(a: np.ndarray, b: np.ndarray, k: int = 1, exclude_self: bool = Fal
         distances (n, k) float32 ascending, exact to float32 even at zero; indices (n, k) into b.
     """
     k = min(k, len(b) - bool(exclude_self))
-    take = min(len(b) - bool(exclude_self), k + 4)  # a few spare: their order is settled by the exact distances
+    take = min(
+        len(b) - bool(exclude_self), k + 4
+    )  # a few spare: their order is settled by the exact distances
     distances, indices = np.empty((len(a), k), np.float32), np.empty((len(a), k), np.int64)
     for rows in blocks(len(a), len(b) * 16):
         d = squared(a[rows], b)
         if exclude_self:
             d[np.arange(len(d)), np.arange(rows.start, rows.stop)] = np.inf
-        near = np.argpartition(d, take - 1, axis=1)[:, :take] if take < len(b) else np.argsort(d, axis=1)[:, :take]
+        near = (
+            np.argpartition(d, take - 1, axis=1)[:, :take]
+            if take < len(b)
+            else np.argsort(d, axis=1)[:, :take]
+        )
         exact = np.empty(near.shape, np.float32)
         for j in range(take):
             exact[:, j] = np.sqrt(((a[rows] - b[near[:, j]]) ** 2).sum(axis=1))
@@ -107,7 +116,7 @@ def distinct(features: np.ndarray, radius: float) -> np.ndarray:
         alive = np.ones(len(new), bool)
         for i in range(len(new)):
             if alive[i]:
-                alive[i + 1:] &= ~within[i, i + 1:]
+                alive[i + 1 :] &= ~within[i, i + 1 :]
         kept = np.concatenate([kept, block[alive]])
         indices += new[alive].tolist()
     return np.asarray(indices, np.int64)

@@ -28,14 +28,20 @@ def check_images(images, name: str) -> np.ndarray:
     try:
         images = np.asarray(images, dtype=np.float32)
     except (TypeError, ValueError):
-        raise EvaluationError(f"the {name} images are not one array of numbers; give float (n, rows, columns).") from None
+        raise EvaluationError(
+            f"the {name} images are not one array of numbers; give float (n, rows, columns)."
+        ) from None
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
     if images.ndim != 3 or 0 in images.shape:
-        raise EvaluationError(f"the {name} images have shape {images.shape}; give (n, rows, columns) with n ≥ 1.")
+        raise EvaluationError(
+            f"the {name} images have shape {images.shape}; give (n, rows, columns) with n ≥ 1."
+        )
     if not np.isfinite(images).all():
         bad = int((~np.isfinite(images).all(axis=(1, 2))).sum())
-        raise EvaluationError(f"{bad} of the {name} images hold NaN or infinite values; mend or drop them first.")
+        raise EvaluationError(
+            f"{bad} of the {name} images hold NaN or infinite values; mend or drop them first."
+        )
     return images
 
 
@@ -43,8 +49,10 @@ def check_labels(labels, n: int, name: str) -> np.ndarray:
     """Return labels as int (n,), or say what is wrong with them."""
     labels = np.asarray(labels)
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise EvaluationError(f"the {name} labels have shape {labels.shape} and type {labels.dtype}; "
-                              f"give {n} integers, one per image.")
+        raise EvaluationError(
+            f"the {name} labels have shape {labels.shape} and type {labels.dtype}; "
+            f"give {n} integers, one per image."
+        )
     return labels.astype(np.int64)
 
 
@@ -54,7 +62,9 @@ def check_groups(groups, n: int, name: str) -> np.ndarray | None:
         return None
     codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
     if len(codes) != n:
-        raise EvaluationError(f"the {name} groups have {len(codes)} entries; give {n}, one per image.")
+        raise EvaluationError(
+            f"the {name} groups have {len(codes)} entries; give {n}, one per image."
+        )
     return codes if codes.max() + 1 < n else None
 
 
@@ -107,7 +117,9 @@ def common(*sets: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(pooled(s, shape) for s in sets)
 
 
-def check_sets(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None) -> tuple[list, list]:
+def check_sets(
+    train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None
+) -> tuple[list, list]:
     """The three image sets of every report, checked, and their labels: all three, or three times None.
 
     Raises:
@@ -115,8 +127,12 @@ def check_sets(train, holdout, generated, train_labels=None, holdout_labels=None
     """
     names = ("training", "held-out", "generated")
     images = [check_images(x, n) for x, n in zip((train, holdout, generated), names, strict=True)]
-    labels = [None if y is None else check_labels(y, len(x), n)
-              for x, y, n in zip(images, (train_labels, holdout_labels, generated_labels), names, strict=True)]
+    labels = [
+        None if y is None else check_labels(y, len(x), n)
+        for x, y, n in zip(
+            images, (train_labels, holdout_labels, generated_labels), names, strict=True
+        )
+    ]
     return images, labels if all(y is not None for y in labels) else [None, None, None]
 
 
@@ -153,6 +169,14 @@ def spectrum(images: np.ndarray, bands: int = 8) -> np.ndarray:
     window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[None, 1:-1]
     power = np.abs(np.fft.rfft2((images - images.mean(axis=(1, 2), keepdims=True)) * window)) ** 2
     radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None, :])
-    ring = np.minimum((radius / 0.5 * bands).astype(int), bands)  # the corners beyond Nyquist are left out
-    sums = np.stack([power[:, ring == b].mean(axis=1) if (ring == b).any() else np.zeros(n) for b in range(bands)], 1)
+    ring = np.minimum(
+        (radius / 0.5 * bands).astype(int), bands
+    )  # the corners beyond Nyquist are left out
+    sums = np.stack(
+        [
+            power[:, ring == b].mean(axis=1) if (ring == b).any() else np.zeros(n)
+            for b in range(bands)
+        ],
+        1,
+    )
     return np.log(sums + 1e-12)

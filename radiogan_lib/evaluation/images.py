@@ -28,7 +28,9 @@ def _read(path: Path) -> np.ndarray:
             if kind == ".npz":
                 key = next((k for k in ("images", "suv", "x", "arr_0") if k in found), None)
                 if key is None:
-                    raise EvaluationError(f"{path.name} holds {', '.join(found)}; name the array `images`.")
+                    raise EvaluationError(
+                        f"{path.name} holds {', '.join(found)}; name the array `images`."
+                    )
                 found = found[key]
             found = found[..., 0] if found.ndim == 4 and found.shape[-1] == 1 else found
             return found[None].astype(np.float32) if found.ndim == 2 else found.astype(np.float32)
@@ -41,16 +43,24 @@ def _read(path: Path) -> np.ndarray:
                 return values[None]
             from radiogan_lib.data import coronal_mip
 
-            return np.asarray(coronal_mip(nibabel.as_closest_canonical(nibabel.squeeze_image(image))), np.float32)[None]
+            return np.asarray(
+                coronal_mip(nibabel.as_closest_canonical(nibabel.squeeze_image(image))), np.float32
+            )[None]
         from PIL import Image
 
         with Image.open(path) as image:
-            return np.asarray(image.convert("F" if image.mode in ("I", "I;16", "F") else "L"), np.float32)[None]
+            return np.asarray(
+                image.convert("F" if image.mode in ("I", "I;16", "F") else "L"), np.float32
+            )[None]
     except EvaluationError:
         raise
-    except Exception as e:  # every reader has its own errors; the user needs the file's name and one reason
-        raise EvaluationError(f"{path.name} cannot be read as images ({type(e).__name__}: {' '.join(str(e).split())[:120]}); "
-                              "convert it to PNG, .npy or NIfTI.") from None
+    except (
+        Exception
+    ) as e:  # every reader has its own errors; the user needs the file's name and one reason
+        raise EvaluationError(
+            f"{path.name} cannot be read as images ({type(e).__name__}: {' '.join(str(e).split())[:120]}); "
+            "convert it to PNG, .npy or NIfTI."
+        ) from None
 
 
 def _stack(parts: list[np.ndarray]) -> np.ndarray:
@@ -62,7 +72,9 @@ def _stack(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([area_average(p, shape) for p in parts])
 
 
-def read_images(path, name: str = "given") -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
+def read_images(
+    path, name: str = "given"
+) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
     """Images, labels and class names from a file or folder.
 
     Args:
@@ -83,19 +95,28 @@ def read_images(path, name: str = "given") -> tuple[np.ndarray, np.ndarray | Non
                 found = np.load(path, allow_pickle=False)
                 labels = found["labels"].astype(np.int64) if "labels" in found else None
             except (ValueError, TypeError) as e:
-                raise EvaluationError(f"the labels in {path.name} cannot be read ({type(e).__name__}); give one whole number per image."
-                                      ) from None
+                raise EvaluationError(
+                    f"the labels in {path.name} cannot be read ({type(e).__name__}); give one whole number per image."
+                ) from None
         return images, labels, None
     if not path.is_dir():
-        raise EvaluationError(f"there is no file or folder {path} for the {name} images; correct the path.")
+        raise EvaluationError(
+            f"there is no file or folder {path} for the {name} images; correct the path."
+        )
     classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     groups = classes or [path]
     parts, labels = [], []
     for c, folder in enumerate(groups):
-        for file in sorted(p for p in folder.iterdir() if p.is_file() and _suffix(p) and not p.name.startswith(".")):
+        for file in sorted(
+            p for p in folder.iterdir() if p.is_file() and _suffix(p) and not p.name.startswith(".")
+        ):
             parts.append(_read(file))
             labels += [c] * len(parts[-1])
     if not parts:
-        raise EvaluationError(f"the folder {path} holds no images; it may hold {', '.join(SUFFIXES)}.")
+        raise EvaluationError(
+            f"the folder {path} holds no images; it may hold {', '.join(SUFFIXES)}."
+        )
     images = check_images(_stack(parts), name)
-    return (images, np.array(labels), [c.name for c in classes]) if classes else (images, None, None)
+    return (
+        (images, np.array(labels), [c.name for c in classes]) if classes else (images, None, None)
+    )

@@ -11,8 +11,18 @@ from scipy import stats
 
 def number(value, low=None, high=None, **more) -> dict:
     """A metric as it stands in metrics.json: value, 95 % interval, and what else is known about it."""
-    plain = {k: (None if v is None else float(v) if isinstance(v, (float, np.floating)) else
-                 int(v) if isinstance(v, np.integer) else v) for k, v in more.items()}
+    plain = {
+        k: (
+            None
+            if v is None
+            else float(v)
+            if isinstance(v, (float, np.floating))
+            else int(v)
+            if isinstance(v, np.integer)
+            else v
+        )
+        for k, v in more.items()
+    }
     finite = [None if v is None or not np.isfinite(v) else float(v) for v in (value, low, high)]
     return {"value": finite[0], "low": finite[1], "high": finite[2], **plain}
 
@@ -25,14 +35,20 @@ def wilson(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:
     p = hits / n
     centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
-    return (0.0 if hits == 0 else float(max(0, low))), (1.0 if hits == n else float(min(1, high)))  # no 1e-19 for 0
+    return (0.0 if hits == 0 else float(max(0, low))), (
+        1.0 if hits == n else float(min(1, high))
+    )  # no 1e-19 for 0
 
 
 def _placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each score the share of the other group below it, ties counting half (DeLong's structural components)."""
-    below = np.searchsorted(np.sort(negative), positive, "left") + np.searchsorted(np.sort(negative), positive, "right")
-    above = 2 * len(positive) - (np.searchsorted(np.sort(positive), negative, "left")
-                                 + np.searchsorted(np.sort(positive), negative, "right"))
+    below = np.searchsorted(np.sort(negative), positive, "left") + np.searchsorted(
+        np.sort(negative), positive, "right"
+    )
+    above = 2 * len(positive) - (
+        np.searchsorted(np.sort(positive), negative, "left")
+        + np.searchsorted(np.sort(positive), negative, "right")
+    )
     return below / (2 * len(negative)), above / (2 * len(positive))
 
 
@@ -53,7 +69,10 @@ def mean_variance(values: np.ndarray, weights=None, groups=None) -> float:
     apart = values - np.average(values, weights=weights)
     if groups is None:
         return float(np.average(apart**2, weights=weights) / len(values))
-    sums = np.bincount(np.unique(groups, return_inverse=True)[1].ravel(), weights * apart) / weights.sum()
+    sums = (
+        np.bincount(np.unique(groups, return_inverse=True)[1].ravel(), weights * apart)
+        / weights.sum()
+    )
     return float((sums**2).sum() * len(sums) / max(len(sums) - 1, 1))
 
 
@@ -68,18 +87,30 @@ def share(hits: np.ndarray, weights=None, groups=None) -> tuple[float, float, fl
     if groups is None:
         return value, *wilson(round(value * n), n)
     variance = mean_variance(np.asarray(hits, float), weights, groups)
-    worth = np.clip(value * (1 - value) / variance, 1, n) if variance > 0 else len(np.unique(groups))
+    worth = (
+        np.clip(value * (1 - value) / variance, 1, n) if variance > 0 else len(np.unique(groups))
+    )
     return value, *wilson(value * worth, worth)
 
 
 def cluster_order(singles: int, groups: np.ndarray, rng) -> np.ndarray:
     """A random order of `singles` single exams followed by those of `groups`, in which a group stays together."""
-    codes = np.concatenate([np.arange(singles), singles + np.unique(groups, return_inverse=True)[1]])
+    codes = np.concatenate(
+        [np.arange(singles), singles + np.unique(groups, return_inverse=True)[1]]
+    )
     return np.argsort(rng.permutation(codes.max() + 1)[codes], kind="stable")
 
 
-def auc(positive, negative, positive_labels=None, negative_labels=None, positive_groups=None, negative_groups=None,
-        rounds: int = 999, seed: int = 0) -> dict:
+def auc(
+    positive,
+    negative,
+    positive_labels=None,
+    negative_labels=None,
+    positive_groups=None,
+    negative_groups=None,
+    rounds: int = 999,
+    seed: int = 0,
+) -> dict:
     """AUC of `positive` above `negative`, within classes, with DeLong interval and one-sided permutation p.
 
     The classes' AUCs are averaged with weights n⁺n⁻, which is the share of all within-class pairs that are ordered
@@ -95,7 +126,10 @@ def auc(positive, negative, positive_labels=None, negative_labels=None, positive
     lp = np.zeros(len(positive), int) if positive_labels is None else np.asarray(positive_labels)
     ln = np.zeros(len(negative), int) if negative_labels is None else np.asarray(negative_labels)
     classes = [c for c in np.unique(lp) if (ln == c).any()]
-    rng, total = np.random.default_rng(seed), sum((lp == c).sum() * (ln == c).sum() for c in classes)
+    rng, total = (
+        np.random.default_rng(seed),
+        sum((lp == c).sum() * (ln == c).sum() for c in classes),
+    )
     value = variance = 0.0
     null = np.zeros(rounds)
     if positive_groups is not None or negative_groups is not None:
@@ -112,15 +146,24 @@ def auc(positive, negative, positive_labels=None, negative_labels=None, positive
             chosen = rng.permutation(ranks)[: len(p)]
             null[r] += weight * (chosen.sum() - len(p) * (len(p) + 1) / 2) / (len(p) * len(n))
     half = 1.96 * np.sqrt(variance)
-    return number(value, max(0, value - half), min(1, value + half), p=(1 + (null >= value - 1e-12).sum()) / (rounds + 1),
-                  null_sd=null.std(), n_positive=len(positive), n_negative=len(negative))
+    return number(
+        value,
+        max(0, value - half),
+        min(1, value + half),
+        p=(1 + (null >= value - 1e-12).sum()) / (rounds + 1),
+        null_sd=null.std(),
+        n_positive=len(positive),
+        n_negative=len(negative),
+    )
 
 
 def _codes(groups, n: int) -> np.ndarray:
     return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
 
 
-def _clustered_auc(positive, negative, lp, ln, gp, gn, classes, total: int, rounds: int, rng) -> dict:
+def _clustered_auc(
+    positive, negative, lp, ln, gp, gn, classes, total: int, rounds: int, rng
+) -> dict:
     """`auc` where exams come in groups; gp, gn: group numbers from 0."""
     value, influence = 0.0, (np.zeros(len(lp)), np.zeros(len(ln)))
     for c in classes:
@@ -135,7 +178,10 @@ def _clustered_auc(positive, negative, lp, ln, gp, gn, classes, total: int, roun
     side, label = np.arange(group.max() + 1) <= gp.max(), np.concatenate([lp, ln])
     # a patient changes sides only with one whose first exam is of the same class
     first = label[np.unique(group, return_index=True)[1]]
-    ranks = [(label == c, stats.rankdata(np.concatenate([positive, negative])[label == c])) for c in classes]
+    ranks = [
+        (label == c, stats.rankdata(np.concatenate([positive, negative])[label == c]))
+        for c in classes
+    ]
     null = np.empty(rounds)
     for r in range(rounds):
         drawn = side.copy()
@@ -148,8 +194,16 @@ def _clustered_auc(positive, negative, lp, ln, gp, gn, classes, total: int, roun
             won += rank[chosen].sum() - k * (k + 1) / 2
             pairs += k * (len(chosen) - k)
         null[r] = won / max(pairs, 1)
-    return number(value, max(0, value - half), min(1, value + half), p=(1 + (null >= value - 1e-12).sum()) / (rounds + 1),
-                  null_sd=null.std(), n_positive=len(lp), n_negative=len(ln), groups=len(side))
+    return number(
+        value,
+        max(0, value - half),
+        min(1, value + half),
+        p=(1 + (null >= value - 1e-12).sum()) / (rounds + 1),
+        null_sd=null.std(),
+        n_positive=len(lp),
+        n_negative=len(ln),
+        groups=len(side),
+    )
 
 
 def _variance(v: np.ndarray) -> float:

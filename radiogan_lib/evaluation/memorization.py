@@ -16,8 +16,16 @@ from radiogan_lib.evaluation.intervals import auc
 from radiogan_lib.evaluation.secondary import data_copying, fld_gap, nearest_ratio
 
 
-def discriminator_overfit(train_scores, holdout_scores, train_labels=None, holdout_labels=None, train_groups=None,
-                          holdout_groups=None, rounds: int = 999, seed: int = 0) -> dict:
+def discriminator_overfit(
+    train_scores,
+    holdout_scores,
+    train_labels=None,
+    holdout_labels=None,
+    train_groups=None,
+    holdout_groups=None,
+    rounds: int = 999,
+    seed: int = 0,
+) -> dict:
     """Does the discriminator know its exams by heart? AUC of its logits on training above held-out exams.
 
     0.5: it cannot tell them apart; 1: it has learned the training set, the root of memorisation where exams are few
@@ -30,14 +38,29 @@ def discriminator_overfit(train_scores, holdout_scores, train_labels=None, holdo
         {"discriminator_auc": measure with interval and permutation p, "mean_train", "mean_holdout": mean logits}.
     """
     t, p = np.ravel(np.asarray(train_scores, float)), np.ravel(np.asarray(holdout_scores, float))
-    return {"discriminator_auc": auc(t, p, train_labels, holdout_labels, train_groups, holdout_groups, rounds, seed),
-            "mean_train": float(t.mean()), "mean_holdout": float(p.mean())}
+    return {
+        "discriminator_auc": auc(
+            t, p, train_labels, holdout_labels, train_groups, holdout_groups, rounds, seed
+        ),
+        "mean_train": float(t.mean()),
+        "mean_holdout": float(p.mean()),
+    }
 
 
 @distances.one_thread
-def memorization_report(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None,
-                        train_groups=None, holdout_groups=None, discriminator_scores: dict | None = None, rounds: int = 200,
-                        seed: int = 0) -> dict:
+def memorization_report(
+    train,
+    holdout,
+    generated,
+    train_labels=None,
+    holdout_labels=None,
+    generated_labels=None,
+    train_groups=None,
+    holdout_groups=None,
+    discriminator_scores: dict | None = None,
+    rounds: int = 200,
+    seed: int = 0,
+) -> dict:
     """Every memorisation and blend measure, with intervals.
 
     Args:
@@ -55,8 +78,13 @@ def memorization_report(train, holdout, generated, train_labels=None, holdout_la
     Raises:
         EvaluationError: images that are empty, not finite, or not (n, h, w).
     """
-    images, (t_y, p_y, q_y) = check_sets(train, holdout, generated, train_labels, holdout_labels, generated_labels)
-    groups = check_groups(train_groups, len(images[0]), "training"), check_groups(holdout_groups, len(images[1]), "held-out")
+    images, (t_y, p_y, q_y) = check_sets(
+        train, holdout, generated, train_labels, holdout_labels, generated_labels
+    )
+    groups = (
+        check_groups(train_groups, len(images[0]), "training"),
+        check_groups(holdout_groups, len(images[1]), "held-out"),
+    )
     t, p, q = common(*images)
     rng, many = np.random.default_rng(seed), max(999, rounds)
     dq, near = distances.nearest_k(q, t)
@@ -73,17 +101,41 @@ def memorization_report(train, holdout, generated, train_labels=None, holdout_la
     order = np.argsort(score_q, kind="stable")[:8]
     report = {
         "membership_auc": membership_auc(t, p, q, t_y, p_y, *groups, many, seed),
-        "copy_fraction": copy_fraction(score_q[own], score_p, own_y, p_y, strangers[own], groups[1], many, seed),
-        "copy_fraction_distance": copy_fraction(dq[own], dp, own_y, p_y, holdout_groups=groups[1], rounds=many, seed=seed),
+        "copy_fraction": copy_fraction(
+            score_q[own], score_p, own_y, p_y, strangers[own], groups[1], many, seed
+        ),
+        "copy_fraction_distance": copy_fraction(
+            dq[own], dp, own_y, p_y, holdout_groups=groups[1], rounds=many, seed=seed
+        ),
         "nearest_ratio": nearest_ratio(dq, dp, rounds, rng, groups[1]),
         "data_copying_ct": data_copying(t, p, q, dq, dp, seed),
         "fld_gap": fld_gap(t, p, q),
         **{k: v for k, v in blends.items() if k != "examples"},
-        "audit": [{"generated": int(k), "train": int(near[k, 0]), "distance": float(dq[k]), "score": float(score_q[k])}
-                  for k in order],
+        "audit": [
+            {
+                "generated": int(k),
+                "train": int(near[k, 0]),
+                "distance": float(dq[k]),
+                "score": float(score_q[k]),
+            }
+            for k in order
+        ],
         "blend_examples": blends["examples"],
-        "n": {"train": len(t), "holdout": len(p), "generated": len(q), "distinct_generated": len(own)},
+        "n": {
+            "train": len(t),
+            "holdout": len(p),
+            "generated": len(q),
+            "distinct_generated": len(own),
+        },
     }
     if discriminator_scores is not None:
-        report |= discriminator_overfit(discriminator_scores["train"], discriminator_scores["holdout"], t_y, p_y, *groups, many, seed)
+        report |= discriminator_overfit(
+            discriminator_scores["train"],
+            discriminator_scores["holdout"],
+            t_y,
+            p_y,
+            *groups,
+            many,
+            seed,
+        )
     return report

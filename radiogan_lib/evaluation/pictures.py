@@ -18,7 +18,9 @@ def window_of(images: np.ndarray) -> tuple[float, float]:
     return min(0.0, float(low)), max(float(high), float(low) + 1e-6)
 
 
-def mosaic(rows: list[np.ndarray], window: tuple[float, float], invert: bool = True, side: int = 160) -> bytes:
+def mosaic(
+    rows: list[np.ndarray], window: tuple[float, float], invert: bool = True, side: int = 160
+) -> bytes:
     """Rows of images (k, h, w), possibly of different sizes, as one PNG; all are brought to one height."""
     h, w = rows[0].shape[1:]
     scale = max(1, side // h) if h < side else None
@@ -31,7 +33,7 @@ def mosaic(rows: list[np.ndarray], window: tuple[float, float], invert: bool = T
         grey = np.uint8(np.rint(255 * (1 - grey if invert else grey)))
         for c, image in enumerate(grey):
             y, x = r * (tall + GAP), c * (wide + GAP)
-            sheet[y:y + tall, x:x + wide] = image
+            sheet[y : y + tall, x : x + wide] = image
     return _png(sheet)
 
 
@@ -43,7 +45,9 @@ def _png(sheet: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def pictures(images, labels, class_names, memorization: dict, invert: bool = True) -> dict[str, bytes]:
+def pictures(
+    images, labels, class_names, memorization: dict, invert: bool = True
+) -> dict[str, bytes]:
     """The report's sheets: real beside generated, the nearest-exam audit, and the images most like a blend."""
     train, holdout, generated = images
     window = window_of(train)
@@ -53,17 +57,32 @@ def pictures(images, labels, class_names, memorization: dict, invert: bool = Tru
     else:
         rows = []
         for c in np.unique(labels[2]):
-            rows.append(np.concatenate([x[y == c][:4] if x.shape[1:] == generated.shape[1:] else
-                                        area_average(x[y == c][:4], generated.shape[1:])
-                                        for x, y in ((holdout, labels[1]), (generated, labels[2]))]))
+            rows.append(
+                np.concatenate(
+                    [
+                        x[y == c][:4]
+                        if x.shape[1:] == generated.shape[1:]
+                        else area_average(x[y == c][:4], generated.shape[1:])
+                        for x, y in ((holdout, labels[1]), (generated, labels[2]))
+                    ]
+                )
+            )
         sheets["samples"] = mosaic(rows, window, invert)
-    worst = [a["generated"] for a in memorization.get("audit", []) if a["generated"] < len(generated)]
+    worst = [
+        a["generated"] for a in memorization.get("audit", []) if a["generated"] < len(generated)
+    ]
     if worst:
         t, p, q = common(train, holdout, generated[worst])
         near = [distances.nearest_k(q, bank)[1][:, 0] for bank in (t, p)]
-        sheets["audit"] = mosaic([generated[worst], train[near[0]], holdout[near[1]]], window, invert)
+        sheets["audit"] = mosaic(
+            [generated[worst], train[near[0]], holdout[near[1]]], window, invert
+        )
     blends = [b for b in memorization.get("blend_examples", []) if b["generated"] < len(generated)]
     if blends:
         first, second = ([b[k] for b in blends] for k in ("first", "second"))
-        sheets["blends"] = mosaic([generated[[b["generated"] for b in blends]], train[first], train[second]], window, invert)
+        sheets["blends"] = mosaic(
+            [generated[[b["generated"] for b in blends]], train[first], train[second]],
+            window,
+            invert,
+        )
     return sheets

@@ -13,7 +13,13 @@ import numpy as np
 from radiogan_lib.evaluation import distances
 from radiogan_lib.evaluation.feature_sets import coverage_density, kid, vendi_ratio
 from radiogan_lib.evaluation.features import PCA, check_groups, check_sets, common, spectrum
-from radiogan_lib.evaluation.intervals import matching_weights, mean_variance, number, resample, share
+from radiogan_lib.evaluation.intervals import (
+    matching_weights,
+    mean_variance,
+    number,
+    resample,
+    share,
+)
 
 
 def _scaled(*sets: np.ndarray) -> list[np.ndarray]:
@@ -22,7 +28,13 @@ def _scaled(*sets: np.ndarray) -> list[np.ndarray]:
     return [((s - mean) / spread).astype(np.float64) for s in sets]
 
 
-def sharpness(holdout: np.ndarray, generated: np.ndarray, weights=None, holdout_groups=None, generated_groups=None) -> dict:
+def sharpness(
+    holdout: np.ndarray,
+    generated: np.ndarray,
+    weights=None,
+    holdout_groups=None,
+    generated_groups=None,
+) -> dict:
     """Amplitude of fine detail, generated ÷ held-out: the upper half of spatial frequencies, geometric mean.
 
     Below 1: blurred. Above 1: noisier or checkered. The interval (normal, log scale) treats exams as independent, or
@@ -32,7 +44,9 @@ def sharpness(holdout: np.ndarray, generated: np.ndarray, weights=None, holdout_
     fine = slice(q.shape[1] // 2, None)
     a, b = q[:, fine].mean(axis=1) / 2, p[:, fine].mean(axis=1) / 2  # log amplitude
     value = a.mean() - np.average(b, weights=weights)
-    half = 1.96 * np.sqrt(mean_variance(a, None, generated_groups) + mean_variance(b, weights, holdout_groups))
+    half = 1.96 * np.sqrt(
+        mean_variance(a, None, generated_groups) + mean_variance(b, weights, holdout_groups)
+    )
     return number(np.exp(value), np.exp(value - half), np.exp(value + half))
 
 
@@ -87,20 +101,41 @@ def _space(t, p, q, weights, t_groups, groups, rounds: int, seed: int) -> dict:
     covered_t, dense_t = coverage_density(p, t)
     rng = np.random.default_rng(seed)
     picks = [resample(len(p), rng, groups) for _ in range(rounds)]
-    ratios = [(covered_q * weights)[k].mean() / max((covered_t * weights)[k].mean(), 1e-9) for k in picks]
-    cover, real_cover = share(covered_q, weights, groups), float(np.average(covered_t, weights=weights))
+    ratios = [
+        (covered_q * weights)[k].mean() / max((covered_t * weights)[k].mean(), 1e-9) for k in picks
+    ]
+    cover, real_cover = (
+        share(covered_q, weights, groups),
+        float(np.average(covered_t, weights=weights)),
+    )
     return {
-        "kid": kid(qs, ps, weights, rounds, seed, None, groups), "kid_floor": kid(ts, ps, weights, rounds, seed, t_groups, groups),
+        "kid": kid(qs, ps, weights, rounds, seed, None, groups),
+        "kid_floor": kid(ts, ps, weights, rounds, seed, t_groups, groups),
         "coverage": number(*cover, real=real_cover),
-        "coverage_ratio": number(cover[0] / max(real_cover, 1e-9), *np.quantile(ratios, [0.025, 0.975])),
-        "density": number(np.average(dense_q, weights=weights), real=float(np.average(dense_t, weights=weights))),
+        "coverage_ratio": number(
+            cover[0] / max(real_cover, 1e-9), *np.quantile(ratios, [0.025, 0.975])
+        ),
+        "density": number(
+            np.average(dense_q, weights=weights), real=float(np.average(dense_t, weights=weights))
+        ),
         "vendi_ratio": vendi_ratio(t, q, seed=seed, groups=t_groups),
     }
 
 
 @distances.one_thread
-def quality_report(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None, train_groups=None,
-                   holdout_groups=None, judge=None, rounds: int = 200, seed: int = 0) -> dict:
+def quality_report(
+    train,
+    holdout,
+    generated,
+    train_labels=None,
+    holdout_labels=None,
+    generated_labels=None,
+    train_groups=None,
+    holdout_groups=None,
+    judge=None,
+    rounds: int = 200,
+    seed: int = 0,
+) -> dict:
     """Quality and diversity with intervals, overall and per class.
 
     Args:
@@ -116,7 +151,9 @@ def quality_report(train, holdout, generated, train_labels=None, holdout_labels=
     Raises:
         EvaluationError: images that are empty, not finite, or not (n, h, w).
     """
-    images, (t_y, p_y, q_y) = check_sets(train, holdout, generated, train_labels, holdout_labels, generated_labels)
+    images, (t_y, p_y, q_y) = check_sets(
+        train, holdout, generated, train_labels, holdout_labels, generated_labels
+    )
     t_groups = check_groups(train_groups, len(images[0]), "training")
     groups = check_groups(holdout_groups, len(images[1]), "held-out")
     spaces = {"pixels": common(*images)}
@@ -127,12 +164,20 @@ def quality_report(train, holdout, generated, train_labels=None, holdout_labels=
     t, p, q = spaces["pixels"]
     told = PCA(t)
     same_size = images[0].shape[1:] == images[1].shape[1:] == images[2].shape[1:]
-    seen = [np.concatenate([told(x), *([spectrum(y)] if same_size else [])], axis=1)
-            for x, y in ((t[ti], images[0][ti]), (q[qi], images[2][qi]))]
+    seen = [
+        np.concatenate([told(x), *([spectrum(y)] if same_size else [])], axis=1)
+        for x, y in ((t[ti], images[0][ti]), (q[qi], images[2][qi]))
+    ]
     t_own = None if t_groups is None else t_groups[ti]
-    report = {"fine_detail": sharpness(images[1], images[2], weights, groups) if same_size else number(None),
-              "fine_detail_floor": sharpness(images[1], images[0][ti], weights, groups, t_own) if same_size else number(None),
-              "two_sample_auc": two_sample_auc(*seen, seed=seed, groups=t_own)}
+    report = {
+        "fine_detail": sharpness(images[1], images[2], weights, groups)
+        if same_size
+        else number(None),
+        "fine_detail_floor": sharpness(images[1], images[0][ti], weights, groups, t_own)
+        if same_size
+        else number(None),
+        "two_sample_auc": two_sample_auc(*seen, seed=seed, groups=t_own),
+    }
     for name, (t, p, q) in spaces.items():
         report[name] = _space(t[ti], p, q[qi], weights, t_own, groups, rounds, seed)
     if q_y is not None:
@@ -140,7 +185,14 @@ def quality_report(train, holdout, generated, train_labels=None, holdout_labels=
         for c in np.unique(q_y):
             picks = [np.flatnonzero(y == c) for y in (t_y[ti], p_y, q_y[qi])]
             if min(len(i) for i in picks) >= 10:
-                own = [None if g is None else g[k] for g, k in zip((t_own, groups), picks[:2], strict=True)]
-                report["classes"][int(c)] = {name: _space(t[ti][picks[0]], p[picks[1]], q[qi][picks[2]], None, *own, rounds, seed)
-                                             for name, (t, p, q) in spaces.items()}
+                own = [
+                    None if g is None else g[k]
+                    for g, k in zip((t_own, groups), picks[:2], strict=True)
+                ]
+                report["classes"][int(c)] = {
+                    name: _space(
+                        t[ti][picks[0]], p[picks[1]], q[qi][picks[2]], None, *own, rounds, seed
+                    )
+                    for name, (t, p, q) in spaces.items()
+                }
     return report

@@ -12,8 +12,16 @@ from radiogan_lib.evaluation.features import EvaluationError, check_images, chec
 from radiogan_lib.evaluation.intervals import auc, number
 
 
-def invert(generator, images, labels, steps: int = 200, learning_rate: float = 0.05, restarts: int = 2, pull: float = 1e-3,
-           seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def invert(
+    generator,
+    images,
+    labels,
+    steps: int = 200,
+    learning_rate: float = 0.05,
+    restarts: int = 2,
+    pull: float = 1e-3,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
     """Find z with G(z, label) ≈ image: Adam on z alone, on grey values, best of several starts.
 
     The z of all images are rows of one Embedding, and everything else is frozen, so that Keras' own training loop does
@@ -33,8 +41,10 @@ def invert(generator, images, labels, steps: int = 200, learning_rate: float = 0
     images = check_images(images, "given")
     labels = check_labels(labels, len(images), "given")
     if tuple(generator.output_shape[1:3]) != images.shape[1:]:
-        raise EvaluationError(f"the generator draws {generator.output_shape[1]} × {generator.output_shape[2]} pixels; "
-                              f"the images are {images.shape[1]} × {images.shape[2]}.")
+        raise EvaluationError(
+            f"the generator draws {generator.output_shape[1]} × {generator.output_shape[2]} pixels; "
+            f"the images are {images.shape[1]} × {images.shape[2]}."
+        )
     from radiogan_lib.data.intensity import encode
 
     last = generator.layers[-1]
@@ -46,8 +56,14 @@ def invert(generator, images, labels, steps: int = 200, learning_rate: float = 0
         for restart in range(restarts):
             keras.utils.set_random_seed(seed + restart)
             index, label = keras.Input((), dtype="int32"), keras.Input((), dtype="int32")
-            table = layers.Embedding(n, noise_dim, embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0, seed=seed + restart),
-                                     embeddings_regularizer=lambda v: pull * ops.mean(ops.square(v)))
+            table = layers.Embedding(
+                n,
+                noise_dim,
+                embeddings_initializer=keras.initializers.RandomNormal(
+                    stddev=1.0, seed=seed + restart
+                ),
+                embeddings_regularizer=lambda v: pull * ops.mean(ops.square(v)),
+            )
             z = layers.Reshape((noise_dim,))(table(index))
             model = keras.Model([index, label], generator([z, label], training=False))
             model.compile(keras.optimizers.Adam(learning_rate), "mse")
@@ -64,7 +80,16 @@ def invert(generator, images, labels, steps: int = 200, learning_rate: float = 0
     return best, best_z
 
 
-def latent_recovery(generator, train, holdout, train_labels, holdout_labels, n: int = 64, steps: int = 200, seed: int = 0) -> dict:
+def latent_recovery(
+    generator,
+    train,
+    holdout,
+    train_labels,
+    holdout_labels,
+    n: int = 64,
+    steps: int = 200,
+    seed: int = 0,
+) -> dict:
     """Recovery errors of training against held-out exams (Webster et al., CVPR 2019).
 
     Args:
@@ -83,13 +108,21 @@ def latent_recovery(generator, train, holdout, train_labels, holdout_labels, n: 
         pick = rng.permutation(len(images))[:n]
         sets.append((np.asarray(images)[pick], np.asarray(labels)[pick]))
     (t, t_y), (p, p_y) = sets
-    errors, _ = invert(generator, np.concatenate([t, p]), np.concatenate([t_y, p_y]), steps=steps, seed=seed)
-    e_t, e_p = errors[: len(t)], errors[len(t):]
+    errors, _ = invert(
+        generator, np.concatenate([t, p]), np.concatenate([t_y, p_y]), steps=steps, seed=seed
+    )
+    e_t, e_p = errors[: len(t)], errors[len(t) :]
 
     def gap(a, b):
         return (np.median(b) - np.median(a)) / max(np.median(b), 1e-12)
 
     draws = [gap(rng.choice(e_t, len(e_t)), rng.choice(e_p, len(e_p))) for _ in range(500)]
-    return {"recovery_auc": auc(-e_t, -e_p, t_y, p_y, seed=seed), "median_train": float(np.median(e_t)),
-            "median_holdout": float(np.median(e_p)), "gap": number(gap(e_t, e_p), *np.quantile(draws, [0.025, 0.975])),
-            "ks_p": float(stats.ks_2samp(e_t, e_p).pvalue), "n": len(t), "steps": steps}
+    return {
+        "recovery_auc": auc(-e_t, -e_p, t_y, p_y, seed=seed),
+        "median_train": float(np.median(e_t)),
+        "median_holdout": float(np.median(e_p)),
+        "gap": number(gap(e_t, e_p), *np.quantile(draws, [0.025, 0.975])),
+        "ks_p": float(stats.ks_2samp(e_t, e_p).pvalue),
+        "n": len(t),
+        "steps": steps,
+    }

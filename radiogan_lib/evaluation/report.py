@@ -42,11 +42,30 @@ def plain(value):
     return value if value is None or isinstance(value, str) else str(value)
 
 
-def evaluate(train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None, *,
-             train_groups=None, holdout_groups=None, class_names=None, discriminator_scores: dict | None = None,
-             memorization: dict | None = None, quality: dict | None = None, utility: dict | bool | None = None, judge=None,
-             controls: list | bool = True, walks: list | None = None, provenance: dict | None = None, invert: bool = True,
-             epochs: int = 30, rounds: int = 200, seed: int = 0) -> Report:
+def evaluate(
+    train,
+    holdout,
+    generated,
+    train_labels=None,
+    holdout_labels=None,
+    generated_labels=None,
+    *,
+    train_groups=None,
+    holdout_groups=None,
+    class_names=None,
+    discriminator_scores: dict | None = None,
+    memorization: dict | None = None,
+    quality: dict | None = None,
+    utility: dict | bool | None = None,
+    judge=None,
+    controls: list | bool = True,
+    walks: list | None = None,
+    provenance: dict | None = None,
+    invert: bool = True,
+    epochs: int = 30,
+    rounds: int = 200,
+    seed: int = 0,
+) -> Report:
     """Judge a generator from three sets of images.
 
     Args:
@@ -69,40 +88,93 @@ def evaluate(train, holdout, generated, train_labels=None, holdout_labels=None, 
     Raises:
         EvaluationError: images or labels that cannot be judged.
     """
-    images, labels = check_sets(train, holdout, generated, train_labels, holdout_labels, generated_labels)
+    images, labels = check_sets(
+        train, holdout, generated, train_labels, holdout_labels, generated_labels
+    )
     if utility is True:
         if labels[0] is None:
-            raise EvaluationError("label agreement and TSTR need labels of all three sets; give them, or leave utility out.")
+            raise EvaluationError(
+                "label agreement and TSTR need labels of all three sets; give them, or leave utility out."
+            )
         from radiogan_lib.evaluation.classifier import train_judge
         from radiogan_lib.evaluation.utility import utility_report
 
-        n_classes = len(class_names) if class_names is not None else int(max(y.max() for y in labels)) + 1
+        n_classes = (
+            len(class_names) if class_names is not None else int(max(y.max() for y in labels)) + 1
+        )
         judge = judge or train_judge(images[0], labels[0], n_classes, epochs=epochs, seed=seed)
-        utility = utility_report(*images, *labels, train_groups=train_groups, holdout_groups=holdout_groups, judge=judge, epochs=epochs,
-                                 rounds=rounds, seed=seed)
+        utility = utility_report(
+            *images,
+            *labels,
+            train_groups=train_groups,
+            holdout_groups=holdout_groups,
+            judge=judge,
+            epochs=epochs,
+            rounds=rounds,
+            seed=seed,
+        )
     if memorization is None:
-        memorization = memorization_report(*images, *labels, train_groups=train_groups, holdout_groups=holdout_groups,
-                                           discriminator_scores=discriminator_scores, rounds=rounds, seed=seed)
+        memorization = memorization_report(
+            *images,
+            *labels,
+            train_groups=train_groups,
+            holdout_groups=holdout_groups,
+            discriminator_scores=discriminator_scores,
+            rounds=rounds,
+            seed=seed,
+        )
     if quality is None:
-        quality = quality_report(*images, *labels, train_groups=train_groups, holdout_groups=holdout_groups, judge=judge, rounds=rounds, seed=seed)
+        quality = quality_report(
+            *images,
+            *labels,
+            train_groups=train_groups,
+            holdout_groups=holdout_groups,
+            judge=judge,
+            rounds=rounds,
+            seed=seed,
+        )
     if controls is True:
-        controls = run_controls(images[0], images[1], None, labels[0], labels[1], train_groups=train_groups,
-                                holdout_groups=holdout_groups, seed=seed, rounds=rounds)
+        controls = run_controls(
+            images[0],
+            images[1],
+            None,
+            labels[0],
+            labels[1],
+            train_groups=train_groups,
+            holdout_groups=holdout_groups,
+            seed=seed,
+            rounds=rounds,
+        )
     if class_names is None and labels[0] is not None:
         class_names = [f"class {k}" for k in range(int(max(y.max() for y in labels)) + 1)]
     small = common_shape(*(x.shape[1:] for x in images))
     report = {
-        "schema_version": SCHEMA_VERSION, "seed": seed,
+        "schema_version": SCHEMA_VERSION,
+        "seed": seed,
         "n": dict(zip(("train", "holdout", "generated"), map(len, images), strict=True)),
-        "image_shapes": dict(zip(("train", "holdout", "generated"), (x.shape[1:] for x in images), strict=True)),
-        "compared_at": {"shape": small, "note": f"area-averaged to at most {POOLED_SIDE} pixels on the longer side"},
+        "image_shapes": dict(
+            zip(("train", "holdout", "generated"), (x.shape[1:] for x in images), strict=True)
+        ),
+        "compared_at": {
+            "shape": small,
+            "note": f"area-averaged to at most {POOLED_SIDE} pixels on the longer side",
+        },
         "class_names": list(class_names) if class_names is not None else None,
-        "memorization": memorization, "quality": quality, "utility": utility or None,
+        "memorization": memorization,
+        "quality": quality,
+        "utility": utility or None,
         "detectable": detectable_copies(images[0], images[1], seed=seed),
-        "controls": controls or None, "walks": walks, "provenance": provenance or {},
+        "controls": controls or None,
+        "walks": walks,
+        "provenance": provenance or {},
     }
     found = verdict(report)
-    report["verdict"] = {"word": found.word, "sentence": found.sentence, "flags": found.flags, "rule": RULE}
+    report["verdict"] = {
+        "word": found.word,
+        "sentence": found.sentence,
+        "flags": found.flags,
+        "rule": RULE,
+    }
     from radiogan_lib.evaluation.pictures import pictures
 
     return Report(plain(report), pictures(images, labels, class_names, memorization, invert))

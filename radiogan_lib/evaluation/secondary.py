@@ -16,7 +16,11 @@ from radiogan_lib.evaluation.intervals import number, resample
 
 def nearest_ratio(dq, dp, rounds: int, rng, holdout_groups=None) -> dict:
     """Median d(Q, T) ÷ median d(P, T): 1 for fresh exams, 0 for copies; also below 1 for blur, so never decisive."""
-    draws = [np.median(rng.choice(dq, len(dq))) / max(np.median(dp[resample(len(dp), rng, holdout_groups)]), 1e-12) for _ in range(rounds)]
+    draws = [
+        np.median(rng.choice(dq, len(dq)))
+        / max(np.median(dp[resample(len(dp), rng, holdout_groups)]), 1e-12)
+        for _ in range(rounds)
+    ]
     return number(np.median(dq) / max(np.median(dp), 1e-12), *np.quantile(draws, [0.025, 0.975]))
 
 
@@ -70,7 +74,9 @@ def fld_gap(train, holdout, generated, steps: int = 30) -> dict:
         var = np.where(mass > 1e-3, (r * d2).sum(axis=0) / np.maximum(mass, 1e-3) / d, var)
         var = np.maximum(var, 1e-3)
     nll_t = -loglik(d2)[1]
-    nll_p = -loglik(distances.squared(p.astype(np.float32), q.astype(np.float32)).astype(np.float64))[1]
+    nll_p = -loglik(
+        distances.squared(p.astype(np.float32), q.astype(np.float32)).astype(np.float64)
+    )[1]
     half = 1.96 * 100 / d * np.sqrt(nll_t.var() / len(t) + nll_p.var() / len(p))
     gap = 100 * (nll_t.mean() - nll_p.mean()) / d
     return number(gap, gap - half, gap + half)

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from radiogan_lib.evaluation.features import EvaluationError
 
-COLUMNS = ("membership_auc", "copy_fraction", "blend_fraction", "pair_residual_ratio", "discriminator_auc", "nearest_ratio")
+COLUMNS = (
+    "membership_auc",
+    "copy_fraction",
+    "blend_fraction",
+    "pair_residual_ratio",
+    "discriminator_auc",
+    "nearest_ratio",
+)
 
 
 def _load(source) -> dict:
@@ -21,8 +28,10 @@ def _load(source) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise EvaluationError(f"{path.name} in {path.parent.name} is not a readable metrics.json "
-                              f"({type(e).__name__}); run notebook 05 for that run first.") from None
+        raise EvaluationError(
+            f"{path.name} in {path.parent.name} is not a readable metrics.json "
+            f"({type(e).__name__}); run notebook 05 for that run first."
+        ) from None
 
 
 def sweep_table(reports):
@@ -41,29 +50,59 @@ def sweep_table(reports):
     for report in map(_load, reports):
         made = report.get("provenance", {})
         settings = made.get("settings") or made.get("config") or made
-        row = {"n_train": report["n"]["train"], "recipe": settings.get("recipe", ""), "seed": settings.get("seed", report["seed"]),
-               "steps": made.get("steps"), "verdict": report["verdict"]["word"], "smallest_detectable": report["detectable"].get("smallest")}
+        row = {
+            "n_train": report["n"]["train"],
+            "recipe": settings.get("recipe", ""),
+            "seed": settings.get("seed", report["seed"]),
+            "steps": made.get("steps"),
+            "verdict": report["verdict"]["word"],
+            "smallest_detectable": report["detectable"].get("smallest"),
+        }
         everything = {**report["memorization"], **report["quality"].get("pixels", {})}
         use = report.get("utility") or {}
-        everything |= {"label_agreement": (use.get("label_agreement") or {}).get("overall"), "tstr": use.get("tstr"), "trtr": use.get("trtr")}
-        for name in (*COLUMNS, "coverage_ratio", "vendi_ratio", "kid", "label_agreement", "tstr", "trtr"):
+        everything |= {
+            "label_agreement": (use.get("label_agreement") or {}).get("overall"),
+            "tstr": use.get("tstr"),
+            "trtr": use.get("trtr"),
+        }
+        for name in (
+            *COLUMNS,
+            "coverage_ratio",
+            "vendi_ratio",
+            "kid",
+            "label_agreement",
+            "tstr",
+            "trtr",
+        ):
             measure = everything.get(name) or {}
-            row |= {name: measure.get("value"), f"{name}_low": measure.get("low"), f"{name}_high": measure.get("high")}
+            row |= {
+                name: measure.get("value"),
+                f"{name}_low": measure.get("low"),
+                f"{name}_high": measure.get("high"),
+            }
         rows.append(row | {"membership_auc_p": everything["membership_auc"].get("p")})
     if not rows:
-        raise EvaluationError("there is no metrics.json to compare; run notebook 05 for at least one run.")
+        raise EvaluationError(
+            "there is no metrics.json to compare; run notebook 05 for at least one run."
+        )
     return pd.DataFrame(rows).sort_values(["recipe", "n_train", "seed"], ignore_index=True)
 
 
 def sweep_points(table, measure: str = "membership_auc") -> dict[str, dict]:
     """Arrays ready for a figure: {recipe: {"n", "value", "low", "high"}}, ordered by n; seeds stay separate points."""
     if measure not in table:
-        raise EvaluationError(f"the table holds no {measure!r}; it has {', '.join(c for c in table if not c.endswith(('_low', '_high')))}.")
+        raise EvaluationError(
+            f"the table holds no {measure!r}; it has {', '.join(c for c in table if not c.endswith(('_low', '_high')))}."
+        )
     out = {}
     for recipe, part in table.groupby("recipe", sort=True):
         part = part.dropna(subset=[measure]).sort_values("n_train")
-        out[recipe] = {"n": part["n_train"].to_numpy(), "value": part[measure].to_numpy(float),
-                       "low": part[f"{measure}_low"].to_numpy(float), "high": part[f"{measure}_high"].to_numpy(float)}
+        out[recipe] = {
+            "n": part["n_train"].to_numpy(),
+            "value": part[measure].to_numpy(float),
+            "low": part[f"{measure}_low"].to_numpy(float),
+            "high": part[f"{measure}_high"].to_numpy(float),
+        }
     return out
 
 
@@ -79,10 +118,14 @@ def recipe_rows(path) -> list[dict]:
         table = pd.read_csv(path)
         runs = table.groupby(["recipe", "steps", "seed"], sort=True)
     except (OSError, ValueError, KeyError) as e:
-        raise EvaluationError(f"{Path(path).name} is not a table of recipes ({type(e).__name__}); python benchmarks/recipes.py makes it.") from None
+        raise EvaluationError(
+            f"{Path(path).name} is not a table of recipes ({type(e).__name__}); python benchmarks/recipes.py makes it."
+        ) from None
     rows: dict[str, dict] = {m: {"measure": m} for m in table["measure"].drop_duplicates()}
     for (recipe, steps, seed), part in runs:
         for _, r in part.iterrows():
             measure = {k: None if pd.isna(r[k]) else float(r[k]) for k in ("value", "low", "high")}
-            rows[r["measure"]][f"{recipe}, {steps:,} steps, seed {seed}"] = measure if measure["low"] is not None else measure["value"]
+            rows[r["measure"]][f"{recipe}, {steps:,} steps, seed {seed}"] = (
+                measure if measure["low"] is not None else measure["value"]
+            )
     return list(rows.values())

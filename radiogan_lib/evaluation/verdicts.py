@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 # not re-derived by permutation. What they do on ten other shuffles (500 training, 250 held-out, 500 generated exams) is in
 # benchmarks/controls.md: 50 of 50 controls named right, no false alarm; copies noticed in 9 of 10 trials from 10 % of the
 # images on, blends from 20 % on as "memorises", and from about 35 % on as "blends".
-BLEND_FRACTION = 0.5       # lower bound; fresh exams 0.05, blurred up to 0.3, blender above 0.95
-BLEND_PART = 0.3           # the same where memory is noticed too; what blur alone reaches
-MEMBERSHIP_AUC = 0.52      # lower bound, and p < 0.01; fresh exams 0.5
-COPY_FRACTION = 0.08       # lower bound, and p < 0.01; fresh exams 0.05
-COVERAGE_RATIO = 0.6       # upper bound; fresh exams 1
-VENDI_RATIO = 0.7          # upper bound, only together with coverage
+BLEND_FRACTION = 0.5  # lower bound; fresh exams 0.05, blurred up to 0.3, blender above 0.95
+BLEND_PART = 0.3  # the same where memory is noticed too; what blur alone reaches
+MEMBERSHIP_AUC = 0.52  # lower bound, and p < 0.01; fresh exams 0.5
+COPY_FRACTION = 0.08  # lower bound, and p < 0.01; fresh exams 0.05
+COVERAGE_RATIO = 0.6  # upper bound; fresh exams 1
+VENDI_RATIO = 0.7  # upper bound, only together with coverage
 FINE_DETAIL = (0.6, 1.67)  # upper and lower bound of the amplitude ratio; fresh exams 1
 
 RULE = f"""In this order, on 95 % intervals:
@@ -49,7 +49,9 @@ class Verdict:
 def _above(metric: dict | None, bound: float, p: float | None = None) -> bool:
     if not metric or metric.get("low") is None:
         return False
-    return metric["low"] > bound and (p is None or (metric.get("p") is not None and metric["p"] < p))
+    return metric["low"] > bound and (
+        p is None or (metric.get("p") is not None and metric["p"] < p)
+    )
 
 
 def _below(metric: dict | None, bound: float) -> bool:
@@ -58,8 +60,9 @@ def _below(metric: dict | None, bound: float) -> bool:
 
 def copying(memorization: dict) -> bool:
     """Rule 2: used for the verdict and for the smallest share of copies that could be detected."""
-    return (_above(memorization.get("membership_auc"), MEMBERSHIP_AUC, 0.01)
-            or _above(memorization.get("copy_fraction"), COPY_FRACTION, 0.01))
+    return _above(memorization.get("membership_auc"), MEMBERSHIP_AUC, 0.01) or _above(
+        memorization.get("copy_fraction"), COPY_FRACTION, 0.01
+    )
 
 
 def blending(memorization: dict, blurred: bool = False) -> bool:
@@ -68,7 +71,12 @@ def blending(memorization: dict, blurred: bool = False) -> bool:
     Blurred images lie near every blend, up to a blend fraction of 0.3, and have no memory: that is why the second half asks for both.
     """
     blend, copy = memorization.get("blend_fraction"), memorization.get("copy_fraction") or {}
-    many = copying(memorization) and not blurred and copy.get("high") is not None and _above(blend, max(BLEND_PART, copy["high"]))
+    many = (
+        copying(memorization)
+        and not blurred
+        and copy.get("high") is not None
+        and _above(blend, max(BLEND_PART, copy["high"]))
+    )
     return _above(blend, BLEND_FRACTION) or many
 
 
@@ -79,9 +87,14 @@ def flags_of(report: dict) -> dict[str, bool]:
     narrow = _below(pixels.get("coverage_ratio"), COVERAGE_RATIO)
     collapsed = narrow and _below(pixels.get("vendi_ratio"), VENDI_RATIO)
     blurred = _below(fine, FINE_DETAIL[0])
-    return {"blends": blending(memorization, blurred), "memorises": copying(memorization),
-            "collapsed": collapsed, "blurred": blurred, "noisy": _above(fine, FINE_DETAIL[1]),
-            "unrealistic": narrow and not collapsed}
+    return {
+        "blends": blending(memorization, blurred),
+        "memorises": copying(memorization),
+        "collapsed": collapsed,
+        "blurred": blurred,
+        "noisy": _above(fine, FINE_DETAIL[1]),
+        "unrealistic": narrow and not collapsed,
+    }
 
 
 def verdict(report: dict) -> Verdict:
@@ -94,29 +107,54 @@ def verdict(report: dict) -> Verdict:
     word = next((w for w, on in flags.items() if on), "undecided" if blind else "generalises")
     facts = _facts(report, word)
     scope = f"as far as {n.get('generated', '?')} generated exams and {n.get('holdout', '?')} held-out ones can tell"
-    limit = ("" if not detectable else " Not even half copies would have been noticed at this number of exams." if blind else
-             f" Copies would have been noticed from about {smallest:.0%} of the images upwards.")
+    limit = (
+        ""
+        if not detectable
+        else " Not even half copies would have been noticed at this number of exams."
+        if blind
+        else f" Copies would have been noticed from about {smallest:.0%} of the images upwards."
+    )
     others = [w for w, on in flags.items() if on and w != word]
     also = f" Also {' and '.join(others)}." if others else ""
     lead = "Undecided" if word == "undecided" else f"This generator {_PHRASE[word]}"
     return Verdict(word, f"{lead}, {scope}{facts}.{also}{limit}", flags)
 
 
-_PHRASE = {"blends": "blends training exams", "memorises": "memorises training exams", "collapsed": "has collapsed",
-           "blurred": "is blurred", "noisy": "is noisy", "unrealistic": "draws exams unlike real ones",
-           "generalises": "generalises"}
+_PHRASE = {
+    "blends": "blends training exams",
+    "memorises": "memorises training exams",
+    "collapsed": "has collapsed",
+    "blurred": "is blurred",
+    "noisy": "is noisy",
+    "unrealistic": "draws exams unlike real ones",
+    "generalises": "generalises",
+}
 
 
 def _facts(report: dict, word: str) -> str:
     """The numbers behind the word, in brackets."""
     memorization, quality = report.get("memorization", {}), report.get("quality", {})
     pixels = quality.get("pixels", {})
-    names = {"blends": [("blend fraction", memorization.get("blend_fraction"))],
-             "collapsed": [("coverage ratio", pixels.get("coverage_ratio")), ("Vendi ratio", pixels.get("vendi_ratio"))],
-             "blurred": [("fine detail", quality.get("fine_detail"))], "noisy": [("fine detail", quality.get("fine_detail"))],
-             "unrealistic": [("coverage ratio", pixels.get("coverage_ratio"))]}
-    chosen = names.get(word, [("membership AUC", memorization.get("membership_auc")),
-                              ("copy fraction", memorization.get("copy_fraction"))])
-    parts = [f"{name} {m['value']:.2f} [{m['low']:.2f}, {m['high']:.2f}]" for name, m in chosen
-             if m and m.get("low") is not None]
+    names = {
+        "blends": [("blend fraction", memorization.get("blend_fraction"))],
+        "collapsed": [
+            ("coverage ratio", pixels.get("coverage_ratio")),
+            ("Vendi ratio", pixels.get("vendi_ratio")),
+        ],
+        "blurred": [("fine detail", quality.get("fine_detail"))],
+        "noisy": [("fine detail", quality.get("fine_detail"))],
+        "unrealistic": [("coverage ratio", pixels.get("coverage_ratio"))],
+    }
+    chosen = names.get(
+        word,
+        [
+            ("membership AUC", memorization.get("membership_auc")),
+            ("copy fraction", memorization.get("copy_fraction")),
+        ],
+    )
+    parts = [
+        f"{name} {m['value']:.2f} [{m['low']:.2f}, {m['high']:.2f}]"
+        for name, m in chosen
+        if m and m.get("low") is not None
+    ]
     return f" ({'; '.join(parts)})" if parts else ""

@@ -43,7 +43,9 @@ def slerp(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
     angle = np.arccos(cosine)
     if np.sin(angle) < 1e-4:
         return (1 - weights) * a + weights * b
-    direction = (np.sin((1 - weights) * angle) * a / norm_a + np.sin(weights * angle) * b / norm_b) / np.sin(angle)
+    direction = (
+        np.sin((1 - weights) * angle) * a / norm_a + np.sin(weights * angle) * b / norm_b
+    ) / np.sin(angle)
     return direction * ((1 - weights) * norm_a + weights * norm_b)
 
 
@@ -68,7 +70,9 @@ def path(kind: str, start, end, steps: int, noise_dim: int, table: np.ndarray):
     return z, np.tile(table[start[0]], (steps, 1)), np.arange(1, steps + 1, dtype=float)
 
 
-def walk(generator, start: tuple[int, int], end: tuple[int, int], steps: int = 10, kind: str = "slerp") -> Walk:
+def walk(
+    generator, start: tuple[int, int], end: tuple[int, int], steps: int = 10, kind: str = "slerp"
+) -> Walk:
     """Walk from one (class, seed) to another and draw every step.
 
     Args:
@@ -94,19 +98,32 @@ def walk(generator, start: tuple[int, int], end: tuple[int, int], steps: int = 1
     start, end = (int(start[0]), int(start[1])), (int(end[0]), int(end[1]))
     for c in (start[0], end[0]):
         if not 0 <= c < len(table):
-            raise EvaluationError(f"the generator knows classes 0 to {len(table) - 1}; there is no class {c}.")
+            raise EvaluationError(
+                f"the generator knows classes 0 to {len(table) - 1}; there is no class {c}."
+            )
     noise_dim = generator.inputs[0].shape[-1]
     z, e, weights = path(kind, start, end, steps, noise_dim, table)
     return Walk(draw(generator, embedding_generator(generator), z, e), kind, start, end, weights)
 
 
-def draw(generator, from_embedding, z: np.ndarray, e: np.ndarray, batch_size: int = 64) -> np.ndarray:
+def draw(
+    generator, from_embedding, z: np.ndarray, e: np.ndarray, batch_size: int = 64
+) -> np.ndarray:
     """Images (n, h, w) in SUV at points z (n, noise_dim), e (n, embedding_dim)."""
     from keras import ops
 
-    grey = [ops.convert_to_numpy(from_embedding([z[i:i + batch_size].astype(np.float32),
-                                                 e[i:i + batch_size].astype(np.float32)], training=False))
-            for i in range(0, len(z), batch_size)]
+    grey = [
+        ops.convert_to_numpy(
+            from_embedding(
+                [
+                    z[i : i + batch_size].astype(np.float32),
+                    e[i : i + batch_size].astype(np.float32),
+                ],
+                training=False,
+            )
+        )
+        for i in range(0, len(z), batch_size)
+    ]
     grey = np.concatenate(grey)
     last = generator.layers[-1]
     return np.asarray(last.to_suv(grey) if hasattr(last, "to_suv") else grey[..., 0], np.float32)
@@ -123,6 +140,10 @@ def shape_of(frames: np.ndarray) -> dict:
     chord = float(np.linalg.norm(frames[-1] - frames[0]))
     residual, _ = segment_residual(frames, frames[:1], frames[-1:])
     moved = max(float(steps.sum()), 1e-12)
-    return {"chord_ratio": moved / chord if chord > 1e-6 * moved else None,
-            "off_chord": float(residual.max()) / chord if chord > 1e-6 * moved else None,
-            "largest_step": float(steps.max()) / moved, "even_step": 1 / max(len(steps), 1), "chord": chord}
+    return {
+        "chord_ratio": moved / chord if chord > 1e-6 * moved else None,
+        "off_chord": float(residual.max()) / chord if chord > 1e-6 * moved else None,
+        "largest_step": float(steps.max()) / moved,
+        "even_step": 1 / max(len(steps), 1),
+        "chord": chord,
+    }

@@ -16,7 +16,15 @@ _HOME = {
     "radiogan": ("RadioGAN", "compiled"),
     "sampling": ("sample", "noise", "recalibrate", "SamplingError"),
     "training": ("train",),
-    "runs": ("load_run", "load_run_or_shipped", "load_shipped", "discriminator_scores", "samples_over_epochs", "Run", "RunError"),
+    "runs": (
+        "load_run",
+        "load_run_or_shipped",
+        "load_shipped",
+        "discriminator_scores",
+        "samples_over_epochs",
+        "Run",
+        "RunError",
+    ),
     "callbacks": ("TrainingError",),
     "baseline": ("train_baseline",),
     "health": ("diagnose", "Diagnosis", "Yardstick"),
@@ -31,7 +39,9 @@ def __getattr__(name: str):
         return importlib.import_module(f"{__name__}.{name}")
     if name in _WHERE:
         return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}"
+    )
 
 
 def __dir__():

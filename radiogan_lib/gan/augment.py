@@ -27,12 +27,16 @@ class DiffAugment:
         setting: the setting that the policy comes from, for messages.
     """
 
-    def __init__(self, policy: str, fill: float, seed: int, share: float = 1.0, setting: str = "diffaugment"):
+    def __init__(
+        self, policy: str, fill: float, seed: int, share: float = 1.0, setting: str = "diffaugment"
+    ):
         self.kinds = [k.strip() for k in policy.split(",") if k.strip()]
         unknown = [k for k in self.kinds if k not in KINDS]
         if unknown:
-            raise ConfigError(f"settings: {setting} = {policy!r} names {unknown[0]!r}; it is a comma list of {', '.join(KINDS)} "
-                              "(flips are left out on purpose: anatomy has sides).")
+            raise ConfigError(
+                f"settings: {setting} = {policy!r} names {unknown[0]!r}; it is a comma list of {', '.join(KINDS)} "
+                "(flips are left out on purpose: anatomy has sides)."
+            )
         self.fill, self.share = fill, share
         self.seed = keras.random.SeedGenerator(seed)
 
@@ -72,7 +76,13 @@ class DiffAugment:
 
     def _cut(self, x):
         h, w = x.shape[1:3]
-        inside = [ops.cast(ops.abs(ops.arange(n, dtype="float32")[None, None] - self._whole(x, 0, n - 1)) < n / 4, x.dtype)
-                  for n in (h, w)]  # each (b, 1, n)
+        inside = [
+            ops.cast(
+                ops.abs(ops.arange(n, dtype="float32")[None, None] - self._whole(x, 0, n - 1))
+                < n / 4,
+                x.dtype,
+            )
+            for n in (h, w)
+        ]  # each (b, 1, n)
         hole = ops.transpose(inside[0], (0, 2, 1)) * inside[1]  # (b, h, w)
         return x * (1 - ops.expand_dims(hole, -1))

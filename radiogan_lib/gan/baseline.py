@@ -27,8 +27,12 @@ GAME = dict(loss="bce", ema=0.99, beta_1=0.0, learning_rate=1e-3, noise_dim=10, 
 
 
 def _embedding(cfg: Config, n_classes: int):
-    return layers.Embedding(n_classes, cfg.embedding_dim, embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
-                            name="label_embedding")
+    return layers.Embedding(
+        n_classes,
+        cfg.embedding_dim,
+        embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
+        name="label_embedding",
+    )
 
 
 def _start(sd: float):
@@ -40,11 +44,19 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
     h, w = cfg.canvas
     z = keras.Input((cfg.noise_dim,), name="z")
     label = keras.Input((), dtype="int32", name="label")
-    x = layers.Concatenate(name="joined")([layers.Dense(200, "relu", name="noise_dense")(z),
-                                           layers.Dense(200, "relu", name="label_dense")(_embedding(cfg, n_classes)(label))])
+    x = layers.Concatenate(name="joined")(
+        [
+            layers.Dense(200, "relu", name="noise_dense")(z),
+            layers.Dense(200, "relu", name="label_dense")(_embedding(cfg, n_classes)(label)),
+        ]
+    )
     x = layers.Dense(_hidden(h * w), "relu", name="joint")(x)
-    x = layers.Reshape((h, w, 1), name="pixels")(layers.Dense(h * w, kernel_initializer=_start(0.015), name="to_pixels")(x))
-    image = SuvImage(cfg.intensity, cfg.suv_max if suv_max is None else suv_max, cfg.value_range, name="suv")(x)
+    x = layers.Reshape((h, w, 1), name="pixels")(
+        layers.Dense(h * w, kernel_initializer=_start(0.015), name="to_pixels")(x)
+    )
+    image = SuvImage(
+        cfg.intensity, cfg.suv_max if suv_max is None else suv_max, cfg.value_range, name="suv"
+    )(x)
     return keras.Model([z, label], image, name="cgan_generator")
 
 
@@ -53,7 +65,9 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
     h, w = cfg.canvas
     image = keras.Input((h, w, 1), name="image")
     label = keras.Input((), dtype="int32", name="label")
-    air = layers.Rescaling(1.0, 0.0 if cfg.value_range == "unit" else 1.0, name="air_is_zero")(layers.Flatten(name="flat")(image))
+    air = layers.Rescaling(1.0, 0.0 if cfg.value_range == "unit" else 1.0, name="air_is_zero")(
+        layers.Flatten(name="flat")(image)
+    )
     x = layers.Concatenate(name="joined")([air, _embedding(cfg, n_classes)(label)])
     for k, start in ((1, _start(0.002)), (2, "glorot_uniform")):
         x = layers.Dense(_hidden(h * w) // 2, kernel_initializer=start, name=f"hidden{k}")(x)
@@ -72,12 +86,16 @@ def squared_slope(discriminator: keras.Model, image, label):
     has to differentiate twice.
     """
     layer = discriminator.get_layer
-    x = layer("joined")([layer("air_is_zero")(layer("flat")(image)), layer("label_embedding")(label)])
+    x = layer("joined")(
+        [layer("air_is_zero")(layer("flat")(image)), layer("label_embedding")(label)]
+    )
     first = layer("hidden1")(x)  # (b, units) before LeakyReLU
     second = layer("hidden2")(layer("hidden1_leaky")(first))
     on = [ops.where(a > 0, 1.0, layer("hidden1_leaky").negative_slope) for a in (first, second)]
-    back = on[0] * ops.matmul(on[1] * ops.transpose(layer("logit").kernel), ops.transpose(layer("hidden2").kernel))
-    pixels = layer("hidden1").kernel[:-layer("label_embedding").output_dim]  # (h·w, units)
+    back = on[0] * ops.matmul(
+        on[1] * ops.transpose(layer("logit").kernel), ops.transpose(layer("hidden2").kernel)
+    )
+    pixels = layer("hidden1").kernel[: -layer("label_embedding").output_dim]  # (h·w, units)
     return ops.sum(ops.matmul(back, ops.matmul(ops.transpose(pixels), pixels)) * back, axis=-1)
 
 
@@ -99,15 +117,25 @@ class Memoriser(RadioGAN):
 
 def game(cfg: Config, n_classes: int, suv_max: float | None = None) -> RadioGAN:
     """The same game as RadioGAN's, with R1, between these two networks."""
-    return compile_game(cfg, lambda: (build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes)), Memoriser)
+    return compile_game(
+        cfg,
+        lambda: (build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes)),
+        Memoriser,
+    )
 
 
 def settings(cfg: Config, n_exams: int) -> Config:
     """The run's settings: the game above, long enough for `baseline_epochs` passes over the exams."""
     epochs = max(1, round(cfg.baseline_epochs * n_exams / BATCH / STEPS))
     kept = {name: getattr(cfg, name) for name in FIELDS if FIELDS[name].metadata["stage"] != "gan"}
-    kept |= {name: getattr(cfg, name) for name in ("seed", "embedding_dim", "leaky_slope", "value_range")}
-    return Config(**kept | GAME | dict(recipe="paper", epochs=epochs, samples_every=max(1, epochs // 4), batch_size=BATCH))
+    kept |= {
+        name: getattr(cfg, name) for name in ("seed", "embedding_dim", "leaky_slope", "value_range")
+    }
+    return Config(
+        **kept
+        | GAME
+        | dict(recipe="paper", epochs=epochs, samples_every=max(1, epochs // 4), batch_size=BATCH)
+    )
 
 
 def train_baseline(cfg: Config, mips, run_dir):
@@ -122,5 +150,6 @@ def train_baseline(cfg: Config, mips, run_dir):
         A `Run`; its generator works with `gan.sample` and `evaluation.walk`.
     """
     from radiogan_lib.gan.training import train
+
     many = mips.subset(np.resize(np.arange(len(mips)), BATCH * STEPS))
     return train(settings(cfg, len(mips)), many, run_dir, build=game)

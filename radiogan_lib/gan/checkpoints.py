@@ -24,7 +24,10 @@ def _variables(game: keras.Model) -> list:
 def save(game: keras.Model, folder: Path, epoch: int) -> None:
     """Write the state after `epoch` finished epochs, then drop all but the newest two."""
     path = Path(folder) / f"state-{epoch:06d}.npz"
-    arrays = {f"{i:04d}": np.asarray(keras.ops.convert_to_numpy(v)) for i, v in enumerate(_variables(game))}
+    arrays = {
+        f"{i:04d}": np.asarray(keras.ops.convert_to_numpy(v))
+        for i, v in enumerate(_variables(game))
+    }
     with paths.atomic(path) as temporary, open(temporary, "wb") as f:
         np.savez(f, **arrays)
     paths.write_json(path.with_suffix(".json"), {"epoch": epoch, "sha256": paths.sha256(path)})
@@ -58,8 +61,18 @@ def restore(game: keras.Model, folder: Path, newest: int | None = None) -> int:
             variables = _variables(game)
             if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
                 raise ValueError("it belongs to other networks")
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as e:
-            print(f"{paths.shown(path)} is left out: {type(e).__name__}, {e}. An older state is used, or training starts again.")
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            zipfile.BadZipFile,
+            zipfile.zlib.error,
+        ) as e:
+            print(
+                f"{paths.shown(path)} is left out: {type(e).__name__}, {e}. An older state is used, or training starts again."
+            )
             continue
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)

@@ -22,10 +22,14 @@ def chosen(n: int, batch_size: int) -> list[str]:
     found = keras.distribution.list_devices()  # GPUs if there are any, else CPUs
     n = n or (len(found) if "cpu" not in found[0].lower() else 1)
     if n > len(found):
-        raise ConfigError(f"settings: devices = {n}, but the engine {keras.backend.backend()} sees {len(found)} ({', '.join(found)}): "
-                          "set devices=0 for all GPUs, or install the engine's GPU build (docs/devices.md).")
+        raise ConfigError(
+            f"settings: devices = {n}, but the engine {keras.backend.backend()} sees {len(found)} ({', '.join(found)}): "
+            "set devices=0 for all GPUs, or install the engine's GPU build (docs/devices.md)."
+        )
     if batch_size % n:
-        raise ConfigError(f"settings: batch_size = {batch_size} cannot be shared evenly by {n} devices: set batch_size={-(-batch_size // n) * n}.")
+        raise ConfigError(
+            f"settings: batch_size = {batch_size} cannot be shared evenly by {n} devices: set batch_size={-(-batch_size // n) * n}."
+        )
     return found[:n]
 
 
@@ -36,6 +40,7 @@ def shared(devices: list[str]):
         yield
     elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
+
         with tf.distribute.MirroredStrategy([d.upper() for d in devices]).scope():
             yield
     else:

@@ -30,14 +30,18 @@ def build_guide(cfg: Config, n_classes: int) -> keras.Model:
         x = fast.Conv2D(WIDTHS[min(k, len(WIDTHS) - 1)], 3, 2, "same", name=f"guide{k + 1}")(x)
         x = layers.LeakyReLU(cfg.leaky_slope, name=f"guide{k + 1}_leaky")(x)
     x = layers.Dropout(0.3, name="guide_dropout")(layers.Flatten(name="guide_flat")(x))
-    return keras.Model(image, layers.Dense(n_classes, dtype="float32", name="guide_logits")(x), name="guide")
+    return keras.Model(
+        image, layers.Dense(n_classes, dtype="float32", name="guide_logits")(x), name="guide"
+    )
 
 
 def opinions(guide: keras.Model, real, fake, training) -> tuple:
     """The guide's logits for real images, and for generated ones with its own weights held still."""
     still = [ops.stop_gradient(v) for v in guide.trainable_variables]
     state = [ops.convert_to_tensor(v) for v in guide.non_trainable_variables]
-    return guide(real, training=training), guide.stateless_call(still, state, fake, training=training)[0]
+    return guide(real, training=training), guide.stateless_call(
+        still, state, fake, training=training
+    )[0]
 
 
 def cross_entropy(logits, label):
@@ -49,9 +53,16 @@ def cross_entropy(logits, label):
 
 def pressure(on_fake, on_real):
     """What the generator pays for its label: the excess of the fakes' cross-entropy over the real images' (scalars)."""
-    return ops.relu(fast.over_devices(on_fake - ops.stop_gradient(on_real)))  # of the whole batch: relu is not linear
+    return ops.relu(
+        fast.over_devices(on_fake - ops.stop_gradient(on_real))
+    )  # of the whole batch: relu is not linear
 
 
 def accuracy(logits, label):
     """Share of images in whose class the guide agrees with the label."""
-    return ops.mean(ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), ops.cast(label, "int32")), "float32"))
+    return ops.mean(
+        ops.cast(
+            ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), ops.cast(label, "int32")),
+            "float32",
+        )
+    )

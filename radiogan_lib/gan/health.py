@@ -43,13 +43,16 @@ class Yardstick:
         from sklearn.decomposition import PCA
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
         from sklearn.model_selection import StratifiedKFold, cross_val_score
+
         keep = np.random.default_rng(seed).permutation(len(suv))[:2000]
         x, seen, y = _features(suv[keep]), _detailed(suv[keep]), np.asarray(labels)[keep]
         self.components = PCA(min(40, *x.shape), random_state=seed).fit(x)
         self.n_classes, counts = n_classes, np.bincount(y)
         judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
         known, n = int((counts > 0).sum()), len(y)
-        self.judge = judge.fit(seen, y) if 1 < known < n else None  # it needs more exams than classes
+        self.judge = (
+            judge.fit(seen, y) if 1 < known < n else None
+        )  # it needs more exams than classes
         folds = min(5, counts[counts > 0].min())
         self.ceiling = float("nan")  # agreement of real exams that the judge has not seen
         if self.judge is not None and folds > 1 and n - -(-n // folds) > known:
@@ -77,24 +80,36 @@ class Yardstick:
             movement: how far the pictures moved since the last measure, relative to the exams' spread.
         """
         f = self.components.transform(_features(suv))
-        agreement = float(np.mean(self.judge.predict(_detailed(suv)) == labels)) if self.judge is not None else float("nan")
-        moved = float("nan") if self.previous is None else \
-            float(np.sqrt(((f - self.previous) ** 2).sum(1)).mean() / max(self.spread, 1e-9))
+        agreement = (
+            float(np.mean(self.judge.predict(_detailed(suv)) == labels))
+            if self.judge is not None
+            else float("nan")
+        )
+        moved = (
+            float("nan")
+            if self.previous is None
+            else float(np.sqrt(((f - self.previous) ** 2).sum(1)).mean() / max(self.spread, 1e-9))
+        )
         self.previous = f
-        return {"label_agreement": agreement, "chance": 1 / self.n_classes, "ceiling": self.ceiling,
-                "diversity": self._spread(f, np.asarray(labels)) / max(self.spread, 1e-9), "movement": moved}
+        return {
+            "label_agreement": agreement,
+            "chance": 1 / self.n_classes,
+            "ceiling": self.ceiling,
+            "diversity": self._spread(f, np.asarray(labels)) / max(self.spread, 1e-9),
+            "movement": moved,
+        }
 
 
 SENTENCES = {
     "losses_not_finite": "The losses are not numbers any more. Lower learning_rate, or use precision='float32'.",
     "discriminator_saturated": "The discriminator has won: it tells {d_accuracy:.0%} of the images apart and the generator's loss is "
-                               "{g_loss:.1f}. Give it more dropout or fewer discriminator_channels, or set lecam=0.3 or diffaugment='translation'.",
+    "{g_loss:.1f}. Give it more dropout or fewer discriminator_channels, or set lecam=0.3 or diffaugment='translation'.",
     "generator_stuck": "The generator is stuck: its pictures moved by only {movement:.1%} of the exams' own spread since the last "
-                       "look. Check that learning_rate is above 0, or restart with another seed.",
+    "look. Check that learning_rate is above 0, or restart with another seed.",
     "classes_ignored": "The classes are ignored: {label_agreement:.0%} of the images look like the class they were asked for, chance is "
-                       "{chance:.0%} (real exams reach {ceiling:.0%}). Train longer, or set label_init=1 or projection=True.",
+    "{chance:.0%} (real exams reach {ceiling:.0%}). Train longer, or set label_init=1 or projection=True.",
     "collapsed": "Mode collapse: images of one class differ only {diversity:.0%} as much as real exams do. Restart with "
-                 "diffaugment='translation', loss='relativistic' with gradient_penalty, or more exams.",
+    "diffaugment='translation', loss='relativistic' with gradient_penalty, or more exams.",
 }
 
 
@@ -124,18 +139,34 @@ def diagnose(history: pd.DataFrame) -> Diagnosis:
         signs.append("losses_not_finite")
     if len(recent) == 3 and (recent.d_accuracy > 0.97).all() and (recent.g_loss > 3).all():
         signs.append("discriminator_saturated")
-    measured = history.dropna(subset=["label_agreement"]) if "label_agreement" in history else history.iloc[:0]
+    measured = (
+        history.dropna(subset=["label_agreement"])
+        if "label_agreement" in history
+        else history.iloc[:0]
+    )
     values = dict(last)
     if len(measured):
         seen, tail = measured.iloc[-1], measured.tail(2)
-        values |= {k: seen[k] for k in ("label_agreement", "chance", "ceiling", "diversity", "movement")}
+        values |= {
+            k: seen[k] for k in ("label_agreement", "chance", "ceiling", "diversity", "movement")
+        }
         enough = seen.get("steps", np.inf) >= 500  # before that no recipe has learnt the classes
         # 100 images: three standard errors above chance would be a coincidence once in a thousand
-        if enough and (tail.label_agreement < tail.chance + 3 * np.sqrt(tail.chance * (1 - tail.chance) / 100)).all() \
-                and not seen.ceiling < seen.chance + 0.2:
+        if (
+            enough
+            and (
+                tail.label_agreement
+                < tail.chance + 3 * np.sqrt(tail.chance * (1 - tail.chance) / 100)
+            ).all()
+            and not seen.ceiling < seen.chance + 0.2
+        ):
             signs.append("classes_ignored")
         if len(measured) > 1 and (tail.movement < 0.002).all():
             signs.append("generator_stuck")
         if len(tail) > 1 and (tail.diversity < 0.25).all() and enough:
             signs.append("collapsed")
-    return Diagnosis(tuple(signs), tuple(SENTENCES[s].format(**values) for s in signs), int(last.get("epoch", len(history))))
+    return Diagnosis(
+        tuple(signs),
+        tuple(SENTENCES[s].format(**values) for s in signs),
+        int(last.get("epoch", len(history))),
+    )

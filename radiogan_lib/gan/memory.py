@@ -15,8 +15,14 @@ import sys
 # From glibc's malloc.h: the option's number, its value, and the variable with which a user sets it.
 OPTIONS = {
     "MALLOC_TRIM_THRESHOLD_": (-1, 2_000_000_000),  # free memory at the heap's end that is kept
-    "MALLOC_TOP_PAD_": (-2, 256 << 20),  # what a heap grows by, and what is left of it when all of it is free
-    "MALLOC_MMAP_THRESHOLD_": (-3, 32 << 20),  # smaller blocks come from the heap and stay; glibc's own upper limit
+    "MALLOC_TOP_PAD_": (
+        -2,
+        256 << 20,
+    ),  # what a heap grows by, and what is left of it when all of it is free
+    "MALLOC_MMAP_THRESHOLD_": (
+        -3,
+        32 << 20,
+    ),  # smaller blocks come from the heap and stay; glibc's own upper limit
 }
 
 

@@ -28,7 +28,9 @@ class SuvImage(layers.Layer):
     """
 
     def __init__(self, curve="linear", suv_max=30.0, value_range="symmetric", **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})  # never half precision: SUV needs the digits
+        super().__init__(
+            **{"dtype": "float32", **kwargs}
+        )  # never half precision: SUV needs the digits
         self.curve, self.suv_max, self.value_range = curve, float(suv_max), value_range
 
     def call(self, x):
@@ -40,6 +42,7 @@ class SuvImage(layers.Layer):
     def to_suv(self, images):
         """Grey values (n, h, w, 1) to SUV (n, h, w), float32 in [0, suv_max]."""
         from radiogan_lib.data.intensity import decode
+
         return decode(images, curve=self.curve, suv_max=self.suv_max, value_range=self.value_range)
 
     def get_config(self):
@@ -82,9 +85,17 @@ class BatchSpread(layers.Layer):
     """
 
     def call(self, x):
-        variance = ops.moments(x, axes=[0], synchronized=True)[1] if fast.several_replicas() else ops.var(x, axis=0)
-        spread = ops.mean(ops.sqrt(variance + 1e-8))  # of the whole batch, however many devices share it
-        return ops.concatenate([x, ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x[..., :1]))], axis=-1)
+        variance = (
+            ops.moments(x, axes=[0], synchronized=True)[1]
+            if fast.several_replicas()
+            else ops.var(x, axis=0)
+        )
+        spread = ops.mean(
+            ops.sqrt(variance + 1e-8)
+        )  # of the whole batch, however many devices share it
+        return ops.concatenate(
+            [x, ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x[..., :1]))], axis=-1
+        )
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], input_shape[-1] + 1)
@@ -129,12 +140,16 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
         e = Fade(name="label_fade")(e) if cfg.transitional else e
         x = layers.Concatenate(name="joined")([x, e])  # (b, 5, 3, C + 1)
         for k, width in enumerate(generator_widths(cfg), 1):
-            x = layers.Conv2DTranspose(width, cfg.generator_kernel, 2, "same", use_bias=False, name=f"up{k}")(x)
+            x = layers.Conv2DTranspose(
+                width, cfg.generator_kernel, 2, "same", use_bias=False, name=f"up{k}"
+            )(x)
             x = fast.BatchNormalization(momentum=cfg.bn_momentum, name=f"up{k}_norm")(x)
             x = layers.ReLU(name=f"up{k}_relu")(x)  # (b, 5·2^k, 3·2^k, width)
         # A transposed convolution of stride 1 is a convolution; written so, its gradients are faster on CPUs (fast.py).
         x = fast.Conv2DTranspose(1, 3, 1, "same", name="to_image", dtype="float32")(x)
-        image = SuvImage(cfg.intensity, cfg.suv_max if suv_max is None else suv_max, cfg.value_range, name="suv")(x)
+        image = SuvImage(
+            cfg.intensity, cfg.suv_max if suv_max is None else suv_max, cfg.value_range, name="suv"
+        )(x)
     return keras.Model([z, label], image, name="generator")
 
 
@@ -160,15 +175,23 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
             if normed:
                 x = fast.BatchNormalization(momentum=cfg.bn_momentum, name=f"down{k}_norm")(x)
             x = layers.LeakyReLU(cfg.leaky_slope, name=f"down{k}_leaky")(x)
-            x = fast.Dropout(cfg.dropout, name=f"down{k}_dropout")(x)  # (b, h / 2^k, w / 2^k, width)
+            x = fast.Dropout(cfg.dropout, name=f"down{k}_dropout")(
+                x
+            )  # (b, h / 2^k, w / 2^k, width)
         x = BatchSpread(name="batch_spread")(x) if cfg.batch_spread else x
         x = layers.Flatten(name="flat")(x)
-        logit = layers.Dense(1, name="logit", dtype="float32")(x)  # float32: the loss needs the digits
+        logit = layers.Dense(1, name="logit", dtype="float32")(
+            x
+        )  # float32: the loss needs the digits
         if cfg.projection:
             pooled = layers.Dense(cfg.embedding_dim, name="projection_features")(x)
-            direction = label_embedding(cfg, n_classes, cfg.embedding_dim, "projection_embedding")(label)
+            direction = label_embedding(cfg, n_classes, cfg.embedding_dim, "projection_embedding")(
+                label
+            )
             direction = Fade(name="projection_fade")(direction) if cfg.transitional else direction
-            logit = layers.Add(name="projected_logit", dtype="float32")([logit, Projection(name="projection")(pooled, direction)])
+            logit = layers.Add(name="projected_logit", dtype="float32")(
+                [logit, Projection(name="projection")(pooled, direction)]
+            )
     return keras.Model([image, label], logit, name="discriminator")
 
 
@@ -178,7 +201,9 @@ def embedding_generator(generator: keras.Model) -> keras.Model:
     A walk between classes moves `e` on a straight line between two rows of `label_embedding`.
     """
     vector = generator.get_layer("label_embedding").output
-    return keras.Model([generator.inputs[0], vector], generator.outputs[0], name="generator_from_embedding")
+    return keras.Model(
+        [generator.inputs[0], vector], generator.outputs[0], name="generator_from_embedding"
+    )
 
 
 class _arithmetic:

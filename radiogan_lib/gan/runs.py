@@ -55,18 +55,28 @@ def load_run(run_dir) -> Run:
     run_dir = Path(run_dir)
     for name in ("config.json", "provenance.json", "generator.keras", "discriminator.keras"):
         if not (run_dir / name).exists():
-            raise RunError(f"{paths.shown(run_dir / name)} is missing: no finished training is in that folder. "
-                           "Run notebooks/03_training.ipynb first (or call gan.train with the same folder to finish it).")
+            raise RunError(
+                f"{paths.shown(run_dir / name)} is missing: no finished training is in that folder. "
+                "Run notebooks/03_training.ipynb first (or call gan.train with the same folder to finish it)."
+            )
     try:
-        cfg = config.from_dict(json.loads((run_dir / "config.json").read_text(encoding="utf-8")), f"{run_dir.name}/config.json")
+        cfg = config.from_dict(
+            json.loads((run_dir / "config.json").read_text(encoding="utf-8")),
+            f"{run_dir.name}/config.json",
+        )
         provenance = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))
         names = [str(name) for name in provenance["class_names"]]
-        networks = [keras.saving.load_model(run_dir / f"{n}.keras", compile=False, safe_mode=True) for n in ("generator", "discriminator")]
+        networks = [
+            keras.saving.load_model(run_dir / f"{n}.keras", compile=False, safe_mode=True)
+            for n in ("generator", "discriminator")
+        ]
     except config.ConfigError:
         raise
     except Exception as e:
-        raise RunError(f"{paths.shown(run_dir)} cannot be read ({type(e).__name__}: {' '.join(str(e).split())[:160]}); "
-                       "delete the folder and train again.") from None
+        raise RunError(
+            f"{paths.shown(run_dir)} cannot be read ({type(e).__name__}: {' '.join(str(e).split())[:160]}); "
+            "delete the folder and train again."
+        ) from None
     _check_fit(run_dir, cfg, names, *networks)
     return Run(run_dir, cfg, names, *networks, read_history(run_dir), provenance)
 
@@ -75,19 +85,27 @@ def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discrimi
     """Refuse networks of another run: another canvas, other classes, or no networks of this library."""
     again = "copy the files of one run together, or delete the folder and train again."
     try:
-        drawn, judged = tuple(generator.outputs[0].shape[1:3]), tuple(discriminator.inputs[0].shape[1:3])
+        drawn, judged = (
+            tuple(generator.outputs[0].shape[1:3]),
+            tuple(discriminator.inputs[0].shape[1:3]),
+        )
         known = generator.get_layer("label_embedding").input_dim
         generator.layers[-1].to_suv  # noqa: B018  only this library's generators know the scale of their pixels
     except (AttributeError, ValueError, IndexError, TypeError):
-        raise RunError(f"{paths.shown(run_dir)} holds Keras files that are not a generator and a discriminator of this library; {again}"
-                       ) from None
+        raise RunError(
+            f"{paths.shown(run_dir)} holds Keras files that are not a generator and a discriminator of this library; {again}"
+        ) from None
     for name, canvas in (("generator", drawn), ("discriminator", judged)):
         if canvas != tuple(cfg.canvas):
-            raise RunError(f"{paths.shown(run_dir / f'{name}.keras')} is made for {' x '.join(map(str, canvas))} pixels, but config.json "
-                           f"beside it says {cfg.canvas[0]} x {cfg.canvas[1]}; {again}")
+            raise RunError(
+                f"{paths.shown(run_dir / f'{name}.keras')} is made for {' x '.join(map(str, canvas))} pixels, but config.json "
+                f"beside it says {cfg.canvas[0]} x {cfg.canvas[1]}; {again}"
+            )
     if known != len(names):
-        raise RunError(f"{paths.shown(run_dir / 'generator.keras')} knows {known} classes, but provenance.json beside it names "
-                       f"{len(names)}; {again}")
+        raise RunError(
+            f"{paths.shown(run_dir / 'generator.keras')} knows {known} classes, but provenance.json beside it names "
+            f"{len(names)}; {again}"
+        )
 
 
 def load_shipped() -> Run:
@@ -99,17 +117,26 @@ def load_run_or_shipped(run_dir) -> Run:
     """The run of that folder if it is finished, else the shipped one, with a line that says so."""
     if (Path(run_dir) / "generator.keras").exists():
         return load_run(run_dir)
-    print(f"No training of your own in {paths.shown(run_dir)} yet: this is the run that comes with the repository.")
+    print(
+        f"No training of your own in {paths.shown(run_dir)} yet: this is the run that comes with the repository."
+    )
     return load_shipped()
 
 
 def discriminator_scores(run: Run, suv: np.ndarray, labels, batch_size: int = 64) -> np.ndarray:
     """The discriminator's logit for exams (n, h, w) in SUV with their labels: (n,) float32, above 0 = taken for real."""
     from radiogan_lib.data.intensity import encode
+
     scale, labels = run.generator.layers[-1], np.asarray(labels, "int32")
     images = encode(suv, curve=scale.curve, suv_max=scale.suv_max, value_range=scale.value_range)
-    parts = [keras.ops.convert_to_numpy(run.discriminator([images[i:i + batch_size], labels[i:i + batch_size]], training=False))
-             for i in range(0, len(images), batch_size)]
+    parts = [
+        keras.ops.convert_to_numpy(
+            run.discriminator(
+                [images[i : i + batch_size], labels[i : i + batch_size]], training=False
+            )
+        )
+        for i in range(0, len(images), batch_size)
+    ]
     return np.concatenate(parts)[:, 0] if parts else np.zeros(0, "float32")
 
 
@@ -125,9 +152,13 @@ def samples_over_epochs(run: Run) -> tuple[np.ndarray, list[int]]:
     try:
         grids = np.stack([np.load(f, allow_pickle=False) for f in files]).astype("float32")
     except (OSError, ValueError, EOFError) as e:
-        raise RunError(f"{paths.shown(Path(run.directory) / 'samples')} holds a damaged picture ({type(e).__name__}); delete that folder: "
-                       "the networks do not need it.") from None
-    return (grids / 255) ** 2 * run.generator.layers[-1].suv_max, [int(f.stem.split("-")[1]) for f in files]
+        raise RunError(
+            f"{paths.shown(Path(run.directory) / 'samples')} holds a damaged picture ({type(e).__name__}); delete that folder: "
+            "the networks do not need it."
+        ) from None
+    return (grids / 255) ** 2 * run.generator.layers[-1].suv_max, [
+        int(f.stem.split("-")[1]) for f in files
+    ]
 
 
 def read_history(run_dir: Path) -> pd.DataFrame:
@@ -135,7 +166,7 @@ def read_history(run_dir: Path) -> pd.DataFrame:
     path = run_dir / "history.csv"
     try:
         text = path.read_text(encoding="utf-8")
-        rows = pd.read_csv(io.StringIO(text[:text.rfind("\n") + 1]))
+        rows = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1]))
         return rows[(rows["epoch"] == range(1, len(rows) + 1)).cummin()]
     except FileNotFoundError:
         return pd.DataFrame()
@@ -147,28 +178,49 @@ def read_history(run_dir: Path) -> pd.DataFrame:
 def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
     """Write config and provenance into a new folder; in an old one make sure that it is the same experiment."""
     path = run_dir / "config.json"
-    facts = {"dataset_sha256": mips.sha256, "class_names": list(mips.class_names), "exams": len(mips)}
+    facts = {
+        "dataset_sha256": mips.sha256,
+        "class_names": list(mips.class_names),
+        "exams": len(mips),
+    }
     if path.exists() and (run_dir / "provenance.json").exists():
         try:
-            old = config.from_dict(json.loads(path.read_text(encoding="utf-8")), f"{run_dir.name}/config.json").stage("gan")
+            old = config.from_dict(
+                json.loads(path.read_text(encoding="utf-8")), f"{run_dir.name}/config.json"
+            ).stage("gan")
             told = dict(json.loads((run_dir / "provenance.json").read_text(encoding="utf-8")))
         except (ValueError, TypeError, RecursionError, OSError) as e:
             if isinstance(e, RadioganError):
                 raise
-            raise RunError(f"config.json or provenance.json in {paths.shown(run_dir)} is damaged ({type(e).__name__}): choose another "
-                           "folder, or delete this one to train anew.") from None
-        differ = [k for k, v in cfg.stage("gan").items() if old[k] != v] + [k for k, v in facts.items() if told.get(k) != v]
+            raise RunError(
+                f"config.json or provenance.json in {paths.shown(run_dir)} is damaged ({type(e).__name__}): choose another "
+                "folder, or delete this one to train anew."
+            ) from None
+        differ = [k for k, v in cfg.stage("gan").items() if old[k] != v] + [
+            k for k, v in facts.items() if told.get(k) != v
+        ]
         if differ:
-            raise RunError(f"{paths.shown(run_dir)} holds a run that differs in {', '.join(differ)}: choose another folder, or delete "
-                           "this one to train anew.")
+            raise RunError(
+                f"{paths.shown(run_dir)} holds a run that differs in {', '.join(differ)}: choose another folder, or delete "
+                "this one to train anew."
+            )
         return
-    paths.write_json(path, cfg.as_dict() | {"cohort": Path(cfg.cohort).name})  # its folders may name a person
+    paths.write_json(
+        path, cfg.as_dict() | {"cohort": Path(cfg.cohort).name}
+    )  # its folders may name a person
     paths.write_json(run_dir / "provenance.json", facts | provenance() | {"shared_by": shared_by})
 
 
 def provenance() -> dict:
     """Versions and device behind a run; nothing that names a person, a host or a folder."""
     backend = keras.backend.backend()
-    return {"radiogan_lib": radiogan_lib.__version__, "python": platform.python_version(), "keras": keras.__version__, "engine": backend,
-            backend: sys.modules[backend].__version__, "numpy": np.__version__, "devices": [str(d) for d in keras.distribution.list_devices()],
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"}
+    return {
+        "radiogan_lib": radiogan_lib.__version__,
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "engine": backend,
+        backend: sys.modules[backend].__version__,
+        "numpy": np.__version__,
+        "devices": [str(d) for d in keras.distribution.list_devices()],
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }

@@ -17,10 +17,19 @@ class SamplingError(RadioganError, ValueError):
 
 def noise(n: int, noise_dim: int, seed: int = 0, truncation: float = 1.0) -> np.ndarray:
     """z (n, noise_dim) float32 from N(0, truncation²); the same seed gives the same rows, however many are drawn."""
-    return (truncation * np.random.default_rng(seed).standard_normal((n, noise_dim))).astype("float32")
+    return (truncation * np.random.default_rng(seed).standard_normal((n, noise_dim))).astype(
+        "float32"
+    )
 
 
-def sample(generator: keras.Model, labels, seed: int = 0, z=None, truncation: float = 1.0, batch_size: int = 64) -> np.ndarray:
+def sample(
+    generator: keras.Model,
+    labels,
+    seed: int = 0,
+    z=None,
+    truncation: float = 1.0,
+    batch_size: int = 64,
+) -> np.ndarray:
     """Draw one image per label.
 
     Args:
@@ -38,15 +47,31 @@ def sample(generator: keras.Model, labels, seed: int = 0, z=None, truncation: fl
         SamplingError: labels outside the generator's classes, or z of the wrong shape.
     """
     labels = np.atleast_1d(np.asarray(labels))
-    n_classes, noise_dim = generator.get_layer("label_embedding").input_dim, generator.inputs[0].shape[1]
-    if labels.ndim != 1 or (labels.size and (labels.min() < 0 or labels.max() >= n_classes or np.any(labels != labels.astype(int)))):
-        raise SamplingError(f"labels must be whole numbers from 0 to {n_classes - 1} in one dimension; "
-                            f"got shape {labels.shape}{f', values {labels.min()} to {labels.max()}' if labels.size else ''}.")
-    z = noise(len(labels), noise_dim, seed, truncation) if z is None else truncation * np.asarray(z, "float32")
+    n_classes, noise_dim = (
+        generator.get_layer("label_embedding").input_dim,
+        generator.inputs[0].shape[1],
+    )
+    if labels.ndim != 1 or (
+        labels.size
+        and (labels.min() < 0 or labels.max() >= n_classes or np.any(labels != labels.astype(int)))
+    ):
+        raise SamplingError(
+            f"labels must be whole numbers from 0 to {n_classes - 1} in one dimension; "
+            f"got shape {labels.shape}{f', values {labels.min()} to {labels.max()}' if labels.size else ''}."
+        )
+    z = (
+        noise(len(labels), noise_dim, seed, truncation)
+        if z is None
+        else truncation * np.asarray(z, "float32")
+    )
     if z.shape != (len(labels), noise_dim):
-        raise SamplingError(f"z must have the shape {(len(labels), noise_dim)} (labels, noise_dim); got {z.shape}.")
+        raise SamplingError(
+            f"z must have the shape {(len(labels), noise_dim)} (labels, noise_dim); got {z.shape}."
+        )
     labels = labels.astype("int32")
-    return in_batches(lambda i: generator([z[i], labels[i]], training=False), len(labels), batch_size, generator)
+    return in_batches(
+        lambda i: generator([z[i], labels[i]], training=False), len(labels), batch_size, generator
+    )
 
 
 def in_batches(draw, n: int, batch_size: int, generator: keras.Model) -> np.ndarray:
@@ -54,25 +79,37 @@ def in_batches(draw, n: int, batch_size: int, generator: keras.Model) -> np.ndar
     batch_size = max(1, min(batch_size, n))
     parts = []
     for start in range(0, n, batch_size):
-        indices = np.minimum(np.arange(start, start + batch_size), n - 1)  # the last batch repeats its last image
+        indices = np.minimum(
+            np.arange(start, start + batch_size), n - 1
+        )  # the last batch repeats its last image
         grey = keras.ops.convert_to_numpy(draw(indices))
-        parts.append(generator.layers[-1].to_suv(grey)[:max(0, n - start)])
-    return np.concatenate(parts) if parts else np.zeros((0, *generator.outputs[0].shape[1:3]), "float32")
+        parts.append(generator.layers[-1].to_suv(grey)[: max(0, n - start)])
+    return (
+        np.concatenate(parts)
+        if parts
+        else np.zeros((0, *generator.outputs[0].shape[1:3]), "float32")
+    )
 
 
-def recalibrate(generator: keras.Model, labels, seed: int = 0, batches: int = 16, batch_size: int = 64) -> None:
+def recalibrate(
+    generator: keras.Model, labels, seed: int = 0, batches: int = 16, batch_size: int = 64
+) -> None:
     """Re-estimate BatchNorm's moving statistics, in place, as the plain mean over some batches.
 
     Averaged weights (EMA) never ran with the statistics that training left behind, which belong to the last few raw
     weights: sampling with those spoils the average. `labels` (n,) is what class frequencies are drawn from.
     """
-    norms = [layer for layer in generator.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    norms = [
+        layer for layer in generator.layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
     momenta = [layer.momentum for layer in norms]
     rng = np.random.default_rng(seed)
     try:
         for k in range(batches):
             for layer in norms:
-                layer.momentum = k / (k + 1)  # the running update then is the mean of all batches so far
+                layer.momentum = k / (
+                    k + 1
+                )  # the running update then is the mean of all batches so far
             drawn = rng.choice(np.asarray(labels), batch_size).astype("int32")
             z = rng.standard_normal((batch_size, generator.inputs[0].shape[1])).astype("float32")
             generator([z, drawn], training=True)

@@ -31,13 +31,45 @@ def game() -> Figure:
     arrow(ax, (7.75, 3.85), (8.6, 3.85))
     arrow(ax, (7.75, 1.4), (8.6, 1.4))
     # gradients: generator loss → through the held discriminator → fake → generator
-    for start, end in (((8.6, 3.55), (7.75, 3.55)), ((6.0, 3.35), (4.75, 2.5)), ((3.75, 2.4), (3.2, 2.4)), ((8.6, 1.05), (7.75, 1.05))):
+    for start, end in (
+        ((8.6, 3.55), (7.75, 3.55)),
+        ((6.0, 3.35), (4.75, 2.5)),
+        ((3.75, 2.4), (3.2, 2.4)),
+        ((8.6, 1.05), (7.75, 1.05)),
+    ):
         arrow(ax, start, end, colour="black", ls="--", lw=1.7)
     ax.plot([5.28, 5.44], [1.85, 2.2], color="black", lw=3.5, solid_capstyle="butt", zorder=6)
-    ax.text(5.2, 1.72, "stop_gradient", ha="right", va="center", fontsize=9, color=INK, family="monospace")
-    ax.text(2.55, 1.98, "moved by the\ngenerator loss only", ha="center", va="top", fontsize=8, color="0.25")
-    ax.text(6.87, 0.53, "moved by the discriminator loss only", ha="center", va="top", fontsize=8, color="0.25")
-    ax.text(6.87, 4.27, "the label enters here too", ha="center", va="bottom", fontsize=8, color="0.25")
+    ax.text(
+        5.2,
+        1.72,
+        "stop_gradient",
+        ha="right",
+        va="center",
+        fontsize=9,
+        color=INK,
+        family="monospace",
+    )
+    ax.text(
+        2.55,
+        1.98,
+        "moved by the\ngenerator loss only",
+        ha="center",
+        va="top",
+        fontsize=8,
+        color="0.25",
+    )
+    ax.text(
+        6.87,
+        0.53,
+        "moved by the discriminator loss only",
+        ha="center",
+        va="top",
+        fontsize=8,
+        color="0.25",
+    )
+    ax.text(
+        6.87, 4.27, "the label enters here too", ha="center", va="bottom", fontsize=8, color="0.25"
+    )
     arrow(ax, (0.25, 0.75), (0.85, 0.75))
     ax.text(0.95, 0.75, "pictures, forwards", va="center", fontsize=8.5, color=INK)
     arrow(ax, (0.85, 0.4), (0.25, 0.4), colour="black", ls="--", lw=1.7)
@@ -54,10 +86,19 @@ def slerp() -> Figure:
     left, right = fig.subplots(1, 2, width_ratios=[1.1, 1])
     bins = np.linspace(0, 14, 71)
     for dim, style, grey in ((1, ":", "0.45"), (10, "--", "0.3"), (100, "-", "0.0")):
-        share = np.histogram(np.linalg.norm(rng.standard_normal((20000, dim)), axis=1), bins)[0] / 20000
+        share = (
+            np.histogram(np.linalg.norm(rng.standard_normal((20000, dim)), axis=1), bins)[0] / 20000
+        )
         left.step(bins[:-1], share, where="post", ls=style, color=grey, lw=1.5)
         peak = int(share.argmax())
-        left.text(bins[peak] + 0.6, share[peak], f"{dim} number{'s' if dim > 1 else ''}", fontsize=9, va="center", color=INK)
+        left.text(
+            bins[peak] + 0.6,
+            share[peak],
+            f"{dim} number{'s' if dim > 1 else ''}",
+            fontsize=9,
+            va="center",
+            color=INK,
+        )
     left.set(xlabel="length of z", ylabel="share of random z", xlim=(0, 14))
     left.set_title("how long random vectors are", fontsize=9, color=INK)
     left.spines[["top", "right"]].set_visible(False)
@@ -70,18 +111,43 @@ def slerp() -> Figure:
     ring = np.linspace(0, 2 * np.pi, 200)
     for radius in (9.3, 10.7):
         right.plot(radius * np.cos(ring), radius * np.sin(ring), color="0.75", lw=0.8)
-    right.fill(np.r_[10.7 * np.cos(ring), 9.3 * np.cos(ring[::-1])], np.r_[10.7 * np.sin(ring), 9.3 * np.sin(ring[::-1])], color="0.92", lw=0)
-    lines = (((1 - w)[:, None] * a + w[:, None] * b, "s", "lerp: straight,\nthrough the empty middle", (0.4, -1.3)),
-             (on_sphere(a, b, w), "o", "slerp: stays on the shell", (-1.0, 2.2)))
+    right.fill(
+        np.r_[10.7 * np.cos(ring), 9.3 * np.cos(ring[::-1])],
+        np.r_[10.7 * np.sin(ring), 9.3 * np.sin(ring[::-1])],
+        color="0.92",
+        lw=0,
+    )
+    lines = (
+        (
+            (1 - w)[:, None] * a + w[:, None] * b,
+            "s",
+            "lerp: straight,\nthrough the empty middle",
+            (0.4, -1.3),
+        ),
+        (on_sphere(a, b, w), "o", "slerp: stays on the shell", (-1.0, 2.2)),
+    )
     for points, marker, words, shift in lines:
         x, y = points @ u, points @ v
-        right.plot(x, y, "-" + marker, color=INK, ms=4.5, lw=1, mfc="white" if marker == "s" else INK)
-        right.annotate(words, (x[5], y[5]), xytext=(x[5] + shift[0], y[5] + shift[1]), fontsize=8.5, color=INK,
-                       va="top" if marker == "s" else "bottom", ha="right" if marker == "s" else "left")
+        right.plot(
+            x, y, "-" + marker, color=INK, ms=4.5, lw=1, mfc="white" if marker == "s" else INK
+        )
+        right.annotate(
+            words,
+            (x[5], y[5]),
+            xytext=(x[5] + shift[0], y[5] + shift[1]),
+            fontsize=8.5,
+            color=INK,
+            va="top" if marker == "s" else "bottom",
+            ha="right" if marker == "s" else "left",
+        )
     right.text(*(a @ u + 0.5, a @ v - 0.2), "A", fontsize=11, weight="bold", va="top")
     right.text(*(b @ u - 0.4, b @ v + 0.6), "B", fontsize=11, weight="bold")
     short = float(np.linalg.norm((a + b) / 2))
-    right.set_title(f"two z of 100 numbers; half-way the straight line is {short:.1f} long", fontsize=9, color=INK)
+    right.set_title(
+        f"two z of 100 numbers; half-way the straight line is {short:.1f} long",
+        fontsize=9,
+        color=INK,
+    )
     right.set(aspect="equal", xlim=(-2.6, 13), ylim=(-2.6, 13))
     right.set_axis_off()
     return fig
@@ -94,7 +160,9 @@ def membership() -> Figure:
     for column, copies in enumerate((False, True)):
         rng = np.random.default_rng(0)
         train, unseen = rng.normal(0, 1, (40, 2)), rng.normal(0, 1, (40, 2))
-        generated = train + rng.normal(0, 0.13, train.shape) if copies else rng.normal(0, 1, (40, 2))
+        generated = (
+            train + rng.normal(0, 0.13, train.shape) if copies else rng.normal(0, 1, (40, 2))
+        )
         ax, low = axes[:, column]
         ax.plot(*generated.T, "x", color="0.35", ms=6, label="generated")
         for points, fill, label in ((train, INK, "training"), (unseen, "white", "unseen")):
@@ -102,11 +170,22 @@ def membership() -> Figure:
             for p, near in zip(points, generated[d.argmin(1)]):
                 ax.plot(*zip(p, near), color="0.75", lw=0.7, zorder=0)
             ax.plot(*points.T, "o", mfc=fill, mec=INK, ms=5, label=label)
-            low.plot(d.min(1), np.full(len(d), label == "training") + rng.uniform(-0.12, 0.12, len(d)), "o", mfc=fill, mec=INK, ms=5)
+            low.plot(
+                d.min(1),
+                np.full(len(d), label == "training") + rng.uniform(-0.12, 0.12, len(d)),
+                "o",
+                mfc=fill,
+                mec=INK,
+                ms=5,
+            )
         d_t = np.linalg.norm(train[:, None] - generated[None], axis=2).min(1)
         d_u = np.linalg.norm(unseen[:, None] - generated[None], axis=2).min(1)
         auc = (d_t[:, None] < d_u[None]).mean() + 0.5 * (d_t[:, None] == d_u[None]).mean()
-        ax.set_title(("a copier" if copies else "an honest generator") + f": membership AUC {auc:.2f}", fontsize=10, color=INK)
+        ax.set_title(
+            ("a copier" if copies else "an honest generator") + f": membership AUC {auc:.2f}",
+            fontsize=10,
+            color=INK,
+        )
         ax.set_xticks([])
         ax.set_yticks([])
         ax.set(xlim=(-3, 3), ylim=(-2.6, 2.6))
@@ -125,7 +204,12 @@ def blend() -> Figure:
     shown = [cropped(p) for p in (a, b, mixed, between)]
     fig = new(9.6, 3.7)
     axes = fig.subplots(1, 4, width_ratios=[p.shape[1] for p in shown])
-    titles = ("exam 1", "exam 2", "½ exam 1 + ½ exam 2:\na blend, two outlines", "a true in-between:\none body, one outline")
+    titles = (
+        "exam 1",
+        "exam 2",
+        "½ exam 1 + ½ exam 2:\na blend, two outlines",
+        "a true in-between:\none body, one outline",
+    )
     for ax, p, title in zip(axes, shown, titles):
         show(ax, p, WINDOW, title)
     return fig
@@ -143,7 +227,7 @@ def _two_builds() -> tuple[np.ndarray, np.ndarray]:
     for seed in range(30000, 30012):
         mip = picture(seed, "lymphoma")[1]
         rows = np.flatnonzero((mip > 0.15).any(axis=1))
-        head = mip[rows[0]: rows[0] + len(rows) // 6]
+        head = mip[rows[0] : rows[0] + len(rows) // 6]
         span = np.ptp(np.flatnonzero((head > 0.15).any(axis=0)))
         if span < 0.75 * _width(mip):  # arms beside the head would make it broad
             found.append(mip)
@@ -168,17 +252,25 @@ def good_and_diverse() -> Figure:
         "good and diverse": np.concatenate([c + rng.normal(0, 0.42, (8, 2)) for c in centres]),
         "mode collapse:\ngood, not diverse": centres[1] + rng.normal(0, 0.15, (32, 2)),
         "diverse, not good": rng.uniform(-3.3, 3.3, (32, 2)),
-        "a copier: looks perfect here": real[rng.choice(len(real), 32, replace=False)] + rng.normal(0, 0.03, (32, 2)),
+        "a copier: looks perfect here": real[rng.choice(len(real), 32, replace=False)]
+        + rng.normal(0, 0.03, (32, 2)),
     }
     fig = new(10.4, 3.1)
     for ax, (title, fake) in zip(fig.subplots(1, 4), fakes.items()):
-        within = np.sort(np.linalg.norm(real[:, None] - real[None], axis=2), axis=1)[:, 5]  # radius to the fifth neighbour
+        within = np.sort(np.linalg.norm(real[:, None] - real[None], axis=2), axis=1)[
+            :, 5
+        ]  # radius to the fifth neighbour
         reach = np.linalg.norm(real[:, None] - fake[None], axis=2) < within[:, None]
         for p, r, hit in zip(real, within, reach.any(1)):
-            ax.add_patch(Circle(p, r, facecolor="0.9" if hit else "none", edgecolor="none", zorder=0))
+            ax.add_patch(
+                Circle(p, r, facecolor="0.9" if hit else "none", edgecolor="none", zorder=0)
+            )
         ax.plot(*real.T, "o", mfc="white", mec=INK, ms=5)
         ax.plot(*fake.T, "x", color=INK, ms=5)
         ax.set_title(title, fontsize=9, color=INK)
-        ax.set_xlabel(f"density {reach.sum() / (5 * fake.shape[0]):.2f}, coverage {reach.any(1).mean():.2f}", fontsize=8)
+        ax.set_xlabel(
+            f"density {reach.sum() / (5 * fake.shape[0]):.2f}, coverage {reach.any(1).mean():.2f}",
+            fontsize=8,
+        )
         ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xticks=[], yticks=[], aspect="equal")
     return fig

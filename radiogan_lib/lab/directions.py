@@ -22,7 +22,9 @@ class Direction:
     vector: np.ndarray
 
 
-def find(draw, label_vector: np.ndarray, noise_dim: int, count: int = 5, samples: int = 192) -> tuple[Direction, ...]:
+def find(
+    draw, label_vector: np.ndarray, noise_dim: int, count: int = 5, samples: int = 192
+) -> tuple[Direction, ...]:
     """The directions of z along which the pictures of one class change most, strongest first.
 
     Principal components of the response: images are drawn at random z, their main ways to differ are found, and each
@@ -35,8 +37,10 @@ def find(draw, label_vector: np.ndarray, noise_dim: int, count: int = 5, samples
     rng = np.random.default_rng(0)
     z = rng.standard_normal((samples, noise_dim)).astype(np.float32)
     e = np.tile(label_vector, (samples, 1))
-    pictures = np.concatenate([draw(z[i:i + 32], e[i:i + 32]) for i in range(0, samples, 32)])
-    flat = np.sqrt(np.maximum(pictures, 0)).reshape(samples, -1)  # the square root keeps the bladder from deciding everything
+    pictures = np.concatenate([draw(z[i : i + 32], e[i : i + 32]) for i in range(0, samples, 32)])
+    flat = np.sqrt(np.maximum(pictures, 0)).reshape(
+        samples, -1
+    )  # the square root keeps the bladder from deciding everything
     flat -= flat.mean(axis=0)
     left, size, _ = np.linalg.svd(flat, full_matrices=False)
     found, names = [], set()

@@ -35,9 +35,15 @@ class Checks:
 
     def __str__(self) -> str:
         width = max(len(name) for _, name, _ in self.lines)
-        rows = [f"{'[' + state + ']':<8}{name:<{width}}  {words}" for state, name, words in self.lines]
+        rows = [
+            f"{'[' + state + ']':<8}{name:<{width}}  {words}" for state, name, words in self.lines
+        ]
         failed = sum(state == "fail" for state, _, _ in self.lines)
-        rows.append("everything needed is here" if not failed else f"{failed} of {len(self.lines)} checks failed")
+        rows.append(
+            "everything needed is here"
+            if not failed
+            else f"{failed} of {len(self.lines)} checks failed"
+        )
         return "\n".join(rows)
 
     __repr__ = __str__
@@ -53,7 +59,10 @@ def _python():
     words = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
     if low <= here < high:
         return "ok", words
-    return "fail", f"{words}; Python {low[0]}.{low[1]} to {high[0]}.{high[1] - 1} is needed (`make` builds an environment)"
+    return (
+        "fail",
+        f"{words}; Python {low[0]}.{low[1]} to {high[0]}.{high[1] - 1} is needed (`make` builds an environment)",
+    )
 
 
 def _packages():
@@ -93,7 +102,9 @@ def _device():
 
 def _cores():
     n = machine.cores()
-    return "ok", f"{n} CPU core{'s' if n > 1 else ''}" + (" (teach takes about twice as long as on two)" if n < 2 else "")
+    return "ok", f"{n} CPU core{'s' if n > 1 else ''}" + (
+        " (teach takes about twice as long as on two)" if n < 2 else ""
+    )
 
 
 def _memory():
@@ -105,8 +116,9 @@ def _memory():
     if limit.is_file() and limit.read_text().strip().isdigit():
         total = min(total, int(limit.read_text()))
     gb = total / 2**30
-    return ("ok" if gb >= MEMORY_GB else "fail"), f"{gb:.0f} GB" + ("" if gb >= MEMORY_GB else f"; teach needs {MEMORY_GB} GB, "
-                                                                    "smoke runs with less")
+    return ("ok" if gb >= MEMORY_GB else "fail"), f"{gb:.0f} GB" + (
+        "" if gb >= MEMORY_GB else f"; teach needs {MEMORY_GB} GB, smoke runs with less"
+    )
 
 
 def _disk():
@@ -114,7 +126,9 @@ def _disk():
     while not folder.exists():
         folder = folder.parent
     gb = shutil.disk_usage(folder).free / 2**30
-    return ("ok" if gb >= DISK_GB else "fail"), f"{gb:.0f} GB free" + ("" if gb >= DISK_GB else f"; {DISK_GB} GB are needed")
+    return ("ok" if gb >= DISK_GB else "fail"), f"{gb:.0f} GB free" + (
+        "" if gb >= DISK_GB else f"; {DISK_GB} GB are needed"
+    )
 
 
 def _writable():
@@ -125,7 +139,10 @@ def _writable():
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as e:
-            return "fail", f"{name}/ cannot be written ({e.strerror}); set RADIOGAN_HOME to a folder of yours"
+            return (
+                "fail",
+                f"{name}/ cannot be written ({e.strerror}); set RADIOGAN_HOME to a folder of yours",
+            )
     return "ok", "data/ and runs/"
 
 
@@ -133,9 +150,15 @@ def _weights():
     folder = paths.REPO / "weights"
     files = sorted(folder.rglob("*.keras")) if folder.is_dir() else []
     if not files:
-        return "fail", "weights/ holds no generator; clone the repository again, or train one (notebooks/03_training.ipynb)"
+        return (
+            "fail",
+            "weights/ holds no generator; clone the repository again, or train one (notebooks/03_training.ipynb)",
+        )
     size = sum(f.stat().st_size for f in files) / 2**20
-    return "ok", f"{', '.join(f.name for f in files)}, {size:.1f} MB, sha256 {paths.sha256(files[0])[:12]}"
+    return (
+        "ok",
+        f"{', '.join(f.name for f in files)}, {size:.1f} MB, sha256 {paths.sha256(files[0])[:12]}",
+    )
 
 
 def _dataset():
@@ -144,15 +167,26 @@ def _dataset():
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return "fail", f"data/{path.parent.name}/dataset.json is not readable; delete that folder and run notebook 01"
+            return (
+                "fail",
+                f"data/{path.parent.name}/dataset.json is not readable; delete that folder and run notebook 01",
+            )
         n = content.get("n_exams", content.get("n", content.get("exams")))
         found.append(path.parent.name + (f" ({n} exams)" if isinstance(n, int) else ""))
     return ("ok", ", ".join(found[:6])) if found else ("later", "none yet; notebook 01 makes it")
 
 
 CHECKS: dict[str, Callable[[], tuple[str, str]]] = {
-    "Python": _python, "packages": _packages, "engine": _backend, "device": _device, "cores": _cores, "memory": _memory,
-    "disk": _disk, "folders": _writable, "shipped weights": _weights, "dataset": _dataset,
+    "Python": _python,
+    "packages": _packages,
+    "engine": _backend,
+    "device": _device,
+    "cores": _cores,
+    "memory": _memory,
+    "disk": _disk,
+    "folders": _writable,
+    "shipped weights": _weights,
+    "dataset": _dataset,
 }
 
 
@@ -170,7 +204,10 @@ def environment() -> Checks:
         try:
             state, words = check()
         except Exception as e:  # noqa: BLE001 - whatever is broken here is what the table is for
-            state, words = "fail", f"{type(e).__name__}: {str(e).splitlines()[0][:160] if str(e) else ''}"
+            state, words = (
+                "fail",
+                f"{type(e).__name__}: {str(e).splitlines()[0][:160] if str(e) else ''}",
+            )
         words = words.replace(str(paths.home()), "…").replace(str(Path.home()), "~")
         lines.append((state, name, words))
     return Checks(lines)

@@ -34,12 +34,16 @@ def phantom_as_dicom(which: str = FOLLOWED, spacing_mm: float = 4.0) -> Path:
     try:
         name, seed = phantom.parse(which)
     except phantom.PhantomError:
-        raise RadioganError(f"{which!r} names no phantom; write phantom:<class>/<seed> with one of the classes "
-                            f"{', '.join(phantom.CLASSES)}.") from None
+        raise RadioganError(
+            f"{which!r} names no phantom; write phantom:<class>/<seed> with one of the classes "
+            f"{', '.join(phantom.CLASSES)}."
+        ) from None
     folder = paths.home() / "data" / "phantom_dicom" / f"{name}-{seed}-{spacing_mm:g}mm"
     mark = folder.parent / f"{folder.name}.complete"
     if not mark.is_file():  # written last: a folder without it is written again
-        dicom.write_phantom_series(phantom.make(name, seed, spacing_mm), folder, dose_mbq=300, seed=seed)
+        dicom.write_phantom_series(
+            phantom.make(name, seed, spacing_mm), folder, dose_mbq=300, seed=seed
+        )
         paths.write_text(mark, "written\n")
     return folder
 
@@ -59,12 +63,16 @@ def exam_to_follow(cfg, exam_path: str = ""):
     if exam_path:
         print("Followed step by step: the exam of the parameter exam_path.")
         return exam_path
-    real = [p for p in cohort.read(paths.cohort_path(cfg)).exams["path"] if not p.startswith("phantom:")]
+    real = [
+        p for p in cohort.read(paths.cohort_path(cfg)).exams["path"] if not p.startswith("phantom:")
+    ]
     for path in real:
         if Path(path).exists():
             print(f"Followed step by step: the first of the cohort's {len(real)} real exams.")
             return path
-    print("Followed step by step: a phantom written as DICOM, because the cohort holds no real exam.")
+    print(
+        "Followed step by step: a phantom written as DICOM, because the cohort holds no real exam."
+    )
     return phantom_as_dicom()
 
 
@@ -74,10 +82,15 @@ def exam_facts(image) -> Table:
     step = np.sqrt((np.asarray(image.affine)[:3, :3] ** 2).sum(0))
     body = suv[suv > 0.2]
     middle = float(np.median(body)) if body.size else float("nan")
-    rows = [("voxels", " × ".join(str(n) for n in suv.shape[:3]) + " (left–right, back–front, foot–head)"),
-            ("voxel size", " × ".join(f"{s:.2f}" for s in step) + " mm"),
-            ("extent", " × ".join(f"{s * n:.0f}" for s, n in zip(step, suv.shape)) + " mm"),
-            ("SUV", f"highest {suv.max():.4g}, median inside the body {middle:.2f}")]
+    rows = [
+        (
+            "voxels",
+            " × ".join(str(n) for n in suv.shape[:3]) + " (left–right, back–front, foot–head)",
+        ),
+        ("voxel size", " × ".join(f"{s:.2f}" for s in step) + " mm"),
+        ("extent", " × ".join(f"{s * n:.0f}" for s, n in zip(step, suv.shape)) + " mm"),
+        ("SUV", f"highest {suv.max():.4g}, median inside the body {middle:.2f}"),
+    ]
     return Table(rows + [("remark", note) for note in getattr(image, "extra", {}).get("notes", [])])
 
 
@@ -99,14 +112,32 @@ def suv_explanation(folder) -> Table:
     """
     series = _series(folder)
     if series is None:
-        return Table([("format", "no DICOM slices: the values are taken to be SUV already, and checked to be plausible")])
+        return Table(
+            [
+                (
+                    "format",
+                    "no DICOM slices: the values are taken to be SUV already, and checked to be plausible",
+                )
+            ]
+        )
     slopes = [float(ds.RescaleSlope) for ds in series.headers]
-    return Table([("rule", series.factor.rule),
-                  ("slices", f"{len(slopes)} with {len(set(slopes))} different slopes, "
-                             f"{min(slopes):.4g} to {max(slopes):.4g}"),
-                  *((f"step {k}", words) for k, words in enumerate(series.factor.explanation, 1)),
-                  ("factor", f"{series.factor.value:.6g}: SUV = stored number × slope of its slice × factor"),
-                  *(("note", note) for note in series.notes)], ("what", "as read from the header"))
+    return Table(
+        [
+            ("rule", series.factor.rule),
+            (
+                "slices",
+                f"{len(slopes)} with {len(set(slopes))} different slopes, "
+                f"{min(slopes):.4g} to {max(slopes):.4g}",
+            ),
+            *((f"step {k}", words) for k, words in enumerate(series.factor.explanation, 1)),
+            (
+                "factor",
+                f"{series.factor.value:.6g}: SUV = stored number × slope of its slice × factor",
+            ),
+            *(("note", note) for note in series.notes),
+        ],
+        ("what", "as read from the header"),
+    )
 
 
 def one_slope_mistake(folder, window=WINDOW):
@@ -121,12 +152,20 @@ def one_slope_mistake(folder, window=WINDOW):
     series = _series(folder)
     if series is None:
         right = data.read_suv(folder)
-        return mip_row([data.coronal_mip(right, spacing_mm=4.0)],
-                       [f"as read: highest SUV {float(np.max(right.dataobj)):.1f}"], window, height=3.4)
+        return mip_row(
+            [data.coronal_mip(right, spacing_mm=4.0)],
+            [f"as read: highest SUV {float(np.max(right.dataobj)):.1f}"],
+            window,
+            height=3.4,
+        )
     pictures, titles = [], []
-    for words, values in (("each slice its own slope", dicom.volume(series)),
-                          ("one slope for all", dicom.with_one_slope(series))):
-        pictures.append(data.coronal_mip(dicom.as_image(values, series.geometry.affine), spacing_mm=4.0))
+    for words, values in (
+        ("each slice its own slope", dicom.volume(series)),
+        ("one slope for all", dicom.with_one_slope(series)),
+    ):
+        pictures.append(
+            data.coronal_mip(dicom.as_image(values, series.geometry.affine), spacing_mm=4.0)
+        )
         titles.append(f"{words}\nhighest SUV {values.max():.1f}")
     return mip_row(pictures, titles, window, height=3.4)
 
@@ -149,7 +188,10 @@ def spoilt_exams() -> Table:
     from radiogan_lib import data
     from radiogan_lib.data import dicom, phantom
 
-    image, rows = phantom.make("lung", 20001, 12.0).slicer[:, :, 30:44], []  # a part of the chest is enough
+    image, rows = (
+        phantom.make("lung", 20001, 12.0).slicer[:, :, 30:44],
+        [],
+    )  # a part of the chest is enough
 
     def says(what, path):
         with warnings.catch_warnings():

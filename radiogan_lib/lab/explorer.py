@@ -30,27 +30,55 @@ class LatentExplorer(Controls, Words, Keeping, widgets.VBox):
         recipe: what `save` writes and `restore` reads: everything needed to draw the present frame again.
     """
 
-    def __init__(self, generator, class_names: Sequence[str], train=None, classifier=None, start=(0, 0), end=(1, 1),
-                 steps: int = 10, kind: str = "slerp", window=WINDOW, folder=None):
+    def __init__(
+        self,
+        generator,
+        class_names: Sequence[str],
+        train=None,
+        classifier=None,
+        start=(0, 0),
+        end=(1, 1),
+        steps: int = 10,
+        kind: str = "slerp",
+        window=WINDOW,
+        folder=None,
+    ):
         self.space = Space(generator)
         self.class_names = list(class_names)
         if len(self.class_names) != len(self.space.table):
-            raise ExplorerError(f"the generator knows {len(self.space.table)} classes, but {len(self.class_names)} names were given.")
+            raise ExplorerError(
+                f"the generator knows {len(self.space.table)} classes, but {len(self.class_names)} names were given."
+            )
         self.train = train if train is not None and len(train) else None
         self.steps, self.folder = int(steps), saved.folder() if folder is None else folder
-        self.judge = classifier.probabilities if hasattr(classifier, "probabilities") else classifier
-        if self.judge is None and self.train is not None and list(self.train.class_names) == self.class_names:
+        self.judge = (
+            classifier.probabilities if hasattr(classifier, "probabilities") else classifier
+        )
+        if (
+            self.judge is None
+            and self.train is not None
+            and list(self.train.class_names) == self.class_names
+        ):
             self.judge = evidence(self.train)
         self._busy, self._later, self._alert, self._notice = False, None, False, False
         self._controls(start, end, kind, window)
-        super().__init__([
-            widgets.HBox([self.class_a, self.seed_a, self.class_b, self.seed_b], layout=wrap()),
-            widgets.HBox([self.kind, self.truncation, self.low, self.high], layout=wrap()),
-            widgets.HBox([self.play, self.step, self.number], layout=wrap()),
-            self.view, self.measures, self.caption,
-            widgets.HBox([self.mode, self.direction, self.probe_row, self.probe_col], layout=wrap()),
-            widgets.HBox([self.save_png, self.save_nifti, self.saved_files, self.restore_button], layout=wrap()),
-        ])
+        super().__init__(
+            [
+                widgets.HBox([self.class_a, self.seed_a, self.class_b, self.seed_b], layout=wrap()),
+                widgets.HBox([self.kind, self.truncation, self.low, self.high], layout=wrap()),
+                widgets.HBox([self.play, self.step, self.number], layout=wrap()),
+                self.view,
+                self.measures,
+                self.caption,
+                widgets.HBox(
+                    [self.mode, self.direction, self.probe_row, self.probe_col], layout=wrap()
+                ),
+                widgets.HBox(
+                    [self.save_png, self.save_nifti, self.saved_files, self.restore_button],
+                    layout=wrap(),
+                ),
+            ]
+        )
         self.add_class("radiogan-explorer")
         self._guard(self._rewalk)()
 
@@ -63,7 +91,9 @@ class LatentExplorer(Controls, Words, Keeping, widgets.VBox):
 
     def _rewalk(self) -> None:
         """Draw the walk between the present ends; the step stays where it is."""
-        self.z, self.e = self.space.path(self.start, self.end, self.steps, self.kind.value, self.truncation.value)
+        self.z, self.e = self.space.path(
+            self.start, self.end, self.steps, self.kind.value, self.truncation.value
+        )
         self._base_steps(self.steps, min(self.step.value, self.steps - 1))
         self._draw()
 
@@ -86,7 +116,11 @@ class LatentExplorer(Controls, Words, Keeping, widgets.VBox):
             smaller = min((frames.shape[1:], self.train.suv.shape[1:]), key=lambda s: s[0] * s[1])
             self._bank_shape = pooled_shape(smaller)
             self._bank = pooled(self.train.suv, self._bank_shape)
-            within = nearest_k(self._bank[:200], self._bank, exclude_self=True)[0] if len(self._bank) > 1 else np.ones((1, 1))
+            within = (
+                nearest_k(self._bank[:200], self._bank, exclude_self=True)[0]
+                if len(self._bank) > 1
+                else np.ones((1, 1))
+            )
             self._usual = max(float(np.median(within)), 1e-9)
         d, i = nearest_k(pooled(frames, self._bank_shape), self._bank)
         return i[:, 0], d[:, 0]
@@ -103,10 +137,14 @@ class LatentExplorer(Controls, Words, Keeping, widgets.VBox):
         label = int(np.argmin(((self.space.table - self.e[k]) ** 2).sum(axis=1)))
         self._found = self.space.directions(label)
         if not self._found:
-            raise ExplorerError("this generator answers to no direction of z: every noise vector gives one picture.")
+            raise ExplorerError(
+                "this generator answers to no direction of z: every noise vector gives one picture."
+            )
+
         def offer():
             self.direction.options = [(d.name, k) for k, d in enumerate(self._found)]
             self.direction.value = 0
+
         self._quietly(offer)
         self._edit()
 
@@ -123,7 +161,9 @@ class LatentExplorer(Controls, Words, Keeping, widgets.VBox):
 
     def _stepped(self) -> None:
         """Words for screen readers, and the number box, follow when the slider rests."""
-        self._notice = self._alert  # a fault stays until it is mended, "saved" only until the next step
+        self._notice = (
+            self._alert
+        )  # a fault stays until it is mended, "saved" only until the next step
         loop = kernel_loop()
         if loop is None:  # nothing to wait for
             self._follow()
@@ -135,6 +175,7 @@ class LatentExplorer(Controls, Words, Keeping, widgets.VBox):
     def _follow(self) -> None:
         def follow():
             self.number.value = self.step.value + 1
+
         self._quietly(follow)
         if not self._notice:
             self._say(self.describe(self.step.value))
@@ -145,19 +186,37 @@ class LatentExplorer(Controls, Words, Keeping, widgets.VBox):
             raise ExplorerError("the window is empty: “Black at SUV” must be above “White at SUV”.")
         steps = range(len(self.frames))
         exams = {} if self.nearest is None else {i: self.train.suv[i] for i in set(self.nearest)}
-        self.view.value = view(self.frames, [None if self.nearest is None else exams[self.nearest[k]] for k in steps],
-                               [self.describe(k) for k in steps], [self._aside(k) for k in steps], self.distances, self.window,
-                               self._probe())
+        self.view.value = view(
+            self.frames,
+            [None if self.nearest is None else exams[self.nearest[k]] for k in steps],
+            [self.describe(k) for k in steps],
+            [self._aside(k) for k in steps],
+            self.distances,
+            self.window,
+            self._probe(),
+        )
         self._say(self.describe(self.step.value))
 
     def _aside(self, k: int) -> str:
         """Class evidence and SUV of step `k`, as HTML."""
-        evidence = "" if self.probabilities is None else bars(self.class_names, self.probabilities[k])
+        evidence = (
+            "" if self.probabilities is None else bars(self.class_names, self.probabilities[k])
+        )
         return f"{evidence}<div>{html.escape(self._numbers(k))}</div>"
 
 
-def explorer(generator, class_names: Sequence[str], train=None, classifier=None, start=(0, 0), end=(1, 1), steps: int = 10,
-             kind: str = "slerp", window=WINDOW, folder=None) -> LatentExplorer:
+def explorer(
+    generator,
+    class_names: Sequence[str],
+    train=None,
+    classifier=None,
+    start=(0, 0),
+    end=(1, 1),
+    steps: int = 10,
+    kind: str = "slerp",
+    window=WINDOW,
+    folder=None,
+) -> LatentExplorer:
     """A widget to walk through a generator's latent space by hand.
 
     Args:
@@ -174,9 +233,12 @@ def explorer(generator, class_names: Sequence[str], train=None, classifier=None,
     """
     if len(class_names) == 1:
         start, end = (0, start[1]), (0, end[1])
-    return LatentExplorer(generator, class_names, train, classifier, start, end, steps, kind, window, folder)
+    return LatentExplorer(
+        generator, class_names, train, classifier, start, end, steps, kind, window, folder
+    )
 
 
 if __name__ == "__main__":
     from radiogan_lib.lab.export_html import main
+
     main()

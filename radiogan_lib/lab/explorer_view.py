@@ -31,8 +31,15 @@ linear-gradient(#fff,#fff) 50%/3px 100% no-repeat,linear-gradient(#fff,#fff) 50%
 """
 
 
-def view(frames: np.ndarray, neighbours: Sequence[np.ndarray | None], captions: Sequence[str], asides: Sequence[str],
-         distances: Sequence[float] | None = None, window=(0.0, 7.0), probe=None) -> str:
+def view(
+    frames: np.ndarray,
+    neighbours: Sequence[np.ndarray | None],
+    captions: Sequence[str],
+    asides: Sequence[str],
+    distances: Sequence[float] | None = None,
+    window=(0.0, 7.0),
+    probe=None,
+) -> str:
     """HTML of a walk: large frame, nearest exam, words and strip, of which one step is seen at a time.
 
     Args:
@@ -47,32 +54,59 @@ def view(frames: np.ndarray, neighbours: Sequence[np.ndarray | None], captions: 
     known: dict[int, str] = {}  # the same exam is nearest to many frames
     steps = []
     for k, (frame, near) in enumerate(zip(frames, neighbours, strict=True)):
-        pictures = figure(picture(frame, window, TALL), f"generated, step {k + 1}", captions[k], probe, ' class="radiogan-frame"')
+        pictures = figure(
+            picture(frame, window, TALL),
+            f"generated, step {k + 1}",
+            captions[k],
+            probe,
+            ' class="radiogan-frame"',
+        )
         if near is not None:
             if id(near) not in known:
                 known[id(near)] = picture(near, window, TALL)
-            pictures += figure(known[id(near)], f"nearest training exam, distance {distances[k]:.2f}", "Nearest training exam", probe)
-        steps.append(f'<div class="radiogan-step-{k}"><div class="radiogan-pictures">{pictures}<div>{asides[k]}</div></div>'
-                     f'<div class="radiogan-caption">{html.escape(captions[k])}</div></div>')
-    marks = "".join(f'<div class="radiogan-step-{k} radiogan-mark" style="margin-left:{100 * k / len(frames):.3f}%;'
-                    f'width:{100 / len(frames) - 0.5:.3f}%"></div>' for k in range(len(frames)))
+            pictures += figure(
+                known[id(near)],
+                f"nearest training exam, distance {distances[k]:.2f}",
+                "Nearest training exam",
+                probe,
+            )
+        steps.append(
+            f'<div class="radiogan-step-{k}"><div class="radiogan-pictures">{pictures}<div>{asides[k]}</div></div>'
+            f'<div class="radiogan-caption">{html.escape(captions[k])}</div></div>'
+        )
+    marks = "".join(
+        f'<div class="radiogan-step-{k} radiogan-mark" style="margin-left:{100 * k / len(frames):.3f}%;'
+        f'width:{100 / len(frames) - 0.5:.3f}%"></div>'
+        for k in range(len(frames))
+    )
     strip = data_uri(render.png(render.strip(frames, window)))
-    return (f"{STYLE}{uncover(len(frames))}</style><div class=\"radiogan-stack\">{''.join(steps)}</div>"
-            f'<div class="radiogan-strip" style="display:inline-block"><img alt="The whole walk, {len(frames)} frames" src="{strip}">'
-            f'<div class="radiogan-stack">{marks}</div></div>')
+    return (
+        f'{STYLE}{uncover(len(frames))}</style><div class="radiogan-stack">{"".join(steps)}</div>'
+        f'<div class="radiogan-strip" style="display:inline-block"><img alt="The whole walk, {len(frames)} frames" src="{strip}">'
+        f'<div class="radiogan-stack">{marks}</div></div>'
+    )
 
 
 def uncover(steps: int) -> str:
     """Style rules that show what belongs to the slider's step; sliders write their value as “3” or “3.0”."""
-    return "".join(f'.radiogan-explorer:has([role=slider]:is([aria-valuenow="{k}"],[aria-valuenow="{k}.0"])) .radiogan-step-{k}'
-                   "{visibility:visible}\n" for k in range(steps))
+    return "".join(
+        f'.radiogan-explorer:has([role=slider]:is([aria-valuenow="{k}"],[aria-valuenow="{k}.0"])) .radiogan-step-{k}'
+        "{visibility:visible}\n"
+        for k in range(steps)
+    )
 
 
 def figure(image: str, title: str, description: str, probe=None, extra: str = "") -> str:
     """One titled picture; `image` holds its `src`, width and height."""
-    cross = "" if probe is None else f'<div class="radiogan-probe" style="top:calc(20px + {probe[0]} * (100% - 20px));left:{100 * probe[1]:g}%"></div>'
-    return (f"<figure{extra}><figcaption>{html.escape(title)}</figcaption>"
-            f'<img {image} decoding="sync" alt="{html.escape(description)}">{cross}</figure>')
+    cross = (
+        ""
+        if probe is None
+        else f'<div class="radiogan-probe" style="top:calc(20px + {probe[0]} * (100% - 20px));left:{100 * probe[1]:g}%"></div>'
+    )
+    return (
+        f"<figure{extra}><figcaption>{html.escape(title)}</figcaption>"
+        f'<img {image} decoding="sync" alt="{html.escape(description)}">{cross}</figure>'
+    )
 
 
 def picture(suv: np.ndarray, window, tall: int) -> str:

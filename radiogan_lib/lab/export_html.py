@@ -80,8 +80,17 @@ show();
 """
 
 
-def page(generator, class_names: Sequence[str], train=None, start=(0, 3), end=(1, 8), steps: int = 12, kind: str = "slerp",
-         window=(0.0, 7.0), height: int = 240) -> str:
+def page(
+    generator,
+    class_names: Sequence[str],
+    train=None,
+    start=(0, 3),
+    end=(1, 8),
+    steps: int = 12,
+    kind: str = "slerp",
+    window=(0.0, 7.0),
+    height: int = 240,
+) -> str:
     """The page as text: walks between every two classes, from `start`'s seed to `end`'s.
 
     Args:
@@ -101,21 +110,45 @@ def page(generator, class_names: Sequence[str], train=None, start=(0, 3), end=(1
         return base64.b64encode(render.png(render.resized(picture, tall))).decode()
 
     walks, exams, usual = {}, {}, None
-    if train is not None and len(train) > 1:  # the second nearest of an exam in its own set: the nearest is itself
+    if (
+        train is not None and len(train) > 1
+    ):  # the second nearest of an exam in its own set: the nearest is itself
         usual = float(np.median(nearest(train.suv[:200], train.suv, k=2)[1][:, 1]))
     for a, b in itertools.product(range(len(class_names)), repeat=2):
         frames = space.draw(*space.path((a, start[1]), (b, end[1]), steps, kind))
         walk = {"frames": [text(f) for f in frames], "near": None}
         if train is not None and len(train):
-            near, distance = (np.asarray(v).reshape(steps, -1)[:, 0] for v in nearest(frames, train.suv))
-            walk["near"] = [[int(i), float(d), readable(train.class_names[int(train.labels[i])])] for i, d in zip(near, distance)]
+            near, distance = (
+                np.asarray(v).reshape(steps, -1)[:, 0] for v in nearest(frames, train.suv)
+            )
+            walk["near"] = [
+                [int(i), float(d), readable(train.class_names[int(train.labels[i])])]
+                for i, d in zip(near, distance)
+            ]
             for i in np.unique(near):
                 exams.setdefault(int(i), text(train.suv[i]))
         walks[f"{a}-{b}"] = walk
-    data = json.dumps({"names": [readable(c) for c in class_names], "steps": steps, "start": int(start[0]), "end": int(end[0]),
-                       "usual": usual, "walks": walks, "exams": exams}, ensure_ascii=False)
-    filled = {"__LOW__": f"{window[0]:g}", "__HIGH__": f"{window[1]:g}", "__HASH__": space.weights_hash, "__SEED_A__": str(start[1]),
-              "__SEED_B__": str(end[1]), "__KIND__": html.escape(KIND_WORDS[kind]), "__DATA__": data.replace("<", "\\u003c")}
+    data = json.dumps(
+        {
+            "names": [readable(c) for c in class_names],
+            "steps": steps,
+            "start": int(start[0]),
+            "end": int(end[0]),
+            "usual": usual,
+            "walks": walks,
+            "exams": exams,
+        },
+        ensure_ascii=False,
+    )
+    filled = {
+        "__LOW__": f"{window[0]:g}",
+        "__HIGH__": f"{window[1]:g}",
+        "__HASH__": space.weights_hash,
+        "__SEED_A__": str(start[1]),
+        "__SEED_B__": str(end[1]),
+        "__KIND__": html.escape(KIND_WORDS[kind]),
+        "__DATA__": data.replace("<", "\\u003c"),
+    }
     out = PAGE
     for mark, value in filled.items():
         out = out.replace(mark, value)
@@ -125,20 +158,32 @@ def page(generator, class_names: Sequence[str], train=None, start=(0, 3), end=(1
 def _trained_on(run):
     """The exams that a run learned from, if they lie where notebook 01 puts them; else None, and a line that says so."""
     from radiogan_lib import data
+
     folder = paths.dataset_dir(run.config)
     whole = data.load_if_there(folder)
     if whole is not None and whole.sha256 == run.provenance.get("dataset_sha256"):
         return data.load(folder, split="train")
-    print(f"No nearest exams on this page: {paths.shown(folder)} does not hold what these weights were trained on. Notebook 01 prepares it.")
+    print(
+        f"No nearest exams on this page: {paths.shown(folder)} does not hold what these weights were trained on. Notebook 01 prepares it."
+    )
     return None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """`--html walk.html` with the shipped weights, or with a run's."""
-    parser = argparse.ArgumentParser(prog="python -m radiogan_lib.lab.explorer", description="Write a walk as one page that opens from disk.")
+    parser = argparse.ArgumentParser(
+        prog="python -m radiogan_lib.lab.explorer",
+        description="Write a walk as one page that opens from disk.",
+    )
     parser.add_argument("--html", required=True, metavar="FILE", help="the page to write")
-    parser.add_argument("--run", default="", help="folder of a training; default: the shipped weights")
-    parser.add_argument("--dataset", default="", help="folder of its dataset, for the nearest training exams; default: where notebook 01 put it; `none`: none")
+    parser.add_argument(
+        "--run", default="", help="folder of a training; default: the shipped weights"
+    )
+    parser.add_argument(
+        "--dataset",
+        default="",
+        help="folder of its dataset, for the nearest training exams; default: where notebook 01 put it; `none`: none",
+    )
     parser.add_argument("--from", dest="start", default="lung", metavar="CLASS")
     parser.add_argument("--to", dest="end", default="lymphoma", metavar="CLASS")
     parser.add_argument("--seeds", nargs=2, type=int, default=(3, 8), metavar=("A", "B"))
@@ -146,17 +191,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kind", default="slerp")
     given = parser.parse_args(arguments)
     from radiogan_lib.lab.notebook import pick_classes, setup
+
     setup()
     try:
         from radiogan_lib import data, gan
+
         run = gan.load_run(Path(given.run)) if given.run else gan.load_shipped()
-        train = None if given.dataset == "none" else data.load(Path(given.dataset), split="train") if given.dataset else \
-            _trained_on(run)
+        train = (
+            None
+            if given.dataset == "none"
+            else data.load(Path(given.dataset), split="train")
+            if given.dataset
+            else _trained_on(run)
+        )
         a, b = pick_classes(run.class_names, given.start, given.end)
-        text = page(run.generator, run.class_names, train, (a, given.seeds[0]), (b, given.seeds[1]), given.steps, given.kind)
+        text = page(
+            run.generator,
+            run.class_names,
+            train,
+            (a, given.seeds[0]),
+            (b, given.seeds[1]),
+            given.steps,
+            given.kind,
+        )
         path = paths.write_text(Path(given.html), text)
     except RadioganError as e:
         sys.exit(f"{type(e).__name__}: {e}")
     print(f"written: {paths.shown(path)}, {len(text) / 2**20:.1f} MB")
     if train is not None and run.config.cohort:
-        print("It shows exams of your cohort beside the generated ones: share it as you would share them, or leave them out with --dataset none.")
+        print(
+            "It shows exams of your cohort beside the generated ones: share it as you would share them, or leave them out with --dataset none."
+        )

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-WINDOW = (0.0, 7.0)  # SUV shown from white to black; brighter is clipped in the picture, never in the data
+WINDOW = (
+    0.0,
+    7.0,
+)  # SUV shown from white to black; brighter is clipped in the picture, never in the data
 DPI = 100
 INK = "#222222"
 
@@ -59,8 +62,13 @@ def _cell(images: np.ndarray, height: float, spacing_mm=None) -> float:
     return height * ratio
 
 
-def mip_row(images, titles: Sequence[str] = (), window: Sequence[float] = WINDOW, spacing_mm=None,
-            height: float = 2.6) -> Figure:
+def mip_row(
+    images,
+    titles: Sequence[str] = (),
+    window: Sequence[float] = WINDOW,
+    spacing_mm=None,
+    height: float = 2.6,
+) -> Figure:
     """A row of MIPs in one SUV window.
 
     Args:
@@ -80,7 +88,17 @@ def mip_row(images, titles: Sequence[str] = (), window: Sequence[float] = WINDOW
     return fig
 
 
-def _grid(fig, suv, labels, class_names, per_class: int, window, spacing_mm, names: bool = True, kind: str = "exam"):
+def _grid(
+    fig,
+    suv,
+    labels,
+    class_names,
+    per_class: int,
+    window,
+    spacing_mm,
+    names: bool = True,
+    kind: str = "exam",
+):
     """One row per class, the first `per_class` of each, in `fig` (a figure or a subfigure)."""
     suv, labels = np.asarray(suv), np.asarray(labels).ravel()
     axes = fig.subplots(len(class_names), per_class, squeeze=False)
@@ -93,17 +111,35 @@ def _grid(fig, suv, labels, class_names, per_class: int, window, spacing_mm, nam
             else:
                 bare(ax)
                 if col == 0:
-                    ax.text(0.5, 0.5, f"no {kind}", ha="center", va="center", fontsize=8, transform=ax.transAxes)
+                    ax.text(
+                        0.5,
+                        0.5,
+                        f"no {kind}",
+                        ha="center",
+                        va="center",
+                        fontsize=8,
+                        transform=ax.transAxes,
+                    )
         if names:
             axes[row, 0].set_ylabel(readable(name), fontsize=9, color=INK)
     return axes, im
 
 
-def mip_grid(suv, labels, class_names: Sequence[str], per_class: int = 6, title: str = "",
-             window: Sequence[float] = WINDOW, spacing_mm=None) -> Figure:
+def mip_grid(
+    suv,
+    labels,
+    class_names: Sequence[str],
+    per_class: int = 6,
+    title: str = "",
+    window: Sequence[float] = WINDOW,
+    spacing_mm=None,
+) -> Figure:
     """One row per class, the first exams of each: SUV (n, h, w), labels (n,)."""
     height = 1.5 if len(class_names) <= 6 else 1.1
-    fig = new(per_class * (_cell(suv, height, spacing_mm) + 0.08) + 1.0, len(class_names) * (height + 0.08) + 0.3)
+    fig = new(
+        per_class * (_cell(suv, height, spacing_mm) + 0.08) + 1.0,
+        len(class_names) * (height + 0.08) + 0.3,
+    )
     axes, im = _grid(fig, suv, labels, class_names, per_class, window, spacing_mm)
     if title:
         fig.suptitle(title, fontsize=10, color=INK)
@@ -112,8 +148,16 @@ def mip_grid(suv, labels, class_names: Sequence[str], per_class: int = 6, title:
     return fig
 
 
-def real_beside_generated(real_suv, real_labels, fake_suv, fake_labels, class_names: Sequence[str],
-                          per_class: int = 4, window: Sequence[float] = WINDOW, spacing_mm=None) -> Figure:
+def real_beside_generated(
+    real_suv,
+    real_labels,
+    fake_suv,
+    fake_labels,
+    class_names: Sequence[str],
+    per_class: int = 4,
+    window: Sequence[float] = WINDOW,
+    spacing_mm=None,
+) -> Figure:
     """Real exams on the left, generated ones on the right, one row per class, nothing picked.
 
     Args:
@@ -128,7 +172,9 @@ def real_beside_generated(real_suv, real_labels, fake_suv, fake_labels, class_na
     left.suptitle("real", fontsize=11, color=INK)
     right.suptitle("generated", fontsize=11, color=INK)
     _grid(left, real_suv, real_labels, class_names, per_class, window, spacing_mm)
-    axes, im = _grid(right, fake_suv, fake_labels, class_names, per_class, window, spacing_mm, kind="image")
+    axes, im = _grid(
+        right, fake_suv, fake_labels, class_names, per_class, window, spacing_mm, kind="image"
+    )
     if im is not None:
         scale(right, im, axes.ravel().tolist(), window)
     return fig
@@ -145,7 +191,9 @@ def class_figure(dataset, window: Sequence[float] = WINDOW) -> Figure:
         if len(found):
             mean = dataset.suv[found].mean(axis=(1, 2))
             images.append(dataset.suv[found[np.argsort(mean, kind="stable")[len(found) // 2]]])
-            titles.append(f"{chr(65 + k)}   {readable(name)}" if len(dataset.class_names) <= 26 else name)
+            titles.append(
+                f"{chr(65 + k)}   {readable(name)}" if len(dataset.class_names) <= 26 else name
+            )
     return mip_row(images, titles, window, _spacing(dataset), height=3.2)
 
 
@@ -171,11 +219,25 @@ def histogram(dataset, suv_max: float = 30.0, bins: int = 60) -> Figure:
         if values.size:
             share = np.histogram(values, edges)[0] / values.size
             grey = 0.6 * k / max(len(dataset.class_names) - 1, 1)
-            ax.step(edges[:-1], np.where(share > 0, share, np.nan), where="post", label=readable(name),
-                    ls=styles[k % len(styles)], color=str(grey), lw=1.4)
+            ax.step(
+                edges[:-1],
+                np.where(share > 0, share, np.nan),
+                where="post",
+                label=readable(name),
+                ls=styles[k % len(styles)],
+                color=str(grey),
+                lw=1.4,
+            )
     low = float((dataset.suv < 0.1 * suv_max).mean())
     ax.axvspan(0, 0.1 * suv_max, color="0.93", zorder=0)
-    ax.text(0.105 * suv_max, 0.97, f"← {low:.0%} of all pixels", va="top", fontsize=9, transform=ax.get_xaxis_transform())
+    ax.text(
+        0.105 * suv_max,
+        0.97,
+        f"← {low:.0%} of all pixels",
+        va="top",
+        fontsize=9,
+        transform=ax.get_xaxis_transform(),
+    )
     ax.set(yscale="log", xlim=(0, suv_max), xlabel="SUV", ylabel="share of pixels")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=9)

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from radiogan_lib.lab.figures import INK, WINDOW, bare, mip_row, new, scale
 
 
-def rotating_row(image, n_angles: int = 6, spacing_mm: float = 4.0, window: Sequence[float] = WINDOW) -> Figure:
+def rotating_row(
+    image, n_angles: int = 6, spacing_mm: float = 4.0, window: Sequence[float] = WINDOW
+) -> Figure:
     """One exam's MIP from several directions, turning about the body's long axis.
 
     Args:
@@ -37,7 +39,9 @@ def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW
 
     volume = np.asarray(suv_volume.dataobj, dtype=np.float32)
     step = np.sqrt((np.asarray(suv_volume.affine)[:3, :3] ** 2).sum(0))
-    middle = int(np.argmax(volume.clip(0, 3).sum(axis=(0, 2))))  # the coronal slice through most of the body
+    middle = int(
+        np.argmax(volume.clip(0, 3).sum(axis=(0, 2)))
+    )  # the coronal slice through most of the body
     coronal = volume[::-1, middle, ::-1].T  # head up, patient's right on the left
     canvas = fit_to_canvas(mip, cfg.canvas, cfg.field_of_view_mm)
     fh, fw = cfg.field_of_view_mm
@@ -46,10 +50,15 @@ def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW
     mm = 4.2 / max(tall)  # inches per mm: all three to one scale
     fig = new(sum(wide) * mm + 1.6, 4.2 + 0.7)
     axes = fig.subplots(1, 3, width_ratios=wide)
-    words = [f"one slice\n{coronal.shape[0]} × {coronal.shape[1]} voxels", f"MIP at 2 mm\n{mip.shape[0]} × {mip.shape[1]} pixels",
-             f"canvas\n{cfg.canvas[0]} × {cfg.canvas[1]} pixels"]
+    words = [
+        f"one slice\n{coronal.shape[0]} × {coronal.shape[1]} voxels",
+        f"MIP at 2 mm\n{mip.shape[0]} × {mip.shape[1]} pixels",
+        f"canvas\n{cfg.canvas[0]} × {cfg.canvas[1]} pixels",
+    ]
     for ax, picture, h, w, text in zip(axes, (coronal, mip, canvas), tall, wide, words):
-        im = ax.imshow(picture, cmap="gray_r", vmin=window[0], vmax=window[1], extent=(-w / 2, w / 2, h, 0))
+        im = ax.imshow(
+            picture, cmap="gray_r", vmin=window[0], vmax=window[1], extent=(-w / 2, w / 2, h, 0)
+        )
         ax.set(xlim=(-w / 2 - 4, w / 2 + 4), ylim=(max(tall) + 4, -4), title=text)
         ax.title.set_fontsize(9)
         bare(ax)

@@ -14,11 +14,28 @@ from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 from radiogan_lib.lab.figures import INK, new
 
 # Layers that change no shape are written below the box they belong to, by these short names
-SHORT = {"BatchNormalization": "BatchNorm", "LeakyReLU": "LeakyReLU", "ReLU": "ReLU", "Dropout": "Dropout", "SuvImage": "tanh",
-         "Activation": "", "Fade": "fade in"}
-LONG = {"InputLayer": "input", "Conv2DTranspose": "transposed conv", "Conv2D": "conv", "OneChannelConv2D": "conv",
-        "Concatenate": "join", "Embedding": "embedding", "Dense": "dense", "Reshape": "reshape", "Flatten": "flatten",
-        "Add": "add", "Projection": "inner product"}
+SHORT = {
+    "BatchNormalization": "BatchNorm",
+    "LeakyReLU": "LeakyReLU",
+    "ReLU": "ReLU",
+    "Dropout": "Dropout",
+    "SuvImage": "tanh",
+    "Activation": "",
+    "Fade": "fade in",
+}
+LONG = {
+    "InputLayer": "input",
+    "Conv2DTranspose": "transposed conv",
+    "Conv2D": "conv",
+    "OneChannelConv2D": "conv",
+    "Concatenate": "join",
+    "Embedding": "embedding",
+    "Dense": "dense",
+    "Reshape": "reshape",
+    "Flatten": "flatten",
+    "Add": "add",
+    "Projection": "inner product",
+}
 
 
 def _shape(layer) -> tuple:
@@ -28,7 +45,9 @@ def _shape(layer) -> tuple:
 
 def _parents(layer) -> list:
     """The layers whose outputs this one takes, in this model's graph."""
-    nodes = layer._inbound_nodes  # Keras has no public name for the graph that its own plot_model draws
+    nodes = (
+        layer._inbound_nodes
+    )  # Keras has no public name for the graph that its own plot_model draws
     return [tensor._keras_history.operation for tensor in nodes[0].input_tensors] if nodes else []
 
 
@@ -53,10 +72,26 @@ def stages(model) -> list[dict]:
             continue
         kernel = None
         if hasattr(layer, "kernel_size"):
-            kernel = tuple(int(np.ravel(v)[0]) for v in (layer.kernel_size, getattr(layer, "strides", 1)))
-        inputs = {layer.name} if kind == "InputLayer" else set().union(*(boxes[p]["inputs"] for p in parents))
-        boxes.append({"name": LONG.get(kind, kind), "words": [], "shape": _shape(layer), "parameters": weights,
-                      "parents": parents, "inputs": inputs, "kernel": kernel, "layer": layer.name})
+            kernel = tuple(
+                int(np.ravel(v)[0]) for v in (layer.kernel_size, getattr(layer, "strides", 1))
+            )
+        inputs = (
+            {layer.name}
+            if kind == "InputLayer"
+            else set().union(*(boxes[p]["inputs"] for p in parents))
+        )
+        boxes.append(
+            {
+                "name": LONG.get(kind, kind),
+                "words": [],
+                "shape": _shape(layer),
+                "parameters": weights,
+                "parents": parents,
+                "inputs": inputs,
+                "kernel": kernel,
+                "layer": layer.name,
+            }
+        )
         home[layer.name] = len(boxes) - 1
     return boxes
 
@@ -77,7 +112,9 @@ def _block(ax, x: float, y: float, shape: tuple, width: float) -> tuple[float, f
 
     Returns half its width, half its height, and its depth.
     """
-    rows, cols, channels = (shape + (1, 1))[:3] if len(shape) == 3 else (1, 1, shape[0] if shape else 1)
+    rows, cols, channels = (
+        (shape + (1, 1))[:3] if len(shape) == 3 else (1, 1, shape[0] if shape else 1)
+    )
     if len(shape) == 3:
         tall = 0.16 + 0.16 * math.log2(rows)
         wide = min(width, 0.6 * (0.16 + 0.16 * math.log2(max(cols, 1))))
@@ -85,11 +122,21 @@ def _block(ax, x: float, y: float, shape: tuple, width: float) -> tuple[float, f
     else:  # a vector: a thin upright bar
         tall, wide, deep = 0.25 + 0.09 * math.log2(channels + 1), 0.10, 0.0
     left, low = x - wide / 2, y - tall / 2
-    ax.add_patch(Rectangle((left, low), wide, tall, facecolor="0.9", edgecolor=INK, lw=0.8, zorder=3))
+    ax.add_patch(
+        Rectangle((left, low), wide, tall, facecolor="0.9", edgecolor=INK, lw=0.8, zorder=3)
+    )
     if deep:
-        corners = [(left, low + tall), (left + deep, low + tall + deep), (left + wide + deep, low + tall + deep),
-                   (left + wide + deep, low + deep), (left + wide, low), (left + wide, low + tall)]
-        ax.add_patch(Polygon(corners, closed=True, facecolor="0.75", edgecolor=INK, lw=0.8, zorder=2))
+        corners = [
+            (left, low + tall),
+            (left + deep, low + tall + deep),
+            (left + wide + deep, low + tall + deep),
+            (left + wide + deep, low + deep),
+            (left + wide, low),
+            (left + wide, low + tall),
+        ]
+        ax.add_patch(
+            Polygon(corners, closed=True, facecolor="0.75", edgecolor=INK, lw=0.8, zorder=2)
+        )
     return wide / 2, tall / 2, deep
 
 
@@ -118,19 +165,46 @@ def architecture(model) -> Figure:
             lines.append(f"{box['parameters']:,}")
         lines += box["words"]
         reach.append((x, y, rx, y - ry - 0.12 - 0.16 * len(lines)))
-        ax.text(x, y - ry - 0.08, "\n".join(lines), ha="center", va="top", fontsize=7, color="0.25", linespacing=1.25)
+        ax.text(
+            x,
+            y - ry - 0.08,
+            "\n".join(lines),
+            ha="center",
+            va="top",
+            fontsize=7,
+            color="0.25",
+            linespacing=1.25,
+        )
     for k, box in enumerate(boxes):
         for p in box["parents"]:
             (x0, y0, r0, _), (x1, y1, r1, low) = reach[p], reach[k]
             start, end, bend = (x0 + r0 + 0.03, y0), (x1 - r1 - 0.04, y1), "arc3,rad=0"
-            if y0 != y1:  # the label's branch: along, then up to below the words of the block that it joins
+            if (
+                y0 != y1
+            ):  # the label's branch: along, then up to below the words of the block that it joins
                 end, bend = (x1, low), "angle,angleA=0,angleB=90,rad=4"
             elif box["column"] - boxes[p]["column"] > 1:
                 bend = "arc3,rad=-0.35"
-            ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=8, lw=0.9, color="0.4",
-                                         connectionstyle=bend, zorder=1, shrinkA=0, shrinkB=0))
+            ax.add_patch(
+                FancyArrowPatch(
+                    start,
+                    end,
+                    arrowstyle="-|>",
+                    mutation_scale=8,
+                    lw=0.9,
+                    color="0.4",
+                    connectionstyle=bend,
+                    zorder=1,
+                    shrinkA=0,
+                    shrinkB=0,
+                )
+            )
     total = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
-    ax.set_title(f"{model.name}: {total:,} trained parameters (written below each shape)", fontsize=10, color=INK)
+    ax.set_title(
+        f"{model.name}: {total:,} trained parameters (written below each shape)",
+        fontsize=10,
+        color=INK,
+    )
     ax.set(xlim=(-0.6, (columns - 1) * step + 0.6), ylim=(-1.3, centre[0] + 1.55))
     ax.set_axis_off()
     return fig

@@ -16,7 +16,11 @@ from radiogan_lib.lab.figures import INK, new
 from radiogan_lib.lab.tables import Table
 
 # measure: (title, what a generator without memory gives)
-MEASURES = {"membership_auc": ("membership AUC", 0.5), "copy_fraction": ("copy fraction", 0.05), "discriminator_auc": ("discriminator's AUC", 0.5)}
+MEASURES = {
+    "membership_auc": ("membership AUC", 0.5),
+    "copy_fraction": ("copy fraction", 0.05),
+    "discriminator_auc": ("discriminator's AUC", 0.5),
+}
 MARKS = ("o", "s", "^", "D", "v")
 
 
@@ -36,7 +40,10 @@ def sweep(table, measures: Mapping | None = None) -> Figure | Table:
 
     if isinstance(table, (str, Path)):
         if not Path(table).exists():
-            return Table([], note=f"{paths.shown(table)} has not been made yet: python benchmarks/n_sweep.py makes it.")
+            return Table(
+                [],
+                note=f"{paths.shown(table)} has not been made yet: python benchmarks/n_sweep.py makes it.",
+            )
         table = pd.read_csv(table, keep_default_na=False, na_values=[""], dtype={"recipe": str})
     measures = dict(measures or MEASURES)
     fig = new(3.1 * len(measures) + 0.3, 3.0)
@@ -46,10 +53,22 @@ def sweep(table, measures: Mapping | None = None) -> Figure | Table:
         ax.axhline(innocent, color="#888888", linewidth=0.8, linestyle="--", zorder=1)
         points = sweep_points(table, name)
         for k, (recipe, p) in enumerate(points.items()):
-            aside = 0.4 * (k - (len(points) - 1) / 2)  # runs of one n stand beside each other, recipe by recipe
+            aside = 0.4 * (
+                k - (len(points) - 1) / 2
+            )  # runs of one n stand beside each other, recipe by recipe
             side = p["n"] * np.exp(aside + 0.1 * _beside(p["n"]))
-            ax.errorbar(side, p["value"], [np.maximum(p["value"] - p["low"], 0), np.maximum(p["high"] - p["value"], 0)], fmt=MARKS[k % len(MARKS)],
-                        color=INK, markerfacecolor=INK if k == 0 else "white", markersize=5, linewidth=1, capsize=2, label=recipe or "one recipe")
+            ax.errorbar(
+                side,
+                p["value"],
+                [np.maximum(p["value"] - p["low"], 0), np.maximum(p["high"] - p["value"], 0)],
+                fmt=MARKS[k % len(MARKS)],
+                color=INK,
+                markerfacecolor=INK if k == 0 else "white",
+                markersize=5,
+                linewidth=1,
+                capsize=2,
+                label=recipe or "one recipe",
+            )
             middle = [np.mean(p["value"][p["n"] == n]) for n in np.unique(p["n"])]
             ax.plot(np.unique(p["n"]) * np.exp(aside), middle, color=INK, linewidth=0.8, alpha=0.5)
         ax.set_xscale("log")

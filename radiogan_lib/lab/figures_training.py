@@ -18,13 +18,23 @@ STYLES = ["-", "--", ":", "-."]
 
 def _label_ends(ax, series: dict[str, np.ndarray], x) -> None:
     """Write each line's name at its right end, in place of a legend, pushed apart where two would overlap."""
-    ends = sorted((float(v[np.isfinite(v)][-1]), name) for name, v in series.items() if np.isfinite(v).any())
+    ends = sorted(
+        (float(v[np.isfinite(v)][-1]), name) for name, v in series.items() if np.isfinite(v).any()
+    )
     low, high = ax.get_ylim()
     gap, last = (high - low) * 0.11, -np.inf
     for value, name in ends:
         last = max(value, last + gap)
-        ax.annotate(name, (x[-1], last), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9, color=INK,
-                    annotation_clip=False)
+        ax.annotate(
+            name,
+            (x[-1], last),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=INK,
+            annotation_clip=False,
+        )
 
 
 def curves(history) -> Figure:
@@ -37,18 +47,30 @@ def curves(history) -> Figure:
         RadioganError: there is no finished epoch to draw.
     """
     if len(history) == 0:
-        raise RadioganError("the history holds no finished epoch yet: train first (notebooks/03_training.ipynb).")
+        raise RadioganError(
+            "the history holds no finished epoch yet: train first (notebooks/03_training.ipynb)."
+        )
     numeric = history.select_dtypes("number")
     x = numeric["epoch"].to_numpy() if "epoch" in numeric else np.arange(1, len(history) + 1)
-    losses = {c: numeric[c].to_numpy(float) for c in numeric if "loss" in c.lower() and c.lower() != "loss"}
+    losses = {
+        c: numeric[c].to_numpy(float)
+        for c in numeric
+        if "loss" in c.lower() and c.lower() != "loss"
+    }
     losses = losses or {c: numeric[c].to_numpy(float) for c in numeric if "loss" in c.lower()}
     rates = {c: numeric[c].to_numpy(float) for c in numeric if "acc" in c.lower()}
     fig = new(8, 4.4)
     top, bottom = fig.subplots(2, 1, sharex=True)
     for ax, lines, name in ((top, losses, "loss"), (bottom, rates, "accuracy")):
         for k, (column, y) in enumerate(lines.items()):
-            ax.plot(x, y, STYLES[k % len(STYLES)], color=str(0.0 + 0.22 * (k % 4)), lw=1.4,
-                    marker="o" if len(x) == 1 else None)
+            ax.plot(
+                x,
+                y,
+                STYLES[k % len(STYLES)],
+                color=str(0.0 + 0.22 * (k % 4)),
+                lw=1.4,
+                marker="o" if len(x) == 1 else None,
+            )
         if name == "accuracy":
             ax.axhline(0.5, color="0.75", lw=0.8, zorder=0)
             ax.set_ylim(0, 1.02)
@@ -62,12 +84,20 @@ def curves(history) -> Figure:
 
 def _words(column: str) -> str:
     """`generator_loss` → `generator`, `d_loss` → `discriminator`; other names keep their words."""
-    words = column.replace("_loss", "").replace("_accuracy", "").replace("_acc", "").replace("_", " ")
+    words = (
+        column.replace("_loss", "").replace("_accuracy", "").replace("_acc", "").replace("_", " ")
+    )
     return {"d": "discriminator", "g": "generator", "accuracy": "discriminator"}.get(words, words)
 
 
-def training_strip(samples, epochs: Sequence[int] = (), class_names: Sequence[str] = (), columns: int = 10,
-                   window: Sequence[float] = WINDOW, spacing_mm=None) -> Figure:
+def training_strip(
+    samples,
+    epochs: Sequence[int] = (),
+    class_names: Sequence[str] = (),
+    columns: int = 10,
+    window: Sequence[float] = WINDOW,
+    spacing_mm=None,
+) -> Figure:
     """The same latent points over the epochs: one row per point, one column per saved epoch.
 
     Args:
@@ -77,18 +107,31 @@ def training_strip(samples, epochs: Sequence[int] = (), class_names: Sequence[st
         columns: at most this many epochs are drawn, spread evenly, first and last included.
     """
     samples = np.asarray(samples)
-    samples = samples[:, 0] if samples.ndim == 5 else samples  # several noise vectors per class: the first of each
+    samples = (
+        samples[:, 0] if samples.ndim == 5 else samples
+    )  # several noise vectors per class: the first of each
     if samples.ndim != 4 or len(samples) == 0:
-        raise RadioganError("there are no saved samples of this run to draw: train first (notebooks/03_training.ipynb).")
+        raise RadioganError(
+            "there are no saved samples of this run to draw: train first (notebooks/03_training.ipynb)."
+        )
     epochs = list(epochs) or list(range(1, len(samples) + 1))
-    keep = np.unique(np.linspace(0, len(samples) - 1, min(columns, len(samples))).round().astype(int))
+    keep = np.unique(
+        np.linspace(0, len(samples) - 1, min(columns, len(samples))).round().astype(int)
+    )
     rows, height = samples.shape[1], 1.2
-    fig = new(len(keep) * (_cell(samples, height, spacing_mm) + 0.08) + 1.1, rows * (height + 0.08) + 0.3)
+    fig = new(
+        len(keep) * (_cell(samples, height, spacing_mm) + 0.08) + 1.1, rows * (height + 0.08) + 0.3
+    )
     axes = fig.subplots(rows, len(keep), squeeze=False)
     for col, k in enumerate(keep):
         for row in range(rows):
-            im = show(axes[row, col], samples[k, row], window,
-                      (("epoch " if col == 0 else "") + str(epochs[k])) if row == 0 else "", spacing_mm)
+            im = show(
+                axes[row, col],
+                samples[k, row],
+                window,
+                (("epoch " if col == 0 else "") + str(epochs[k])) if row == 0 else "",
+                spacing_mm,
+            )
     for row in range(rows):
         if row < len(class_names):
             axes[row, 0].set_ylabel(readable(class_names[row]), fontsize=9, color=INK)
@@ -118,8 +161,15 @@ def confusion(matrix, class_names: Sequence[str]) -> Figure:
     ax.imshow(share, cmap="gray_r", vmin=0, vmax=1)
     for r in range(n):
         for c in range(n):
-            ax.text(c, r, f"{share[r, c]:.0%}", ha="center", va="center", fontsize=9,
-                    color="white" if share[r, c] > 0.5 else "black")
+            ax.text(
+                c,
+                r,
+                f"{share[r, c]:.0%}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if share[r, c] > 0.5 else "black",
+            )
     names = [readable(c) for c in class_names]
     ax.set_xticks(range(n), names, rotation=35, ha="right", fontsize=9)
     ax.set_yticks(range(n), names, fontsize=9)

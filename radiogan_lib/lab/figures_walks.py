@@ -28,7 +28,9 @@ def describe(walk, class_names: Sequence[str]) -> str:
         return f"{readable(class_names[a])}: z = [k, 0, …, 0], k = 1 to {len(walk.frames)}"
     if walk.kind == "label":
         return f"{readable(class_names[a])} → {readable(class_names[b])}, seed {s} (only the label moves)"
-    return f"{readable(class_names[a])}, seed {s} → {readable(class_names[b])}, seed {t} ({walk.kind})"
+    return (
+        f"{readable(class_names[a])}, seed {s} → {readable(class_names[b])}, seed {t} ({walk.kind})"
+    )
 
 
 def mark(ax, colour: str = RED) -> None:
@@ -38,8 +40,15 @@ def mark(ax, colour: str = RED) -> None:
         spine.set(color=colour, linewidth=2.5)
 
 
-def walk_strip(walk, class_names: Sequence[str], panel_letters: bool = True, under: Sequence[str] | Mapping | None = None,
-               frame_in_red: int | Mapping | None = None, window: Sequence[float] = WINDOW, spacing_mm=None) -> Figure:
+def walk_strip(
+    walk,
+    class_names: Sequence[str],
+    panel_letters: bool = True,
+    under: Sequence[str] | Mapping | None = None,
+    frame_in_red: int | Mapping | None = None,
+    window: Sequence[float] = WINDOW,
+    spacing_mm=None,
+) -> Figure:
     """A latent walk as a strip of frames with panel letters (paper Figs. 4 and 5).
 
     Args:
@@ -62,15 +71,23 @@ def walk_strip(walk, class_names: Sequence[str], panel_letters: bool = True, und
     columns = min(n, PER_ROW)
     rows = -(-n // columns)
     height = 1.75
-    fig = new(columns * (_cell(frames, height, spacing_mm) + 0.08) + 0.7,
-              rows * (height + 0.28 + (0.32 if under is not None else 0)) + 0.45)
+    fig = new(
+        columns * (_cell(frames, height, spacing_mm) + 0.08) + 0.7,
+        rows * (height + 0.28 + (0.32 if under is not None else 0)) + 0.45,
+    )
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for k, ax in enumerate(axes):
         if k >= n:
             ax.set_axis_off()
             continue
         marked = frame_in_red is not None and k == int(frame_in_red)
-        im = show(ax, frames[k], window, (letter(k) if panel_letters else "") + (" ▼" if marked else ""), spacing_mm)
+        im = show(
+            ax,
+            frames[k],
+            window,
+            (letter(k) if panel_letters else "") + (" ▼" if marked else ""),
+            spacing_mm,
+        )
         if under is not None:
             ax.set_xlabel(under[k], fontsize=7, color=INK)
         if marked:
@@ -80,8 +97,14 @@ def walk_strip(walk, class_names: Sequence[str], panel_letters: bool = True, und
     return fig
 
 
-def walk_with_neighbours(walk, neighbours_suv, distances, class_names: Sequence[str],
-                         window: Sequence[float] = WINDOW, spacing_mm=None) -> Figure:
+def walk_with_neighbours(
+    walk,
+    neighbours_suv,
+    distances,
+    class_names: Sequence[str],
+    window: Sequence[float] = WINDOW,
+    spacing_mm=None,
+) -> Figure:
     """Each frame of a walk above its nearest training exam, with their distance.
 
     Args:
@@ -92,7 +115,9 @@ def walk_with_neighbours(walk, neighbours_suv, distances, class_names: Sequence[
     frames = np.asarray(walk.frames)
     n, height = len(frames), 1.6
     near = np.asarray(neighbours_suv)
-    near = near[:, 0] if near.ndim == 4 else near  # `evaluation.nearest` gives k neighbours: the first is the nearest
+    near = (
+        near[:, 0] if near.ndim == 4 else near
+    )  # `evaluation.nearest` gives k neighbours: the first is the nearest
     distances = np.asarray(distances, dtype=float).reshape(n, -1)[:, 0]
     keep = np.unique(np.linspace(0, n - 1, min(n, PER_ROW)).round().astype(int))
     fig = new(len(keep) * (_cell(frames, height, spacing_mm) + 0.08) + 1.0, 2 * height + 1.0)
@@ -101,15 +126,23 @@ def walk_with_neighbours(walk, neighbours_suv, distances, class_names: Sequence[
         im = show(axes[0, col], frames[k], window, letter(k), spacing_mm)
         show(axes[1, col], near[k], window, "", spacing_mm)
         same = np.all(near[keep[col - 1]] == near[k]) if col else False
-        axes[1, col].set_xlabel(f"{distances[k]:.3g}" + ("\nsame exam" if same else "\n"), fontsize=7, color=INK)
+        axes[1, col].set_xlabel(
+            f"{distances[k]:.3g}" + ("\nsame exam" if same else "\n"), fontsize=7, color=INK
+        )
     axes[0, 0].set_ylabel("generated", fontsize=9, color=INK)
     axes[1, 0].set_ylabel("nearest training", fontsize=9, color=INK)
-    fig.suptitle(describe(walk, class_names) + "; below, the distance to each nearest exam", fontsize=10, color=INK)
+    fig.suptitle(
+        describe(walk, class_names) + "; below, the distance to each nearest exam",
+        fontsize=10,
+        color=INK,
+    )
     scale(fig, im, axes.ravel().tolist(), window)
     return fig
 
 
-def audit(generated, train, holdout, n: int = 5, window: Sequence[float] = WINDOW, spacing_mm=None) -> Figure:
+def audit(
+    generated, train, holdout, n: int = 5, window: Sequence[float] = WINDOW, spacing_mm=None
+) -> Figure:
     """The generated images nearest to a training exam, with that exam and the nearest unseen one.
 
     Args:
@@ -118,17 +151,30 @@ def audit(generated, train, holdout, n: int = 5, window: Sequence[float] = WINDO
     """
     from radiogan_lib import evaluation
 
-    generated, train, holdout = (np.asarray(a, dtype=np.float32) for a in (generated, train, holdout))
-    seen, d_seen = (np.asarray(a).reshape(len(generated), -1)[:, 0] for a in evaluation.nearest(generated, train))
+    generated, train, holdout = (
+        np.asarray(a, dtype=np.float32) for a in (generated, train, holdout)
+    )
+    seen, d_seen = (
+        np.asarray(a).reshape(len(generated), -1)[:, 0]
+        for a in evaluation.nearest(generated, train)
+    )
     worst = np.argsort(d_seen, kind="stable")[: min(n, len(generated))]
-    unseen, d_unseen = (np.asarray(a).reshape(len(worst), -1)[:, 0] for a in evaluation.nearest(generated[worst], holdout))
+    unseen, d_unseen = (
+        np.asarray(a).reshape(len(worst), -1)[:, 0]
+        for a in evaluation.nearest(generated[worst], holdout)
+    )
     height = 1.7
-    fig = new(max(len(worst) * (_cell(generated, height, spacing_mm) + 0.35), 4.5) + 1.2, 3 * (height + 0.25) + 0.2)
+    fig = new(
+        max(len(worst) * (_cell(generated, height, spacing_mm) + 0.35), 4.5) + 1.2,
+        3 * (height + 0.25) + 0.2,
+    )
     axes = fig.subplots(3, len(worst), squeeze=False)
     for col, k in enumerate(worst):
         im = show(axes[0, col], generated[k], window, f"image {k}", spacing_mm)
         show(axes[1, col], train[seen[k]], window, f"distance {d_seen[k]:.3g}", spacing_mm)
-        show(axes[2, col], holdout[unseen[col]], window, f"distance {d_unseen[col]:.3g}", spacing_mm)
+        show(
+            axes[2, col], holdout[unseen[col]], window, f"distance {d_unseen[col]:.3g}", spacing_mm
+        )
     for ax, name in zip(axes[:, 0], ("generated", "nearest training", "nearest unseen")):
         ax.set_ylabel(name, fontsize=9, color=INK)
     scale(fig, im, axes.ravel().tolist(), window)

@@ -32,9 +32,14 @@ class Space:
     def __init__(self, generator):
         self.generator = generator
         if hasattr(generator, "draw") and hasattr(generator, "table"):
-            self.table, self.noise_dim = np.asarray(generator.table, np.float32), int(generator.noise_dim)
+            self.table, self.noise_dim = (
+                np.asarray(generator.table, np.float32),
+                int(generator.noise_dim),
+            )
         else:
-            self.table = np.asarray(generator.get_layer("label_embedding").get_weights()[0], np.float32)
+            self.table = np.asarray(
+                generator.get_layer("label_embedding").get_weights()[0], np.float32
+            )
             self.noise_dim = int(generator.inputs[0].shape[-1])
 
     @cached_property
@@ -43,9 +48,11 @@ class Space:
         import keras
 
         from radiogan_lib.gan import embedding_generator
+
         model = embedding_generator(self.generator)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
+
             # reduce_retracing would trade speed for fewer shapes; a walk has one shape for as long as it is explored
             return tf.function(lambda z, e: model([z, e], training=False))
         return lambda z, e: model([z, e], training=False)
@@ -56,6 +63,7 @@ class Space:
         if hasattr(self.generator, "draw"):
             return np.asarray(self.generator.draw(z, e), np.float32)
         import keras
+
         grey = keras.ops.convert_to_numpy(self._call(z, e))
         return np.asarray(self.generator.layers[-1].to_suv(grey), np.float32)
 
@@ -73,7 +81,9 @@ class Space:
             raise ExplorerError(f"there is no walk {kind!r}; choose one of {', '.join(KINDS)}.")
         for c, _ in (start, end):
             if not 0 <= c < len(self.table):
-                raise ExplorerError(f"the generator knows classes 0 to {len(self.table) - 1}; there is no class {c}.")
+                raise ExplorerError(
+                    f"the generator knows classes 0 to {len(self.table) - 1}; there is no class {c}."
+                )
         z, e, _ = path(kind, start, end, steps, self.noise_dim, self.table)
         return (truncation * z).astype(np.float32), e.astype(np.float32)
 
@@ -81,7 +91,9 @@ class Space:
     def weights_hash(self) -> str:
         """Twelve digits of the SHA-256 of all weights: the same for the same generator, whatever its file."""
         digest = hashlib.sha256()
-        for w in self.generator.get_weights() if hasattr(self.generator, "get_weights") else [self.table]:
+        for w in (
+            self.generator.get_weights() if hasattr(self.generator, "get_weights") else [self.table]
+        ):
             digest.update(np.ascontiguousarray(w).tobytes())
         return digest.hexdigest()[:12]
 
@@ -107,12 +119,18 @@ def evidence(train, seed: int = 0):
     if len(np.unique(labels)) < 2:
         return None
     x = np.sqrt(np.maximum(pooled(train.suv, shape), 0))
-    model = make_pipeline(PCA(min(40, len(x) - 1, x.shape[1]), random_state=seed), StandardScaler(),
-                          LogisticRegression(C=0.05, max_iter=300)).fit(x, labels)
+    model = make_pipeline(
+        PCA(min(40, len(x) - 1, x.shape[1]), random_state=seed),
+        StandardScaler(),
+        LogisticRegression(C=0.05, max_iter=300),
+    ).fit(x, labels)
     present = model.classes_.astype(int)
 
     def probabilities(suv: np.ndarray) -> np.ndarray:
         out = np.zeros((len(suv), len(train.class_names)))
-        out[:, present] = model.predict_proba(np.sqrt(np.maximum(pooled(np.asarray(suv, np.float32), shape), 0)))
+        out[:, present] = model.predict_proba(
+            np.sqrt(np.maximum(pooled(np.asarray(suv, np.float32), shape), 0))
+        )
         return out
+
     return probabilities

@@ -23,7 +23,17 @@ from radiogan_lib import __version__, machine, paths
 from radiogan_lib.config import RadioganError
 
 STARTED = time.monotonic()
-PACKAGES = ("keras", "tensorflow", "jax", "numpy", "scipy", "scikit-learn", "nibabel", "pydicom", "matplotlib")
+PACKAGES = (
+    "keras",
+    "tensorflow",
+    "jax",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "nibabel",
+    "pydicom",
+    "matplotlib",
+)
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
@@ -71,7 +81,9 @@ class _HushedTensorFlow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__spec__.loader = self.real
         with _stderr_hushed():
             self.real.exec_module(module)
-            module.config.list_physical_devices("GPU")  # the first look for a GPU complains where there is none
+            module.config.list_physical_devices(
+                "GPU"
+            )  # the first look for a GPU complains where there is none
 
 
 def setup() -> None:
@@ -84,12 +96,17 @@ def setup() -> None:
     STARTED = time.monotonic()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if "tensorflow" not in sys.modules and not any(isinstance(f, _HushedTensorFlow) for f in sys.meta_path):
+    if "tensorflow" not in sys.modules and not any(
+        isinstance(f, _HushedTensorFlow) for f in sys.meta_path
+    ):
         sys.meta_path.insert(0, _HushedTensorFlow())
     if "IPython" in sys.modules:
         from IPython import get_ipython
+
         if get_ipython() is not None:
-            RadioganError._render_traceback_ = _one_sentence  # IPython's own hook for exceptions that show themselves
+            RadioganError._render_traceback_ = (
+                _one_sentence  # IPython's own hook for exceptions that show themselves
+            )
 
 
 def source(obj):
@@ -108,8 +125,11 @@ def source(obj):
         text = textwrap.dedent(inspect.getsource(target)).rstrip()
         file = inspect.getsourcefile(target)
     except (OSError, TypeError):
-        raise RadioganError(f"{obj!r} has no Python source to show; give a function, a method or a class.") from None
+        raise RadioganError(
+            f"{obj!r} has no Python source to show; give a function, a method or a class."
+        ) from None
     from pathlib import Path
+
     where = paths.shown(Path(file))
     fence = "````" if "```" in text else "```"
     return Markdown(f"`{where}`\n\n{fence}python\n{text}\n{fence}")
@@ -140,7 +160,9 @@ def pick_classes(class_names: Sequence[str], *wanted: str) -> tuple[int, ...]:
 def _git(*words: str) -> str:
     """The answer of a git command in the repository, or an empty text."""
     try:
-        done = subprocess.run(["git", *words], cwd=paths.REPO, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", *words], cwd=paths.REPO, capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
@@ -148,12 +170,19 @@ def _git(*words: str) -> str:
 
 def device() -> str:
     """What Keras computes on, in words; `not loaded` where no backend was imported (asking would import it)."""
-    if "tensorflow" in sys.modules and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+    if (
+        "tensorflow" in sys.modules
+        and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    ):
         import tensorflow as tf
+
         found = tf.config.list_physical_devices("GPU")
-        names = [tf.config.experimental.get_device_details(d).get("device_name", "GPU") for d in found]
+        names = [
+            tf.config.experimental.get_device_details(d).get("device_name", "GPU") for d in found
+        ]
     elif "jax" in sys.modules and os.environ.get("KERAS_BACKEND") == "jax":
         import jax
+
         names = [d.device_kind for d in jax.devices() if d.platform != "cpu"]
     else:
         return "not loaded"
@@ -171,7 +200,9 @@ def facts(cfg=None) -> dict:
     out = {
         "radiogan_lib": __version__,
         "commit": _git("rev-parse", "--short=12", "HEAD") or "unknown",
-        "changed_since_commit": bool(_git("status", "--porcelain", "--untracked-files=no", "--", "radiogan_lib")),
+        "changed_since_commit": bool(
+            _git("status", "--porcelain", "--untracked-files=no", "--", "radiogan_lib")
+        ),
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -181,7 +212,12 @@ def facts(cfg=None) -> dict:
         "seconds": round(time.monotonic() - STARTED, 1),
     }
     if cfg is not None:
-        out |= {"profile": cfg.profile, "recipe": cfg.recipe, "seed": cfg.seed, "canvas": list(cfg.canvas)}
+        out |= {
+            "profile": cfg.profile,
+            "recipe": cfg.recipe,
+            "seed": cfg.seed,
+            "canvas": list(cfg.canvas),
+        }
     return out
 
 
@@ -193,9 +229,14 @@ def provenance(cfg=None):
     rows = []
     if cfg is not None:
         rows.append(("settings", str(cfg)))
-    rows += [("commit", known["commit"] + (", library changed since" if known["changed_since_commit"] else "")),
-             ("made on", f"{known['date']}, {known['system']}, Python {known['python']}"),
-             ("computed on", f"{known['device']} ({known['backend']})"),
-             ("versions", ", ".join(f"{k} {v}" for k, v in known["packages"].items())),
-             ("time", f"{known['seconds']:.0f} s since the first cell")]
+    rows += [
+        (
+            "commit",
+            known["commit"] + (", library changed since" if known["changed_since_commit"] else ""),
+        ),
+        ("made on", f"{known['date']}, {known['system']}, Python {known['python']}"),
+        ("computed on", f"{known['device']} ({known['backend']})"),
+        ("versions", ", ".join(f"{k} {v}" for k, v in known["packages"].items())),
+        ("time", f"{known['seconds']:.0f} s since the first cell"),
+    ]
     return Table(rows, header=())

@@ -6,10 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-BANDS = ((0.17, "head"), (0.25, "neck"), (0.50, "chest"), (0.73, "abdomen"), (0.95, "pelvis"), (9.0, "thighs"))
+BANDS = (
+    (0.17, "head"),
+    (0.25, "neck"),
+    (0.50, "chest"),
+    (0.73, "abdomen"),
+    (0.95, "pelvis"),
+    (9.0, "thighs"),
+)
 # lowest and highest share of the body's height, then of its half width (the patient's right is negative)
-ORGANS = (("heart (chest)", 0.35, 0.50, 0.05, 0.60), ("liver (abdomen)", 0.44, 0.60, -0.80, -0.15),
-          ("bladder (pelvis)", 0.80, 0.99, -0.30, 0.30))
+ORGANS = (
+    ("heart (chest)", 0.35, 0.50, 0.05, 0.60),
+    ("liver (abdomen)", 0.44, 0.60, -0.80, -0.15),
+    ("bladder (pelvis)", 0.80, 0.99, -0.30, 0.30),
+)
 
 
 class Runs(NamedTuple):
@@ -47,7 +57,11 @@ def _central(row: np.ndarray, middle: float) -> tuple[int, int] | None:
 def _below_vertex(wide: dict[int, int], shoulders: float) -> int:
     """The row where a head has stopped growing wider from its vertex; the second row where the exam begins at the neck."""
     first = row = min(wide, default=0)
-    while row + 1 in wide and wide[row] < shoulders and max(wide[row + 1], wide.get(row + 2, 0)) >= wide[row]:
+    while (
+        row + 1 in wide
+        and wide[row] < shoulders
+        and max(wide[row + 1], wide.get(row + 2, 0)) >= wide[row]
+    ):
         row += 1
     return row if wide.get(row, 0) < shoulders else first + 1
 
@@ -61,14 +75,18 @@ def runs(body: np.ndarray) -> Runs:
         return none
     top, bottom = rows[0], rows[-1]
     long = bottom - top + 1
-    columns = np.flatnonzero(body[top + long // 2:].any(axis=0))
+    columns = np.flatnonzero(body[top + long // 2 :].any(axis=0))
     if not len(columns):
         return none
-    weight = body[top + long // 3:].sum(axis=0)
+    weight = body[top + long // 3 :].sum(axis=0)
     middle = float(np.average(np.arange(width), weights=weight))
     stretch = {r: _central(body[r], middle) for r in range(top, bottom + 1)}
     wide = {r: s[1] - s[0] for r, s in stretch.items() if s}
-    trunk = float(np.percentile([w for r, w in wide.items() if top + 0.4 * long <= r <= top + 0.85 * long] or [0], 25))
+    trunk = float(
+        np.percentile(
+            [w for r, w in wide.items() if top + 0.4 * long <= r <= top + 0.85 * long] or [0], 25
+        )
+    )
     upper = {r: w for r, w in wide.items() if r <= top + 0.4 * long}
     below = _below_vertex(upper, 0.7 * trunk)
     neck = min((r for r in upper if r >= below), key=lambda r: (upper[r], -r), default=None)
@@ -100,7 +118,7 @@ def body_box(suv: np.ndarray) -> tuple[int, int, float, float]:
     found, cols = runs(body), np.flatnonzero(body.any(axis=0))
     if found.neck is None or not found.trunk:
         return top, bottom, (cols[0] + cols[-1]) / 2, max((cols[-1] - cols[0]) / 2, 1)
-    weight = body[found.neck:].sum(axis=0)
+    weight = body[found.neck :].sum(axis=0)
     middle = float(np.average(np.arange(suv.shape[1]), weights=weight))
     return round(found.neck - 0.21 * (bottom - found.neck) / 0.79), bottom, middle, found.trunk / 2
 
@@ -111,7 +129,9 @@ def region(row: float, col: float, box) -> str:
     band = next(name for limit, name in BANDS if height <= limit)
     if abs(side) > 0.85 and band not in ("head", "neck"):
         return f"{'patient’s right' if side < 0 else 'patient’s left'} arm or side"
-    return band + ("" if abs(side) < 0.2 else ", patient’s right" if side < 0 else ", patient’s left")
+    return band + (
+        "" if abs(side) < 0.2 else ", patient’s right" if side < 0 else ", patient’s left"
+    )
 
 
 def place(row: float, col: float, box) -> str:

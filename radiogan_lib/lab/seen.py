@@ -19,8 +19,13 @@ def what_changes(low: np.ndarray, high: np.ndarray, words: int = 2) -> str:
     low, high = (np.maximum(np.nan_to_num(np.asarray(p, np.float32)), 0) for p in (low, high))
     rows = shift(low, high)
     head, margin = (0, round(0.13 * low.shape[0])) if rows else (_head(low, high), 0)
-    seen = [*_place_in_picture(low, high, rows), *_width(low, high), *_arms(low, high), *_everywhere(low, high),
-            *_spots(*aligned(low, high, rows), head=head, margin=margin)]
+    seen = [
+        *_place_in_picture(low, high, rows),
+        *_width(low, high),
+        *_arms(low, high),
+        *_everywhere(low, high),
+        *_spots(*aligned(low, high, rows), head=head, margin=margin),
+    ]
     striking = sorted((s for s in seen if s[0] >= 1), key=lambda s: -s[0])[:words]
     if striking:
         return ", ".join(text for _, text in striking)
@@ -38,18 +43,30 @@ def shift(low: np.ndarray, high: np.ndarray) -> int:
     def misfit(d: int, part: slice) -> float:
         rows = np.arange(height)[part]
         rows = rows[(rows + d >= 0) & (rows + d < height)]
-        return float(((large[rows + d] - small[rows]) ** 2).mean()) if len(rows) > height // 5 else np.inf
+        return (
+            float(((large[rows + d] - small[rows]) ** 2).mean())
+            if len(rows) > height // 5
+            else np.inf
+        )
 
     halves = (slice(0, height // 2), slice(height // 2, height))
-    best = [min(range(-reach, reach + 1), key=lambda d: (misfit(d, part), abs(d))) for part in halves]
+    best = [
+        min(range(-reach, reach + 1), key=lambda d: (misfit(d, part), abs(d))) for part in halves
+    ]
     whole = min(range(-reach, reach + 1), key=lambda d: (misfit(d, slice(None)), abs(d)))
-    return whole if all(b * whole > 0 and abs(b - whole) <= max(2, abs(whole) // 2) for b in best) else 0
+    return (
+        whole
+        if all(b * whole > 0 and abs(b - whole) <= max(2, abs(whole) // 2) for b in best)
+        else 0
+    )
 
 
 def aligned(low: np.ndarray, high: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Both pictures, cut to the rows that they share after `high` has been moved up by `rows`."""
     height = low.shape[0]
-    return (low[:height - rows], high[rows:]) if rows >= 0 else (low[-rows:], high[:height + rows])
+    return (
+        (low[: height - rows], high[rows:]) if rows >= 0 else (low[-rows:], high[: height + rows])
+    )
 
 
 # -- observations: (how striking, words); 1 is what a reader would just notice -----------------------------------------
@@ -57,13 +74,19 @@ def aligned(low: np.ndarray, high: np.ndarray, rows: int) -> tuple[np.ndarray, n
 
 def _place_in_picture(low, high, rows):
     if rows:
-        yield abs(rows) / (0.012 * low.shape[0]), f"body {'lower' if rows > 0 else 'higher'} in the picture"
+        yield (
+            abs(rows) / (0.012 * low.shape[0]),
+            f"body {'lower' if rows > 0 else 'higher'} in the picture",
+        )
 
 
 def _width(low, high):
     before, after = (runs(outline(p)).trunk for p in (low, high))
     if before and after:
-        yield abs(np.log(after / before)) / np.log(1.08), "wider body" if after > before else "narrower body"
+        yield (
+            abs(np.log(after / before)) / np.log(1.08),
+            "wider body" if after > before else "narrower body",
+        )
 
 
 def _arms(low, high):
@@ -92,9 +115,14 @@ def _arms(low, high):
 
 def _everywhere(low, high):
     """Soft tissue as a whole: the median inside the body, which no hot organ moves."""
-    before, after = (float(np.median(p[outline(p)])) if outline(p).any() else 0.0 for p in (low, high))
+    before, after = (
+        float(np.median(p[outline(p)])) if outline(p).any() else 0.0 for p in (low, high)
+    )
     if before > 0 and after > 0:
-        yield abs(np.log(after / before)) / np.log(1.25), f"{'more' if after > before else 'less'} uptake in all tissue"
+        yield (
+            abs(np.log(after / before)) / np.log(1.25),
+            f"{'more' if after > before else 'less'} uptake in all tissue",
+        )
 
 
 def _head(low, high):
@@ -105,7 +133,9 @@ def _head(low, high):
 
     def misfit(d: int) -> float:
         here = rows[(rows + d >= 0)]
-        return float(((b[here + d] - a[here]) ** 2).mean()) if len(here) > len(rows) // 2 else np.inf
+        return (
+            float(((b[here + d] - a[here]) ** 2).mean()) if len(here) > len(rows) // 2 else np.inf
+        )
 
     best = min(range(-len(rows) // 2, len(rows) // 2 + 1), key=lambda d: (misfit(d), abs(d)))
     return best if abs(best) >= 0.02 * height and misfit(best) < 0.5 * misfit(0) else 0
@@ -126,9 +156,9 @@ def _spots(low, high, head: int, margin: int):
     a, b = (ndimage.gaussian_filter(np.sqrt(p), blur) for p in (low, high))
     inside = ndimage.binary_erosion(outline(low) & outline(high), iterations=max(1, round(blur)))
     change, box = np.where(inside, b - a, 0), body_box((low + high) / 2)
-    change[low.shape[0] - margin:] = 0
+    change[low.shape[0] - margin :] = 0
     if head:
-        change[:max(0, round(box[0] + 0.25 * (box[1] - box[0])))] = 0
+        change[: max(0, round(box[0] + 0.25 * (box[1] - box[0])))] = 0
     y, x = np.indices(low.shape)
     near, notice = 0.13 * low.shape[0], 0.35  # 0.35 in the root of SUV: from SUV 2 to 3.1
 
@@ -152,8 +182,14 @@ def _spots(low, high, head: int, margin: int):
         else:
             cold, hot = (a, b) if size > 0 else (b, a)
             around = np.where(far_from(at), 0, hot)
-            as_hot = around.max() < 1.12 * np.where(far_from(at), 0, cold).max()  # no hotter than before, and yet a change: its size
-            word = ("larger " if size > 0 else "smaller ") if as_hot else ("hotter " if size > 0 else "cooler ")
+            as_hot = (
+                around.max() < 1.12 * np.where(far_from(at), 0, cold).max()
+            )  # no hotter than before, and yet a change: its size
+            word = (
+                ("larger " if size > 0 else "smaller ")
+                if as_hot
+                else ("hotter " if size > 0 else "cooler ")
+            )
             if as_hot:  # it grew at its rim; it lies at its middle
                 middle = np.argwhere(around > 0.7 * around.max()).mean(axis=0)
                 change, at = np.where(far_from(at), change, 0), (middle[0], middle[1])

@@ -11,7 +11,13 @@ import numpy as np
 from radiogan_lib.config import RadioganError
 from radiogan_lib.lab.figures import readable
 
-PAPER_COUNTS = {"normal": 675, "head_neck": 422, "oesophagus": 97, "lung": 189, "lymphoma": 225}  # paper §3.1
+PAPER_COUNTS = {
+    "normal": 675,
+    "head_neck": 422,
+    "oesophagus": 97,
+    "lung": 189,
+    "lymphoma": 225,
+}  # paper §3.1
 
 
 class Table:
@@ -41,7 +47,11 @@ class Table:
 
     def _repr_html_(self) -> str:
         def line(cells, tag):
-            return "<tr>" + "".join(f"<{tag} style='text-align:left'>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+            return (
+                "<tr>"
+                + "".join(f"<{tag} style='text-align:left'>{html.escape(c)}</{tag}>" for c in cells)
+                + "</tr>"
+            )
 
         head = f"<thead>{line(self.header, 'th')}</thead>" if self.header else ""
         body = "".join(line(r, "td") for r in self.rows)
@@ -75,8 +85,11 @@ def _interval(entry: Mapping):
 
 
 def _is_measure(entry) -> bool:
-    return isinstance(entry, Mapping) and any(k in entry for k in ("value", "estimate", "mean")) \
+    return (
+        isinstance(entry, Mapping)
+        and any(k in entry for k in ("value", "estimate", "mean"))
         and not any(isinstance(v, Mapping) and "value" in v for v in entry.values())
+    )
 
 
 def metric_table(report, title: str = "") -> Table:
@@ -89,12 +102,28 @@ def metric_table(report, title: str = "") -> Table:
         title: a sentence below the table.
     """
     if hasattr(report, "columns") and hasattr(report, "itertuples"):
-        return Table([[_number(c) for c in row] for row in report.itertuples(index=False)], list(report.columns), title)
-    if isinstance(report, Sequence) and not isinstance(report, str) and all(isinstance(r, Mapping) for r in report):
+        return Table(
+            [[_number(c) for c in row] for row in report.itertuples(index=False)],
+            list(report.columns),
+            title,
+        )
+    if (
+        isinstance(report, Sequence)
+        and not isinstance(report, str)
+        and all(isinstance(r, Mapping) for r in report)
+    ):
         header = list(dict.fromkeys(k for row in report for k in row))
-        return Table([[_number(row.get(k)) for k in header] for row in report], [h.replace("_", " ") for h in header], title)
+        return Table(
+            [[_number(row.get(k)) for k in header] for row in report],
+            [h.replace("_", " ") for h in header],
+            title,
+        )
     if not isinstance(report, Mapping):
-        raise RadioganError("metric_table shows a report of radiogan_lib.evaluation (a dict), not a " + type(report).__name__ + ".")
+        raise RadioganError(
+            "metric_table shows a report of radiogan_lib.evaluation (a dict), not a "
+            + type(report).__name__
+            + "."
+        )
     rows: list[tuple[str, ...]] = []
     _rows(report, "", rows)
     header = ["measure", "value", "95 % interval", "meaning"]
@@ -115,7 +144,9 @@ def _rows(report: Mapping, prefix: str, rows: list) -> None:
             value = next(entry[k] for k in ("value", "estimate", "mean") if k in entry)
             pair = _interval(entry)
             between = f"{_number(pair[0])} to {_number(pair[1])}" if pair is not None else ""
-            words = next((str(entry[k]) for k in ("meaning", "help", "reading", "note") if entry.get(k)), "")
+            words = next(
+                (str(entry[k]) for k in ("meaning", "help", "reading", "note") if entry.get(k)), ""
+            )
             rows.append((label, _number(value), between, words))
         elif isinstance(entry, Mapping):
             _rows(entry, label + ": ", rows)
@@ -127,16 +158,19 @@ def _rows(report: Mapping, prefix: str, rows: list) -> None:
 def controls_table(controls) -> Table:
     """Which known generator each test named: one row per control, with the measures and the finding."""
     if isinstance(controls, Mapping):
-        controls = [{"generator": name, **(row if isinstance(row, Mapping) else {"finding": row})}
-                    for name, row in controls.items()]
+        controls = [
+            {"generator": name, **(row if isinstance(row, Mapping) else {"finding": row})}
+            for name, row in controls.items()
+        ]
     flat = []
     for row in controls.to_dict("records") if hasattr(controls, "to_dict") else controls:
         out = {}
         for key, entry in row.items():
             if _is_measure(entry):
                 pair = _interval(entry)
-                out[key] = _number(next(entry[k] for k in ("value", "estimate", "mean") if k in entry)) + \
-                    (f" ({_number(pair[0])} to {_number(pair[1])})" if pair is not None else "")
+                out[key] = _number(
+                    next(entry[k] for k in ("value", "estimate", "mean") if k in entry)
+                ) + (f" ({_number(pair[0])} to {_number(pair[1])})" if pair is not None else "")
             elif isinstance(entry, (Number, str, bool, type(None), np.generic)):
                 out[key] = entry
         flat.append(out)
@@ -149,8 +183,13 @@ def layer_table(model) -> Table:
     for layer in model.layers:
         shape = layer.output.shape if hasattr(layer.output, "shape") else layer.output[0].shape
         trained = sum(int(np.prod(v.shape)) for v in layer.trainable_weights)
-        rows.append((type(layer).__name__, " × ".join("batch" if s is None else str(s) for s in shape),
-                     f"{trained:,}" if trained else ""))
+        rows.append(
+            (
+                type(layer).__name__,
+                " × ".join("batch" if s is None else str(s) for s in shape),
+                f"{trained:,}" if trained else "",
+            )
+        )
     total = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
     rows.append(("all", "", f"{total:,}"))
     return Table(rows, ("layer", "output shape", "trained parameters"))
@@ -165,11 +204,34 @@ def size_table(cfg, n_classes: int = 5, doublings: Sequence[int] = (3, 4, 5, 6, 
     rows = []
     for d in doublings:
         here = dataclasses.replace(cfg, doublings=d)
-        counts = [sum(int(np.prod(v.shape)) for v in build(here, n_classes).trainable_weights)
-                  for build in (gan.build_generator, gan.build_discriminator)]
-        words = [w for w, true in (("this profile", d == cfg.doublings), ("the paper", d == 7)) if true]
-        rows.append((d, f"{here.canvas[0]} × {here.canvas[1]}", f"{d} + 1", f"{counts[0]:,}", f"{counts[1]:,}", ", ".join(words)))
-    return Table(rows, ("doublings", "canvas", "discriminator layers", "generator parameters", "discriminator parameters", ""))
+        counts = [
+            sum(int(np.prod(v.shape)) for v in build(here, n_classes).trainable_weights)
+            for build in (gan.build_generator, gan.build_discriminator)
+        ]
+        words = [
+            w for w, true in (("this profile", d == cfg.doublings), ("the paper", d == 7)) if true
+        ]
+        rows.append(
+            (
+                d,
+                f"{here.canvas[0]} × {here.canvas[1]}",
+                f"{d} + 1",
+                f"{counts[0]:,}",
+                f"{counts[1]:,}",
+                ", ".join(words),
+            )
+        )
+    return Table(
+        rows,
+        (
+            "doublings",
+            "canvas",
+            "discriminator layers",
+            "generator parameters",
+            "discriminator parameters",
+            "",
+        ),
+    )
 
 
 def class_counts(dataset) -> Table:
@@ -183,4 +245,11 @@ def class_counts(dataset) -> Table:
         rows.append((readable(name), *counts, PAPER_COUNTS.get(name, "")))
     known = sum(PAPER_COUNTS.get(n, 0) for n in dataset.class_names)
     rows.append(("all", *[int((splits == s).sum()) for s in order], known or ""))
-    return Table(rows, ("class", *[{"train": "training", "test": "held out", "all": "exams"}[s] for s in order], "paper"))
+    return Table(
+        rows,
+        (
+            "class",
+            *[{"train": "training", "test": "held out", "all": "exams"}[s] for s in order],
+            "paper",
+        ),
+    )

@@ -37,7 +37,13 @@ class Turning:
         return {"text/plain": self.words, "image/png": base64.b64encode(self.png).decode()}
 
 
-def rotating_mip(image, n_angles: int = 24, height: int = 180, window: Sequence[float] = WINDOW, turn_seconds: float = 4.0) -> Turning:
+def rotating_mip(
+    image,
+    n_angles: int = 24,
+    height: int = 180,
+    window: Sequence[float] = WINDOW,
+    turn_seconds: float = 4.0,
+) -> Turning:
     """One exam's MIP, turning about the body's long axis.
 
     Args:
@@ -52,7 +58,7 @@ def rotating_mip(image, n_angles: int = 24, height: int = 180, window: Sequence[
     views = rotating_mips(image, n_angles, spacing_mm=4.0)
     seen = np.flatnonzero((views > 0.1).any(axis=(0, 1)))  # no white margins beside the widest view
     if len(seen):
-        views = views[:, :, seen[0]:seen[-1] + 1]
+        views = views[:, :, seen[0] : seen[-1] + 1]
     step = 255 / (GREYS - 1)
     pictures = []
     for view in views:
@@ -60,6 +66,18 @@ def rotating_mip(image, n_angles: int = 24, height: int = 180, window: Sequence[
         pictures.append(Image.fromarray((np.round(small / step) * step).astype(np.uint8)))
     packed = io.BytesIO()
     # blend 0: each frame replaces the one before, wholly
-    pictures[0].save(packed, "PNG", save_all=True, append_images=pictures[1:], duration=1000 * turn_seconds / n_angles, loop=0, blend=0,
-                     optimize=True)
-    return Turning(packed.getvalue(), n_angles, f"A MIP that turns about the body's long axis: {n_angles} views, the first from the front.")
+    pictures[0].save(
+        packed,
+        "PNG",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=1000 * turn_seconds / n_angles,
+        loop=0,
+        blend=0,
+        optimize=True,
+    )
+    return Turning(
+        packed.getvalue(),
+        n_angles,
+        f"A MIP that turns about the body's long axis: {n_angles} views, the first from the front.",
+    )

@@ -45,6 +45,7 @@ SELECT = """async ([name, value]) => {
   return await untilShown(from, old);
 }"""
 
+
 def caption(page) -> str:
     """The words below the frame that is seen."""
     return page.evaluate("() => shownStep()[0].querySelector('.radiogan-caption').innerText")
@@ -52,25 +53,44 @@ def caption(page) -> str:
 
 def wait_for(page, text) -> None:
     """Until the words below the frame, or a notice, hold `text`."""
-    page.wait_for_function("t => (shownStep()[0]?.querySelector('.radiogan-caption').innerText + "
-                           "(document.querySelector('.radiogan-explorer .radiogan-note')?.innerText ?? '')).includes(t)", arg=text, timeout=30000)
+    page.wait_for_function(
+        "t => (shownStep()[0]?.querySelector('.radiogan-caption').innerText + "
+        "(document.querySelector('.radiogan-explorer .radiogan-note')?.innerText ?? '')).includes(t)",
+        arg=text,
+        timeout=30000,
+    )
 
 
 def try_the_explorer(page, kept, name) -> dict:
     """What a reader does: slide by keyboard, change class and seed, play, err. Returns the latencies in milliseconds."""
-    page.wait_for_function("() => { const i = document.querySelector('.radiogan-explorer .radiogan-frame img'); return i && i.naturalWidth > 0 }",
-                           timeout=120000)
+    page.wait_for_function(
+        "() => { const i = document.querySelector('.radiogan-explorer .radiogan-frame img'); return i && i.naturalWidth > 0 }",
+        timeout=120000,
+    )
     page.evaluate(TOOLS)
     page.evaluate("() => shownFrame().scrollIntoView({block: 'center'})")
     first = caption(page)
-    assert "step 1 of" in first and "Nearest training exam" in first and "The classifier sees" in first
+    assert (
+        "step 1 of" in first and "Nearest training exam" in first and "The classifier sees" in first
+    )
 
-    page.evaluate("() => { window.theStack = document.querySelector('.radiogan-explorer .radiogan-stack') }")
+    page.evaluate(
+        "() => { window.theStack = document.querySelector('.radiogan-explorer .radiogan-stack') }"
+    )
     for k in range(2, 8):
         shown = page.evaluate(PRESS, ["ArrowRight", 39])
-        assert f"step {k} of" in caption(page) and shown["changed"] and shown["width"] > 0 and shown["seen"] == 1
-    assert page.evaluate("() => document.querySelector('.radiogan-explorer .radiogan-stack') === window.theStack"), "the pictures were sent again"
-    page.wait_for_function("() => document.querySelector('.radiogan-explorer .radiogan-unseen')?.innerText.includes('step 7 of')")
+        assert (
+            f"step {k} of" in caption(page)
+            and shown["changed"]
+            and shown["width"] > 0
+            and shown["seen"] == 1
+        )
+    assert page.evaluate(
+        "() => document.querySelector('.radiogan-explorer .radiogan-stack') === window.theStack"
+    ), "the pictures were sent again"
+    page.wait_for_function(
+        "() => document.querySelector('.radiogan-explorer .radiogan-unseen')?.innerText.includes('step 7 of')"
+    )
     page.screenshot(path=kept / f"{name}_slid.png")
 
     names = page.locator(".radiogan-explorer select").first.locator("option").all_inner_texts()
@@ -95,7 +115,11 @@ def try_the_explorer(page, kept, name) -> dict:
     before, button = caption(page), page.locator(".radiogan-explorer .widget-play button").first
     button.scroll_into_view_if_needed()
     button.click()
-    page.wait_for_function("t => shownStep()[0].querySelector('.radiogan-caption').innerText !== t", arg=before, timeout=30000)
+    page.wait_for_function(
+        "t => shownStep()[0].querySelector('.radiogan-caption').innerText !== t",
+        arg=before,
+        timeout=30000,
+    )
     button.click()
 
     page.get_by_label("White at SUV", exact=True).fill("50")
@@ -103,7 +127,9 @@ def try_the_explorer(page, kept, name) -> dict:
     wait_for(page, "window is empty")
     page.get_by_label("White at SUV", exact=True).fill("0")
     page.get_by_label("White at SUV", exact=True).press("Tab")
-    page.wait_for_function("() => !document.querySelector('.radiogan-explorer .radiogan-note')", timeout=30000)
+    page.wait_for_function(
+        "() => !document.querySelector('.radiogan-explorer .radiogan-note')", timeout=30000
+    )
 
     page.get_by_label("Slider moves", exact=True).select_option("edit this frame")
     wait_for(page, "Edited:")
@@ -121,17 +147,30 @@ def test_notebook_06_in_jupyterlab(browser, lab_url, kept):
     page.goto(f"{lab_url}/lab/tree/notebooks/06_latent_explorer.ipynb?reset", timeout=90000)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90000)
     # before the kernel is connected, running asks which kernel to use, and the test would wait for an answer
-    page.wait_for_function("""() => { const c = window.jupyterapp?.shell.currentWidget?.sessionContext;
-        return c?.isReady && c.session?.kernel?.connectionStatus === 'connected' && c.session.kernel.status === 'idle' }""", timeout=120000)
-    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")  # its promise would wait for every cell
+    page.wait_for_function(
+        """() => { const c = window.jupyterapp?.shell.currentWidget?.sessionContext;
+        return c?.isReady && c.session?.kernel?.connectionStatus === 'connected' && c.session.kernel.status === 'idle' }""",
+        timeout=120000,
+    )
+    page.evaluate(
+        "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
+    )  # its promise would wait for every cell
     # all cells done, the last one too: while they run, JupyterLab moves the focus to the next one
-    page.wait_for_function("() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(p => /\\d/.test(p.textContent))", timeout=120000)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(p => /\\d/.test(p.textContent))",
+        timeout=120000,
+    )
     measured = try_the_explorer(page, kept, "lab")
     (kept / "latency.json").write_text(json.dumps(measured, indent=1))
-    print("from input to painted picture in JupyterLab: slider step, median "
-          f"{statistics.median(measured['step_ms']):.0f} ms, slowest {max(measured['step_ms']):.0f} ms; new seed, median "
-          f"{statistics.median(measured['seed_ms']):.0f} ms, slowest {max(measured['seed_ms']):.0f} ms")
-    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    print(
+        "from input to painted picture in JupyterLab: slider step, median "
+        f"{statistics.median(measured['step_ms']):.0f} ms, slowest {max(measured['step_ms']):.0f} ms; new seed, median "
+        f"{statistics.median(measured['seed_ms']):.0f} ms, slowest {max(measured['seed_ms']):.0f} ms"
+    )
+    assert (
+        page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count()
+        == 0
+    )
     page.close()
 
 
@@ -146,9 +185,15 @@ def test_the_html_page_opens_from_disk_with_the_network_off(browser, kept, tmp_p
     from fake_generator import FakeGenerator, dataset
 
     from radiogan_lib.lab.export_html import page as html_page
+
     names = ["normal", "lung", "<script>alert(1)</script>"]
     path = tmp_path / "walk.html"
-    path.write_text(html_page(FakeGenerator(3), names, dataset(tuple(names)), start=(0, 3), end=(1, 8), steps=6), encoding="utf-8")
+    path.write_text(
+        html_page(
+            FakeGenerator(3), names, dataset(tuple(names)), start=(0, 3), end=(1, 8), steps=6
+        ),
+        encoding="utf-8",
+    )
     context = browser.new_context(offline=True)
     page, asked, dialogs = context.new_page(), [], []
     page.on("request", lambda r: asked.append(r.url))
@@ -160,12 +205,19 @@ def test_the_html_page_opens_from_disk_with_the_network_off(browser, kept, tmp_p
     before = page.locator("#frame").get_attribute("src")
     page.get_by_label("Step").focus()
     page.keyboard.press("ArrowRight")
-    assert "step 2 of 6" in page.locator("#caption").inner_text() and "nearest training exam" in page.locator("#caption").inner_text()
-    assert page.locator("#frame").get_attribute("src") != before and page.locator("#frame").get_attribute("alt")
+    assert (
+        "step 2 of 6" in page.locator("#caption").inner_text()
+        and "nearest training exam" in page.locator("#caption").inner_text()
+    )
+    assert page.locator("#frame").get_attribute("src") != before and page.locator(
+        "#frame"
+    ).get_attribute("alt")
     page.get_by_label("to", exact=True).select_option(index=2)
     assert "<script>" in page.locator("#caption").inner_text()
     page.get_by_role("button", name="Play").click()
-    page.wait_for_function("() => document.getElementById('caption').textContent.includes('step 4')", timeout=8000)
+    page.wait_for_function(
+        "() => document.getElementById('caption').textContent.includes('step 4')", timeout=8000
+    )
     for selector in ("#frame", "#exam"):
         assert page.locator(selector).evaluate("i => i.naturalWidth") > 0
     page.screenshot(path=kept / "html.png")
@@ -178,5 +230,11 @@ def test_the_page_is_one_file_without_outside_addresses(kind):
     from fake_generator import FakeGenerator
 
     from radiogan_lib.lab.export_html import page as html_page
+
     text = html_page(FakeGenerator(2), ["a", "b"], steps=3, kind=kind)
-    assert "http://" not in text and "https://" not in text and "src=\"" not in text and "__" not in text.replace("__proto__", "")
+    assert (
+        "http://" not in text
+        and "https://" not in text
+        and 'src="' not in text
+        and "__" not in text.replace("__proto__", "")
+    )
