@@ -1021,6 +1021,7 @@ def _report_in(folder):
 
 def _tiny_notebook(place):
     import nbformat
+
     from radiogan_lib.publish import KERNEL
 
     nb = nbformat.v4.new_notebook(

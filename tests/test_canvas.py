@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from radiogan_lib.config import ConfigError
 from radiogan_lib.data.canvas import fit_to_canvas

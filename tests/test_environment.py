@@ -40,7 +40,7 @@ def test_environment_yml_has_the_same_pins_with_a_reason_each():
     assert pins(pip_lines) == pins(PROJECT["dependencies"])
     assert pip_lines[-1] == "-e ."
     for line in text.splitlines():
-        if line.lstrip().startswith("- ") and not line.strip() in ("- conda-forge", "- pip:"):
+        if line.lstrip().startswith("- ") and line.strip() not in ("- conda-forge", "- pip:"):
             assert "#" in line, f"no reason given: {line}"
 
 

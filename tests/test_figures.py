@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from fake_generator import FakeGenerator, dataset
+from fake_generator import dataset
 from matplotlib.figure import Figure
 
 from radiogan_lib import config, data, lab
 from radiogan_lib.config import RadioganError
-from radiogan_lib.lab import diagrams, figures, figures_networks
+from radiogan_lib.lab import diagrams, figures_networks
 
 NAMES = ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
 

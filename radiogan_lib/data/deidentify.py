@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 import tempfile
-from pathlib import Path
 
 from radiogan_lib import paths
 from radiogan_lib.config import ConfigError

@@ -13,9 +13,9 @@ import signal
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
-from typing import Callable, Iterator
 
 from radiogan_lib import machine
 from radiogan_lib.config import ConfigError

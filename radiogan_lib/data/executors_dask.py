@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass
-from typing import Iterator
 
 from radiogan_lib.config import ConfigError
 

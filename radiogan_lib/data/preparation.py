@@ -16,7 +16,8 @@ import pandas as pd
 
 from radiogan_lib import paths
 from radiogan_lib.config import Config, RadioganError
-from radiogan_lib.data import cache, cohort as cohorts, deidentify, executors, report, worker
+from radiogan_lib.data import cache, deidentify, executors, report, worker
+from radiogan_lib.data import cohort as cohorts
 from radiogan_lib.progress import Progress
 
 SCHEMA_VERSION = 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from radiogan_lib.evaluation.controls import run_controls
-from radiogan_lib.evaluation.features import POOLED_SIDE, EvaluationError, check_sets, common_shape
 from radiogan_lib.evaluation.detection import detectable_copies
+from radiogan_lib.evaluation.features import POOLED_SIDE, EvaluationError, check_sets, common_shape
 from radiogan_lib.evaluation.memorization import memorization_report
 from radiogan_lib.evaluation.quality import quality_report
 from radiogan_lib.evaluation.verdicts import RULE, verdict
