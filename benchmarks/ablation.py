@@ -69,7 +69,7 @@ def main(arguments=None) -> int:
         nargs="*",
         default=[],
         metavar="NAME:SETTING=VALUE;…",
-        help="further rows: the improved recipe with these settings, e.g. 'guide 0.8:guide=0.8;lecam=0'",
+        help="further rows: the improved recipe with these settings, e.g. 'auxiliary 0.8:auxiliary=0.8;lecam=0'",
     )
     parser.add_argument("--dataset", default="", help="a prepared dataset; default the profile's")
     parser.add_argument("--csv", default=str(CSV))

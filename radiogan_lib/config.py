@@ -35,8 +35,8 @@ RECIPES: dict[str, dict] = {
         "label_init": 1.0,  # paper: not given; Keras' own start is ±0.05
         "generator_kernel": 4,  # paper: not given; 3 leaves checkerboards
         "learning_rate": 1e-3,  # paper: 2e-4
-        "guide": 0.5,  # paper: none
-        "guide_augment": "translation",  # paper: none
+        "auxiliary": 0.5,  # paper: none
+        "auxiliary_augment": "translation",  # paper: none
         "lecam": 0.3,  # paper: none
         "batch_spread": True,  # paper: none
         "cooldown": 0.3,  # paper: none
@@ -143,11 +143,13 @@ class Config:
     gradient_penalty: float = _setting(
         0.0, "gan", "weight of the finite-difference R1 + R2 penalty", 0, 1000
     )
-    guide: float = _setting(
+    auxiliary: float = _setting(
         0.0, "gan", "weight of an auxiliary classifier in the generator's loss; 0 = off", 0, 100
     )
-    guide_augment: str = _setting(
-        "", "gan", "what the guide's own view goes through; a comma list like diffaugment's"
+    auxiliary_augment: str = _setting(
+        "",
+        "gan",
+        "what the auxiliary classifier sees its images through; a list like diffaugment's",
     )
     projection: bool = _setting(False, "gan", "projection conditioning in the discriminator")
     batch_spread: bool = _setting(

@@ -29,11 +29,11 @@ EVERYTHING = dict(
     transitional=0.5,
     balanced=True,
     generator_kernel=4,
-    guide=0.2,
+    auxiliary=0.2,
     batch_spread=True,
     cooldown=0.5,
     diffaugment_share=0.5,
-    guide_augment="translation",
+    auxiliary_augment="translation",
 )
 
 

@@ -72,7 +72,7 @@ def test_further_rows_and_a_table_without_doubles(ablation):
                 "--seeds",
                 "0,1",
                 "--also",
-                "guide 0.8:guide=0.8;lecam=0",
+                "auxiliary 0.8:auxiliary=0.8;lecam=0",
                 "shifts:diffaugment=translation",
             ]
         )
@@ -81,16 +81,22 @@ def test_further_rows_and_a_table_without_doubles(ablation):
     assert [place for place, _ in ablation.asked] == [
         f"{row}-7epochs-seed{seed}"
         for seed in (0, 1)
-        for row in ("improved", "guide-0.8", "shifts")
+        for row in ("improved", "auxiliary-0.8", "shifts")
     ]
     _, cfg = ablation.asked[1]
-    assert (cfg.recipe, cfg.guide, cfg.lecam, cfg.epochs, cfg.seed) == ("improved", 0.8, 0.0, 7, 0)
+    assert (cfg.recipe, cfg.auxiliary, cfg.lecam, cfg.epochs, cfg.seed) == (
+        "improved",
+        0.8,
+        0.0,
+        7,
+        0,
+    )
     assert ablation.asked[5][1].diffaugment == "translation" and ablation.asked[5][1].seed == 1
     assert ablation.main([*ask, "--seeds", "1,2"]) == 0  # seed 1 once more, seed 2 new
     table = pd.read_csv(ablation.csv)
     assert sorted(zip(table.row, table.seed, strict=True)) == [
-        ("guide 0.8", 0),
-        ("guide 0.8", 1),
+        ("auxiliary 0.8", 0),
+        ("auxiliary 0.8", 1),
         ("improved", 0),
         ("improved", 1),
         ("improved", 2),
@@ -100,5 +106,5 @@ def test_further_rows_and_a_table_without_doubles(ablation):
 
 
 def test_a_misspelt_setting_is_one_sentence(ablation):
-    with pytest.raises(config.ConfigError, match="guide"):
+    with pytest.raises(config.ConfigError, match="auxiliary"):
         ablation.main(["--profile", "smoke", "--csv", str(ablation.csv), "--also", "x:giude=0.8"])

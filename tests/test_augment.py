@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from radiogan_lib.config import ConfigError
-from radiogan_lib.gan.augment import KINDS, DiffAugment
+from radiogan_lib.gan.improvements import KINDS, DiffAugment
 
 AIR = -1.0
 
@@ -76,8 +76,8 @@ def test_share_is_how_many_images_are_changed(share):
 
 
 def test_messages_name_the_setting_that_is_wrong():
-    with pytest.raises(ConfigError, match="guide_augment = 'flip'"):
-        DiffAugment("flip", AIR, 0, setting="guide_augment")
+    with pytest.raises(ConfigError, match="auxiliary_augment = 'flip'"):
+        DiffAugment("flip", AIR, 0, setting="auxiliary_augment")
 
 
 def test_no_flips_on_offer():

@@ -38,13 +38,13 @@ SETTINGS = {
         label_init=1.0,
         lecam=0.1,
         intensity="sqrt",
-        guide=0.2,
+        auxiliary=0.2,
         generator_kernel=4,
         batch_spread=True,
         ema=0.9,
         diffaugment="translation,cutout",
         diffaugment_share=0.5,
-        guide_augment="translation",
+        auxiliary_augment="translation",
         label_smoothing=0.1,
     ),
     "bfloat16": dict(precision="mixed_bfloat16"),
@@ -70,7 +70,7 @@ GAME = """
         def call(self, inputs, training=False):
             images, labels, given = inputs
             here.given = ops.convert_to_tensor(given)
-            for view in (self.augment, getattr(self, "guide_view", self.augment)):
+            for view in (self.augment, getattr(self, "auxiliary_view", self.augment)):
                 view._whole, view._chosen = self.shift, self.choice
             return super().call((images, labels), training=training)
         def noise(self, n):
@@ -91,8 +91,8 @@ GAME = """
         keras.utils.set_random_seed(0)
         with {scope}:
             game = Given(build_generator(cfg, 3), build_discriminator(cfg, 3), cfg)
-            if cfg.guide:
-                game.guide.get_layer("guide_dropout").rate = 0.0
+            if cfg.auxiliary:
+                game.auxiliary.get_layer("auxiliary_dropout").rate = 0.0
             average = dict(use_ema=True, ema_momentum=cfg.ema) if cfg.ema else {{}}
             game.compile(keras.optimizers.SGD(0.05, **average), jit_compile=keras.backend.backend() == "jax")
             game.optimizer.build(game.trainable_variables)
@@ -240,7 +240,7 @@ RUN = """
     from gan_tools import small, blobs
     from radiogan_lib import config, gan
     {before}
-    cfg = small(devices=2, ema=0.9, guide=0.2, diffaugment="translation", precision={precision!r})
+    cfg = small(devices=2, ema=0.9, auxiliary=0.2, diffaugment="translation", precision={precision!r})
     for wrong in (dict(devices=64), dict(batch_size=9)):
         try:
             gan.train(small(**(dict(devices=2) | wrong)), blobs(cfg, 9), sys.argv[1] + "-wrong")

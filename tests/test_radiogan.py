@@ -38,7 +38,7 @@ def _gradients(game, batch):
         logits = game(batch, training=True)
         parts = {}
         parts["total"] = game.compute_loss(x=batch, y_pred=logits)
-        parts["g_loss"] = tf.reduce_mean(tf.nn.softplus(-logits["judged"]))
+        parts["g_loss"] = tf.reduce_mean(tf.nn.softplus(-logits["fake_frozen"]))
         parts["d_loss"] = (
             tf.reduce_mean(tf.nn.softplus(-logits["real"]))
             + tf.reduce_mean(tf.nn.softplus(logits["fake"]))
@@ -56,7 +56,7 @@ def _gradients(game, batch):
         {
             k: v
             for k, v in EVERYTHING.items()
-            if k not in ("loss", "gradient_penalty", "lecam", "guide")
+            if k not in ("loss", "gradient_penalty", "lecam", "auxiliary")
         },
     ],
 )
@@ -142,8 +142,11 @@ def test_the_generators_look_uses_batch_statistics_and_changes_none():
     logits = game((images, labels), training=True)
     assert seen == [True]
     # the same fakes under the same masks: the generator's look sees exactly what the discriminator's look saw
-    np.testing.assert_allclose(logits["judged"], logits["fake"], atol=1e-5)
-    assert np.abs(logits["judged"] - game((images, labels), training=False)["judged"]).max() > 1e-6
+    np.testing.assert_allclose(logits["fake_frozen"], logits["fake"], atol=1e-5)
+    assert (
+        np.abs(logits["fake_frozen"] - game((images, labels), training=False)["fake_frozen"]).max()
+        > 1e-6
+    )
     before = ops.convert_to_numpy(norm.moving_mean).copy()
     game((images, labels), training=True)
     after = ops.convert_to_numpy(norm.moving_mean)
@@ -226,21 +229,23 @@ def test_losses_by_hand():
     p = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
     d = -(np.log(p(real)).mean() + np.log(1 - p(fake)).mean()) / 2
     g = -np.log(p(fake)).mean()
-    assert _loss_of(small(), real=real, fake=fake, judged=fake) == pytest.approx(d + g, rel=1e-5)
+    assert _loss_of(small(), real=real, fake=fake, fake_frozen=fake) == pytest.approx(
+        d + g, rel=1e-5
+    )
     smooth = (
         -(0.9 * np.log(p(real)) + 0.1 * np.log(1 - p(real))).mean() / 2
         - np.log(1 - p(fake)).mean() / 2
     )
-    assert _loss_of(small(label_smoothing=0.1), real=real, fake=fake, judged=fake) == pytest.approx(
-        smooth + g, rel=1e-5
-    )
+    assert _loss_of(
+        small(label_smoothing=0.1), real=real, fake=fake, fake_frozen=fake
+    ) == pytest.approx(smooth + g, rel=1e-5)
     pair = np.log1p(np.exp(fake - real)).mean() + np.log1p(np.exp(real - fake)).mean()
-    assert _loss_of(small(loss="relativistic"), real=real, fake=fake, judged=fake) == pytest.approx(
-        pair, rel=1e-5
-    )
+    assert _loss_of(
+        small(loss="relativistic"), real=real, fake=fake, fake_frozen=fake
+    ) == pytest.approx(pair, rel=1e-5)
     steep = np.array([4.0, 2.0])
     assert _loss_of(
-        small(gradient_penalty=3.0), real=real, fake=fake, judged=fake, penalty=steep
+        small(gradient_penalty=3.0), real=real, fake=fake, fake_frozen=fake, penalty=steep
     ) == pytest.approx(d + g + 4.5, rel=1e-5)
 
 
@@ -249,8 +254,12 @@ def test_lecam_pulls_towards_the_running_means():
     game = radiogan.compiled(cfg, 3)
     game.real_anchor.assign(1.0)
     game.fake_anchor.assign(-1.0)
-    logits = {k: ops.full((4, 1), v) for k, v in (("real", 3.0), ("fake", -2.0), ("judged", -2.0))}
-    plain = _loss_of(small(), real=np.full(4, 3.0), fake=np.full(4, -2.0), judged=np.full(4, -2.0))
+    logits = {
+        k: ops.full((4, 1), v) for k, v in (("real", 3.0), ("fake", -2.0), ("fake_frozen", -2.0))
+    }
+    plain = _loss_of(
+        small(), real=np.full(4, 3.0), fake=np.full(4, -2.0), fake_frozen=np.full(4, -2.0)
+    )
     real_anchor, fake_anchor = 0.99 + 0.03, -0.99 - 0.02
     expected = 2 * ((3 - fake_anchor) ** 2 + (real_anchor + 2) ** 2)
     assert float(game.compute_loss(y_pred=logits)) - plain == pytest.approx(expected, rel=1e-4)
@@ -275,11 +284,13 @@ def test_the_penalty_measures_the_slope():
         game._discriminator_state(),
         [ops.convert_to_tensor(v) for v in game.discriminator.trainable_variables],
     )
-    zero = ops.convert_to_numpy(game._look(weights, state, ops.zeros_like(x)[:1], labels[:1], True))
+    zero = ops.convert_to_numpy(
+        game._forward(weights, state, ops.zeros_like(x)[:1], labels[:1], True)
+    )
     basis = np.eye(x.shape[1] * x.shape[2], dtype="float32").reshape(-1, *x.shape[1:])
     slope = (
         ops.convert_to_numpy(
-            game._look(
+            game._forward(
                 weights,
                 state,
                 ops.convert_to_tensor(basis),
@@ -300,18 +311,18 @@ def test_unknown_augmentation_is_refused_by_name():
 
 
 @TF
-def test_the_guide_asks_for_images_as_typical_as_real_ones_and_no_more():
-    """No pull where the fakes are recognised as well as the real images; none on the guide's view of the real ones ever."""
+def test_the_auxiliary_classifier_asks_for_images_as_typical_as_real_ones_and_no_more():
+    """No pull where the fakes are recognised as well as the real images; none on its view of the real ones ever."""
     import tensorflow as tf
 
-    from radiogan_lib.gan import guide
+    from radiogan_lib.gan import improvements
 
     label = np.arange(4) % 3
     sure, unsure = (tf.Variable(tf.one_hot(label, 3) * scale) for scale in (9.0, 1.0))
     for fake, real, pulled in ((sure, unsure, False), (unsure, sure, True)):
         with tf.GradientTape() as tape:
-            loss = guide.pressure(
-                guide.cross_entropy(fake, label), guide.cross_entropy(real, label)
+            loss = improvements.excess(
+                improvements.cross_entropy(fake, label), improvements.cross_entropy(real, label)
             )
         on_fake, on_real = tape.gradient(loss, [fake, real], unconnected_gradients="zero")
         assert (float(tf.reduce_max(tf.abs(on_fake))) > 1e-4) == pulled

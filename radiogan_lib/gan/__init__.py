@@ -30,7 +30,7 @@ _HOME = {
     "health": ("diagnose", "Diagnosis", "Yardstick"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = (*_HOME, "augment", "checkpoints", "cores", "devices", "fast", "memory")
+_MODULES = (*_HOME, "checkpoints", "cores", "devices", "fast", "improvements", "memory")
 __all__ = sorted((*_WHERE, *_MODULES))
 
 

@@ -17,7 +17,7 @@ from keras import layers, ops
 
 from radiogan_lib.config import FIELDS, Config
 from radiogan_lib.gan.networks import SuvImage
-from radiogan_lib.gan.radiogan import RadioGAN, compile_game
+from radiogan_lib.gan.radiogan import RadioGAN, compile_model
 
 HIDDEN = 256  # units of the joint layer; fewer on a large canvas, so that the output layer stays below 20 million weights
 R1 = 0.001  # weight of the squared slope, per pixel
@@ -117,7 +117,7 @@ class Memoriser(RadioGAN):
 
 def game(cfg: Config, n_classes: int, suv_max: float | None = None) -> RadioGAN:
     """The same game as RadioGAN's, with R1, between these two networks."""
-    return compile_game(
+    return compile_model(
         cfg,
         lambda: (build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes)),
         Memoriser,

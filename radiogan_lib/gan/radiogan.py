@@ -1,13 +1,13 @@
-"""The game between the two networks, as one `keras.Model` that Keras' own `fit` trains on TensorFlow or JAX.
+"""The two losses of the conditional GAN, as one `keras.Model` that Keras' own `fit` trains on TensorFlow or JAX.
 
-`call` draws noise, makes fakes and lets the discriminator look three times; `compute_loss` turns the three looks into two
-losses and adds them. What each network may learn from is decided by two stop signs, not by switching `trainable`:
+`call` draws noise, makes fakes and runs the discriminator three times; `compute_loss` turns the three logits into two losses
+and adds them. Two `stop_gradient`s decide what each network learns from; `trainable` is never switched:
 
-- the discriminator's own term sees `stop_gradient(fake)`: nothing reaches the generator;
-- the generator's term runs the discriminator with `stop_gradient(weights)`: nothing reaches the discriminator, nor do its
-  BatchNorm statistics move.
+- the discriminator's loss sees `stop_gradient(fake)`: no gradient reaches the generator;
+- the generator's loss runs the discriminator with `stop_gradient(weights)`: no gradient reaches the discriminator, and its
+  BatchNorm statistics stay as they are.
 
-One Adam over both sets of weights then is exactly two Adams (its update is per weight). Explained in
+One Adam over both sets of weights then is exactly two Adams, because its update is per weight. Explained in
 notebooks/03_training.ipynb.
 """
 
@@ -17,14 +17,13 @@ import keras
 from keras import ops
 
 from radiogan_lib.config import Config
-from radiogan_lib.gan import augment
-from radiogan_lib.gan import guide as guides
+from radiogan_lib.gan import improvements
 
 PENALTY_STEP = 0.05  # length σ of the finite difference, in grey values
 
 
 class RadioGAN(keras.Model):
-    """Generator and discriminator as one trainable model (paper §3.2; every switch of `cfg` off is the paper's game).
+    """Generator and discriminator as one trainable model (paper §3.2; with every switch of `cfg` off these are the paper's losses).
 
     Args:
         generator: ([z, label]) → image, from `build_generator`.
@@ -37,94 +36,72 @@ class RadioGAN(keras.Model):
         self.generator, self.discriminator, self.cfg = generator, discriminator, cfg
         self.noise_seed = keras.random.SeedGenerator(cfg.seed)
         air = 0.0 if cfg.value_range == "unit" else -1.0
-        self.augment = augment.DiffAugment(
+        self.augment = improvements.DiffAugment(
             cfg.diffaugment, air, cfg.seed + 1, cfg.diffaugment_share
         )
-        self.augment_seed = (
-            self.augment.seed
-        )  # only a seed that hangs on the model is saved with it, and moves under JAX
+        # A seed is saved with the model, and moves under JAX, only if it is the model's own attribute.
+        self.augment_seed = self.augment.seed
         names = ("d_loss", "g_loss", "d_accuracy", "real_logit", "fake_logit")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        if cfg.guide:
-            self.guide = guides.build_guide(cfg, generator.get_layer("label_embedding").input_dim)
-            self.guide_view = augment.DiffAugment(
-                cfg.guide_augment, air, cfg.seed + 2, setting="guide_augment"
+        if cfg.auxiliary:
+            n_classes = generator.get_layer("label_embedding").input_dim
+            self.auxiliary = improvements.build_auxiliary(cfg, n_classes)
+            self.auxiliary_view = improvements.DiffAugment(
+                cfg.auxiliary_augment, air, cfg.seed + 2, setting="auxiliary_augment"
             )
-            self.guide_seed = self.guide_view.seed
-            self.trackers["guide_accuracy"] = keras.metrics.Mean(name="guide_accuracy")
+            self.auxiliary_seed = self.auxiliary_view.seed
+            self.trackers["auxiliary_accuracy"] = keras.metrics.Mean(name="auxiliary_accuracy")
         if cfg.lecam:  # running means of the logits, the anchors of the regulariser
-            self.real_anchor = self.add_weight(
-                name="real_anchor",
-                shape=(),
-                initializer="zeros",
-                trainable=False,
-                aggregation="mean",
-            )
-            self.fake_anchor = self.add_weight(
-                name="fake_anchor",
-                shape=(),
-                initializer="zeros",
-                trainable=False,
-                aggregation="mean",
-            )
+            self.real_anchor = self._anchor("real_anchor")
+            self.fake_anchor = self._anchor("fake_anchor")
         self.built = True
 
     def call(self, inputs, training=False):
-        """(images (b, h, w, 1) grey values, labels (b,)) → logits, each (b, 1): real, fake, judged (+ penalty)."""
+        """(images (b, h, w, 1) grey values, labels (b,)) → logits, each (b, 1): real, fake, fake_frozen (+ penalty)."""
         real, label = (ops.convert_to_tensor(v) for v in inputs)
-        fake = self.generator(
-            [self.noise(ops.shape(label)[0]), label], training=training
-        )  # (b, h, w, 1)
-        views = (
-            [self.guide_view(x, training) for x in (real, fake)]
-            if self.cfg.guide and training
-            else []
-        )
+        z = self.noise(ops.shape(label)[0])  # (b, noise_dim)
+        fake = self.generator([z, label], training=training)  # (b, h, w, 1)
+        views = []
+        if self.cfg.auxiliary and training:
+            views = [self.auxiliary_view(x, training) for x in (real, fake)]
         real, fake = self.augment(real, training), self.augment(fake, training)
-        seen, weights = (
-            ops.stop_gradient(fake),
-            [ops.convert_to_tensor(v) for v in self.discriminator.trainable_variables],
-        )
+        constant_fake = ops.stop_gradient(fake)
+        weights = [ops.convert_to_tensor(v) for v in self.discriminator.trainable_variables]
         before_real = self._discriminator_state()
         logits = {"real": self.discriminator([real, label], training=training)}
         before_fake = self._discriminator_state()
-        logits["fake"] = self.discriminator([seen, label], training=training)
-        # The third look: the same dropout masks as the second, frozen weights, its own BatchNorm update thrown away.
-        logits["judged"] = self._look(
-            [ops.stop_gradient(w) for w in weights], before_fake, fake, label, training
-        )
+        logits["fake"] = self.discriminator([constant_fake, label], training=training)
+        # The third pass: the same dropout masks as the second, constant weights, its own BatchNorm update thrown away.
+        frozen = [ops.stop_gradient(w) for w in weights]
+        logits["fake_frozen"] = self._forward(frozen, before_fake, fake, label, training)
         if self.cfg.gradient_penalty and training:
-            steep = [
-                ops.square(
-                    self._look(
-                        weights, state, x + PENALTY_STEP * self._direction(x), label, training
-                    )
-                    - logits[name]
-                )
-                for name, state, x in (("real", before_real, real), ("fake", before_fake, seen))
-            ]
+            steep = []
+            for name, state, x in (
+                ("real", before_real, real),
+                ("fake", before_fake, constant_fake),
+            ):
+                moved = x + PENALTY_STEP * self._direction(x)
+                there = self._forward(weights, state, moved, label, training)
+                steep.append(ops.square(there - logits[name]))
             logits["penalty"] = (steep[0] + steep[1]) / PENALTY_STEP**2
         if views:
-            logits["class_real"], logits["class_fake"] = guides.opinions(
-                self.guide, *views, training
+            logits["class_real"], logits["class_fake"] = improvements.auxiliary_logits(
+                self.auxiliary, *views, training
             )
             logits["label"] = ops.reshape(label, (-1,))
         return logits
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The two losses and their sum. Chance level: d_loss = g_loss = ln 2, d_accuracy = 0.5."""
-        real, fake, judged = y_pred["real"], y_pred["fake"], y_pred["judged"]
-        if (
-            self.cfg.loss == "bce"
-        ):  # the paper: is it real? Cross-entropy from logits never saturates.
-            d_loss = (
-                _cross_entropy(1 - self.cfg.label_smoothing, real) + _cross_entropy(0, fake)
-            ) / 2
-            g_loss = _cross_entropy(1, judged)
+        real, fake, fake_frozen = y_pred["real"], y_pred["fake"], y_pred["fake_frozen"]
+        if self.cfg.loss == "bce":  # the paper's, from logits, which never saturates
+            on_real = _cross_entropy(1 - self.cfg.label_smoothing, real)
+            d_loss = (on_real + _cross_entropy(0, fake)) / 2
+            g_loss = _cross_entropy(1, fake_frozen)
             accuracy = (ops.mean(real > 0) + ops.mean(fake < 0)) / 2
-        else:  # relativistic pairing (Jolicoeur-Martineau 2019; Huang et al. 2024): is it more real than its partner?
+        else:  # relativistic pairing (Jolicoeur-Martineau 2019; Huang et al. 2024): more real than its partner?
             d_loss = ops.mean(ops.softplus(fake - real))
-            g_loss = ops.mean(ops.softplus(ops.stop_gradient(real) - judged))
+            g_loss = ops.mean(ops.softplus(ops.stop_gradient(real) - fake_frozen))
             accuracy = ops.mean(real > fake)
         values = {
             "d_loss": d_loss,
@@ -138,16 +115,12 @@ class RadioGAN(keras.Model):
         if "penalty" in y_pred:
             d_loss = d_loss + self.cfg.gradient_penalty / 2 * ops.mean(y_pred["penalty"])
         if "class_real" in y_pred:
-            on_real, on_fake = (
-                guides.cross_entropy(y_pred[name], y_pred["label"])
-                for name in ("class_real", "class_fake")
-            )
-            d_loss, g_loss = (
-                d_loss + on_real,
-                g_loss + self.cfg.guide * guides.pressure(on_fake, on_real),
-            )
-            self.trackers["guide_accuracy"].update_state(
-                guides.accuracy(y_pred["class_fake"], y_pred["label"])
+            on_real = improvements.cross_entropy(y_pred["class_real"], y_pred["label"])
+            on_fake = improvements.cross_entropy(y_pred["class_fake"], y_pred["label"])
+            d_loss = d_loss + on_real
+            g_loss = g_loss + self.cfg.auxiliary * improvements.excess(on_fake, on_real)
+            self.trackers["auxiliary_accuracy"].update_state(
+                improvements.accuracy(y_pred["class_fake"], y_pred["label"])
             )
         if self.cfg.lecam:
             d_loss = d_loss + self.cfg.lecam * self._lecam(real, fake)
@@ -160,15 +133,19 @@ class RadioGAN(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
+    def _anchor(self, name: str):
+        return self.add_weight(
+            name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean"
+        )
+
     def _discriminator_state(self):
         """Dropout seeds and BatchNorm statistics as they are now: copies, since a bare variable would be read later."""
         return [ops.copy(v) for v in self.discriminator.non_trainable_variables]
 
-    def _look(self, weights, state, image, label, training):
-        """The discriminator's logit from given weights and state; what it would change in its state is dropped."""
-        return self.discriminator.stateless_call(weights, state, [image, label], training=training)[
-            0
-        ]
+    def _forward(self, weights, state, image, label, training):
+        """The discriminator's logit (b, 1) from given weights and state; changes of the state are dropped."""
+        inputs = [image, label]
+        return self.discriminator.stateless_call(weights, state, inputs, training=training)[0]
 
     def _direction(self, x):
         return keras.random.normal(ops.shape(x), dtype=x.dtype, seed=self.noise_seed)
@@ -177,39 +154,34 @@ class RadioGAN(keras.Model):
         """LeCam regulariser (Tseng et al., CVPR 2021): keeps real logits near the fakes' running mean and vice versa."""
         for anchor, logits in ((self.real_anchor, real), (self.fake_anchor, fake)):
             anchor.assign(0.99 * anchor + 0.01 * ops.stop_gradient(ops.mean(logits)))
-        return ops.mean(ops.square(ops.relu(real - self.fake_anchor))) + ops.mean(
-            ops.square(ops.relu(self.real_anchor - fake))
-        )
+        on_real = ops.mean(ops.square(ops.relu(real - self.fake_anchor)))
+        return on_real + ops.mean(ops.square(ops.relu(self.real_anchor - fake)))
 
 
 def compiled(cfg: Config, n_classes: int, suv_max: float | None = None) -> RadioGAN:
-    """A new game between the paper's networks, ready for `fit`."""
+    """A new model of the paper's two networks, ready for `fit`."""
     from radiogan_lib.gan.networks import build_discriminator, build_generator
 
-    return compile_game(
+    return compile_model(
         cfg, lambda: (build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes))
     )
 
 
-def compile_game(cfg: Config, build, kind=RadioGAN) -> RadioGAN:
+def compile_model(cfg: Config, build, kind=RadioGAN) -> RadioGAN:
     """Seed everything, build two networks, and give them the paper's Adam(2e-4, beta_1 0.5), one over both."""
     keras.utils.set_random_seed(cfg.seed)
-    game = kind(*build(), cfg)
-    average = (
-        {"use_ema": True, "ema_momentum": cfg.ema} if cfg.ema else {}
-    )  # Keras' own exponential moving average
-    on_jax = (
-        keras.backend.backend() == "jax"
-    )  # XLA makes TensorFlow slower on CPUs; JAX is nothing without it
-    game.compile(
-        keras.optimizers.Adam(cfg.learning_rate, beta_1=cfg.beta_1, **average), jit_compile=on_jax
-    )
-    game.optimizer.build(game.trainable_variables)
-    return game
+    model = kind(*build(), cfg)
+    # Keras' own exponential moving average
+    average = {"use_ema": True, "ema_momentum": cfg.ema} if cfg.ema else {}
+    adam = keras.optimizers.Adam(cfg.learning_rate, beta_1=cfg.beta_1, **average)
+    # XLA makes TensorFlow slower on CPUs; JAX needs it.
+    model.compile(adam, jit_compile=keras.backend.backend() == "jax")
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def _cross_entropy(target: float, logit):
-    """Mean binary cross-entropy of a constant target, from logits (keras.ops gives no gradient trouble at ±40)."""
+    """Mean binary cross-entropy of a constant target, from logits."""
     return ops.mean(ops.softplus(logit) - target * logit)
 
 

@@ -1,0 +1,137 @@
+"""Two additions of the improved recipe: DiffAugment and an auxiliary classifier. Both are off in the paper's recipe.
+
+DiffAugment (Zhao et al., NeurIPS 2020) shows the discriminator real and fake images after the same random shifts and holes.
+It is differentiable, so the generator learns through it. It never flips, because the liver is on the right, and never changes
+brightness, because SUV is a measurement.
+
+The auxiliary classifier (AC-GAN, Odena et al., ICML 2017) tells the generator which class its image looks like. A lesion is a
+few pixels of a whole body; the discriminator's one number says little about it, and the generator ignores its label for
+thousands of steps. The classifier learns the classes from real training exams only. The generator pays for the *excess* of its
+images' cross-entropy over that of real images, so images must be as typical of their class as real exams are, and no more.
+It sees images through shifts of its own (`auxiliary_augment`), or it would learn the exams by heart.
+
+Explained in notebooks/03_training.ipynb.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from radiogan_lib.config import Config, ConfigError
+from radiogan_lib.gan import fast
+
+KINDS = ("translation", "cutout")
+WIDTHS = (16, 32, 64, 96)  # channels of the auxiliary classifier
+SMOOTHING = 0.1  # of its targets: a classifier that is never quite sure keeps giving gradients
+
+
+class DiffAugment:
+    """Callable on grey values (b, h, w, 1); does nothing outside training or with an empty policy.
+
+    Args:
+        policy: comma list of `translation` (up to ± an eighth of each side) and `cutout` (a hole of half of each side).
+        fill: grey value of air, which shifts and holes reveal.
+        seed: of the random draws; their state is one of the model's variables.
+        share: share of the images that is changed. Augmentation of every image leaks into the generated ones (Karras et al.,
+            NeurIPS 2020, §2.2).
+        setting: name of the setting that holds the policy, for messages.
+
+    Raises:
+        ConfigError: the policy names something else.
+    """
+
+    def __init__(
+        self, policy: str, fill: float, seed: int, share: float = 1.0, setting: str = "diffaugment"
+    ):
+        self.kinds = [k.strip() for k in policy.split(",") if k.strip()]
+        unknown = [k for k in self.kinds if k not in KINDS]
+        if unknown:
+            raise ConfigError(
+                f"settings: {setting} = {policy!r} names {unknown[0]!r}; it is a comma list of {', '.join(KINDS)} "
+                "(flips are left out on purpose: anatomy has sides)."
+            )
+        self.fill, self.share = fill, share
+        self.seed = keras.random.SeedGenerator(seed)
+
+    def __call__(self, x, training=True):
+        if not training or not self.kinds or not self.share:
+            return x
+        x = before = x - self.fill
+        if "translation" in self.kinds:
+            x = self._shift(x)
+        if "cutout" in self.kinds:
+            x = self._cut(x)
+        if self.share < 1:
+            chosen = keras.random.uniform((ops.shape(x)[0], 1, 1, 1), seed=self.seed) < self.share
+            x = ops.where(chosen, x, before)
+        return x + self.fill
+
+    def _integers(self, x, low: int, high: int):
+        """One random integer per image in [low, high], as (b, 1, 1)."""
+        u = keras.random.uniform((ops.shape(x)[0], 1, 1), seed=self.seed)
+        return ops.floor(low + u * (high - low + 1))
+
+    def _shift(self, x):
+        """Shifts are two small matrix products, which every backend computes fast and exactly."""
+        h, w = x.shape[1:3]
+        rows = self._shift_matrix(h, self._integers(x, -(h // 8), h // 8), x.dtype)  # (b, h, h)
+        columns = self._shift_matrix(w, self._integers(x, -(w // 8), w // 8), x.dtype)  # (b, w, w)
+        image = ops.matmul(rows, ops.squeeze(x, -1))
+        return ops.expand_dims(ops.matmul(image, ops.transpose(columns, (0, 2, 1))), -1)
+
+    @staticmethod
+    def _shift_matrix(n: int, step, dtype):
+        """Matrices (b, n, n) that move n samples by `step` and drop what leaves: a shifted diagonal."""
+        i = ops.arange(n, dtype="float32")
+        return ops.cast(ops.equal(i[None, None, :] + step, i[None, :, None]), dtype)
+
+    def _cut(self, x):
+        inside = []  # each (b, 1, n)
+        for n in x.shape[1:3]:
+            distance = ops.abs(
+                ops.arange(n, dtype="float32")[None, None] - self._integers(x, 0, n - 1)
+            )
+            inside.append(ops.cast(distance < n / 4, x.dtype))
+        hole = ops.transpose(inside[0], (0, 2, 1)) * inside[1]  # (b, h, w)
+        return x * (1 - ops.expand_dims(hole, -1))
+
+
+def build_auxiliary(cfg: Config, n_classes: int) -> keras.Model:
+    """The auxiliary classifier: grey values (b, h, w, 1) → class logits (b, n_classes); the label is no input."""
+    x = image = keras.Input((*cfg.canvas, 1), name="image")
+    for k in range(cfg.doublings):
+        width = WIDTHS[min(k, len(WIDTHS) - 1)]
+        x = fast.Conv2D(width, 3, 2, "same", name=f"auxiliary{k + 1}")(x)
+        x = layers.LeakyReLU(cfg.leaky_slope, name=f"auxiliary{k + 1}_leaky")(x)
+    x = layers.Flatten(name="auxiliary_flat")(x)
+    x = layers.Dropout(0.3, name="auxiliary_dropout")(x)
+    logits = layers.Dense(n_classes, dtype="float32", name="auxiliary_logits")(x)
+    return keras.Model(image, logits, name="auxiliary")
+
+
+def auxiliary_logits(auxiliary: keras.Model, real, fake, training) -> tuple:
+    """Its logits (b, n_classes) for real images, and for generated ones with its own weights held constant."""
+    weights = [ops.stop_gradient(v) for v in auxiliary.trainable_variables]
+    state = [ops.convert_to_tensor(v) for v in auxiliary.non_trainable_variables]
+    on_real = auxiliary(real, training=training)
+    return on_real, auxiliary.stateless_call(weights, state, fake, training=training)[0]
+
+
+def cross_entropy(logits, label):
+    """Mean cross-entropy of logits (b, n) against labels (b,), with a smoothed target."""
+    n = logits.shape[-1]
+    target = (1 - SMOOTHING) * ops.one_hot(label, n) + SMOOTHING / n
+    return ops.mean(keras.losses.categorical_crossentropy(target, logits, from_logits=True))
+
+
+def excess(on_fake, on_real):
+    """What the generator pays: by how much the fakes' cross-entropy exceeds the real images' (scalars)."""
+    # The mean over all devices comes first, because relu is not linear.
+    return ops.relu(fast.over_devices(on_fake - ops.stop_gradient(on_real)))
+
+
+def accuracy(logits, label):
+    """Share of images (b, n) whose class the classifier tells as their label (b,)."""
+    predicted = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    return ops.mean(ops.cast(ops.equal(predicted, ops.cast(label, "int32")), "float32"))
