@@ -77,6 +77,7 @@ class Config:
     test_exams: tuple[int, ...] = _setting(
         (0,), "data", "held-out exams per class, in class order; 0 = all", low=0
     )
+    leave_out: str = _setting("", "data", "classes of the cohort that are not used; a comma list")
     phantom_spacing_mm: float = _setting(
         0.0, "data", "phantom voxels, mm; 0 = the paper's 4.06 x 4.06 x 2.0", 0, 10
     )

@@ -348,7 +348,7 @@ class TestLoad:
         (out / "dataset.json").write_text(
             json.dumps(content | {"schema_version": preparation.SCHEMA_VERSION + 1})
         )
-        with pytest.raises(DatasetError, match="has version 2"):
+        with pytest.raises(DatasetError, match=f"has version {preparation.SCHEMA_VERSION + 1}"):
             load(out)
 
     def test_damage_is_repaired_by_preparing_again(self, out, cohort):
@@ -385,7 +385,7 @@ def test_real_exams(tmp_path):
     report = prepare(table, tmp_path / "out", settings(keep_ids=True), "sync")
     assert (report.prepared, report.rejected) == (8, 0)
     exams = load(tmp_path / "out").exams.set_index("exam_id")
-    assert exams.loc["whole", "suv_highest"] == pytest.approx(66.5215, abs=1e-3)
+    assert exams.loc["whole", "highest"] == pytest.approx(66.5215, abs=1e-3)
     assert exams.loc["whole", "height_mm"] == pytest.approx(267 * 3.27, abs=4)
     assert exams.loc["whole", ["spacing_x_mm", "spacing_z_mm"]].tolist() == pytest.approx(
         [4.6875, 3.27], abs=1e-3

@@ -43,9 +43,7 @@ def test_summary_measures_every_exam(dataset):
     table = qc.summary(dataset)
     assert list(table["exam_id"]) == dataset.exam_ids
     assert (table["height_mm"] == 858).all() or table["height_mm"].between(800, 900).all()
-    assert (
-        table["suv_body"].between(0.5, 3).all() and (table["suv_highest"] >= table["suv_p99"]).all()
-    )
+    assert table["body"].between(0.5, 3).all() and (table["highest"] >= table["p99"]).all()
     others = table[~table["flag"].str.contains("thick slices")]
     assert (
         len(others) == 0 and (table["flag"] == "thick slices (10.0 mm)").mean() > 0.7
@@ -64,7 +62,7 @@ def test_summary_measures_every_exam(dataset):
         (lambda s: s[5] * 1.0001, {}, "the same picture as e5"),
         (lambda s: s[4], {"height_mm": 330.0}, "shows only 330 mm"),
         (lambda s: s[4], {"height_mm": 1900.0}, "longer than the others"),
-        (lambda s: s[4], {"suv_highest": 1.2}, "nothing is brighter"),
+        (lambda s: s[4], {"highest": 1.2}, "nothing is brighter"),
         (lambda s: s[4], {"note": "2 of 90 slices were missing"}, "remark of the reader"),
     ],
 )

@@ -52,6 +52,7 @@ _MODULES = (
     "nifti",
     "nifti_header",
     "organs",
+    "pictures",
     "phantom",
     "preparation",
     "qc",

@@ -17,7 +17,7 @@ import numpy as np
 
 from radiogan_lib import paths
 from radiogan_lib.config import Config
-from radiogan_lib.data import deidentify
+from radiogan_lib.data import deidentify, pictures
 
 MIP_SPACING_MM = 2.0  # paper §3.1: exams are resampled to 2 x 2 x 2 mm
 # Modules of this package that decide no pixel: changing them leaves prepared exams valid. All others count.
@@ -52,11 +52,12 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def task(path: str, cfg: Config, local: bool = True) -> dict:
-    """What a worker must know to prepare one exam; plain values only, because it travels.
+def task(exam: dict, cfg: Config, local: bool = True) -> dict:
+    """What a worker must know to prepare one exam (a row of the cohort); plain values only, because it travels.
 
     A worker elsewhere (`local=False`) is told the version of the code, so that an outdated one is found out.
     """
+    path = exam["path"]
     return {
         "path": path,
         "canvas": list(cfg.canvas),
@@ -64,6 +65,9 @@ def task(path: str, cfg: Config, local: bool = True) -> dict:
         "suv_max": cfg.suv_max,
         "code": "" if local else code_version(),
         "phantom_spacing_mm": cfg.phantom_spacing_mm if path.startswith("phantom:") else None,
+        "window": {k: exam.get(k, "") for k in pictures.COLUMNS}
+        if pictures.is_picture(path)
+        else None,
     }
 
 

@@ -30,7 +30,7 @@ def fit_to_canvas(
     mip: np.ndarray,
     canvas: tuple[int, int],
     field_of_view_mm: tuple[float, float],
-    spacing_mm: float = 2.0,
+    spacing_mm: float | tuple[float, float] = 2.0,
 ) -> np.ndarray:
     """Place a projection in the field of view and average it down to the canvas.
 
@@ -43,7 +43,7 @@ def fit_to_canvas(
         mip: (rows, cols) SUV, head up.
         canvas: (height, width) in pixels, e.g. `cfg.canvas`.
         field_of_view_mm: (height, width) in mm.
-        spacing_mm: size of a pixel of `mip`, mm.
+        spacing_mm: size of a pixel of `mip`, mm; height and width where they differ.
 
     Returns:
         (height, width) float32 SUV.
@@ -64,7 +64,8 @@ def fit_to_canvas(
         raise ConfigError(
             f"field_of_view_mm = {list(fov)!r}; give height and width in mm, such as [900, 540]."
         )
-    height_px, width_px = fov[0] / spacing_mm, fov[1] / spacing_mm
+    row_mm, column_mm = (spacing_mm, spacing_mm) if np.isscalar(spacing_mm) else spacing_mm
+    height_px, width_px = fov[0] / row_mm, fov[1] / column_mm
     left = math.floor((width_px - mip.shape[1]) / 2)
     down = _overlaps(mip.shape[0], canvas[0], height_px, 0)
     across = _overlaps(mip.shape[1], canvas[1], width_px, left)

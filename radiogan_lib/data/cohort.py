@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from radiogan_lib.config import Config, ConfigError, load
+from radiogan_lib.data import pictures
 from radiogan_lib.data.cohort_csv import REQUIRED, from_frame, parse, rows
 
 SPLITS = ("train", "test")
@@ -88,6 +89,11 @@ def read(source: str | Path | pd.DataFrame) -> Cohort:
     ]
     cohort = Cohort(exams, class_names)
     _check_split(cohort, name)
+    for exam in exams[exams["path"].map(pictures.is_picture)].to_dict("records"):
+        try:
+            pictures.Window.parse(exam)
+        except ConfigError as e:
+            raise ConfigError(f"{name}, {rows([exam['row']])}: {e}") from None
     return cohort
 
 
@@ -170,6 +176,35 @@ def split_by_patient(
             n_test = min(max(n_test, 1), len(members) - 1)
         test.update(order[:n_test])
     return ["test" if p in test else "train" for p in patients]
+
+
+def without(cohort: Cohort, cfg: Config) -> Cohort:
+    """The cohort without the classes that `cfg.leave_out` names.
+
+    A profile's own list may name classes that a user's cohort does not have; a user's list may not.
+
+    Raises:
+        ConfigError: the user named a class that is not there, or fewer than two classes are left.
+    """
+    names = [n.strip() for n in cfg.leave_out.split(",") if n.strip()]
+    if not names:
+        return cohort
+    unknown = [n for n in names if n not in cohort.class_names]
+    if unknown and cfg.leave_out != load(cfg.profile).leave_out:
+        raise ConfigError(
+            f"leave_out names {unknown[0]!r}; the cohort's classes are {', '.join(cohort.class_names)}."
+        )
+    left = [c for c in cohort.class_names if c not in names]
+    if len(left) < 2:
+        raise ConfigError(
+            f"leave_out = {cfg.leave_out!r} leaves fewer than two classes; a conditional GAN needs two."
+        )
+    keep = cohort.exams["class"].isin(left)
+    notes = list(cohort.notes)
+    if gone := int((~keep).sum()):
+        shown = ", ".join(n for n in names if n not in unknown)
+        notes.append(f"{gone} exams of class {shown} are left out (setting leave_out).")
+    return Cohort(cohort.exams[keep].reset_index(drop=True), left, notes)
 
 
 def capped(cohort: Cohort, cfg: Config) -> Cohort:

@@ -23,6 +23,7 @@ from radiogan_lib.data.cohort import SPLITS
 from radiogan_lib.data.preparation import SCHEMA_VERSION, DatasetError, prepare
 from radiogan_lib.data.report import Report
 
+UNITS = ("SUV", "window")
 __all__ = [
     "DatasetError",
     "MipDataset",
@@ -45,6 +46,7 @@ class MipDataset:
         field_of_view_mm: height and width that a projection shows.
         suv_max: SUV at which values were clipped.
         sha256: of mips.npy, also for a split or subset of it.
+        unit: "SUV", or "window": uncalibrated pictures, whose `suv` is suv_max times the share of the window.
     """
 
     suv: np.ndarray
@@ -53,6 +55,7 @@ class MipDataset:
     field_of_view_mm: tuple[float, float]
     suv_max: float
     sha256: str
+    unit: str = "SUV"
 
     def __post_init__(self):
         if len(self.suv) != len(self.exams):
@@ -72,6 +75,11 @@ class MipDataset:
     def canvas(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.suv.shape[1], self.suv.shape[2]
+
+    @property
+    def unit_label(self) -> str:
+        """The unit as a figure or table names it."""
+        return "SUV" if self.unit == "SUV" else f"uncalibrated (window 0 to {self.suv_max:g})"
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -108,6 +116,7 @@ class MipDataset:
             self.field_of_view_mm,
             self.suv_max,
             self.sha256,
+            self.unit,
         )
 
     def first_per_class(self, n: int) -> MipDataset:
@@ -147,6 +156,9 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
             float(content["suv_max"]),
         )
         if len(fov) != 2 or not all(math.isfinite(v) and v > 0 for v in (*fov, suv_max)):
+            raise ValueError
+        unit = content["unit"]
+        if unit not in UNITS:
             raise ValueError
         if not class_names or not all(isinstance(name, str) for name in class_names):
             raise ValueError
@@ -194,6 +206,7 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
         fov,
         suv_max,
         content["sha256"],
+        unit,
     )
 
 

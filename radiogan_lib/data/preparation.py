@@ -20,7 +20,7 @@ from radiogan_lib.data import cache, deidentify, executors, report, worker
 from radiogan_lib.data import cohort as cohorts
 from radiogan_lib.progress import Progress
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class DatasetError(RadioganError):
@@ -84,12 +84,12 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.
         DatasetError: no exam, or no exam of some class, could be used.
     """
     started, directory = time.monotonic(), Path(out_dir)
-    chosen = cohorts.capped(cohorts.read(cohort), cfg)
+    chosen = cohorts.capped(cohorts.without(cohorts.read(cohort), cfg), cfg)
     notes, exams = chosen.notes, chosen.exams
     table, secret = report.published(exams, cfg, notes)
     jobs = [
-        cache.task(path, cfg, local=scheduler in (None, "", *executors.KINDS))
-        for path in exams["path"]
+        cache.task(exam, cfg, local=scheduler in (None, "", *executors.KINDS))
+        for exam in exams.to_dict("records")
     ]
     with _only_one(directory):
         marks = [cache.fingerprint(job, secret) for job in jobs]
@@ -133,6 +133,7 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.
         )  # until the new one is there, the dataset is unfinished
         paths.write_text(directory / "rejects.csv", rejects.to_csv(index=False))
         _refuse_if_empty(counts, rejects, directory)
+        unit = _unit(results, good)
         listed = _write(
             directory,
             good,
@@ -144,6 +145,7 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.
             {
                 "schema_version": SCHEMA_VERSION,
                 "class_names": chosen.class_names,
+                "unit": unit,
                 "counts": {
                     s: {c: int(counts.loc[c, s]) for c in chosen.class_names}
                     for s in counts.columns
@@ -191,6 +193,17 @@ def _refuse_if_empty(counts: pd.DataFrame, rejects: pd.DataFrame, directory: Pat
             f"no training exam is left of class {', '.join(lost)}; correct its exams or take the class "
             f"out of the cohort.{first}{where}"
         )
+
+
+def _unit(results: list[dict], good: list[int]) -> str:
+    """The unit of all exams: "SUV", or "window" where all are uncalibrated pictures."""
+    units = [results[i]["facts"]["unit"] for i in good]
+    if len(set(units)) > 1:
+        raise DatasetError(
+            f"{units.count('SUV')} exams are in SUV and {units.count('window')} are uncalibrated pictures; one dataset "
+            "holds one kind: give the pictures suv_white and suv_black in the cohort, or take them out."
+        )
+    return units[0]
 
 
 def _write(directory, good, files, marks, table, results, cfg, content: dict) -> pd.DataFrame:

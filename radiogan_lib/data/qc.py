@@ -29,19 +29,19 @@ def summary(dataset) -> pd.DataFrame:
         dataset: a `MipDataset`.
 
     Returns:
-        exam_id, class, split; height_mm and width_mm of the exam; spacing_z_mm; suv_body (median of the body's pixels),
-        suv_p99, suv_highest (of the exam, before clipping); share_clipped; note (of the reader); flag, "" where there
+        exam_id, class, split; height_mm and width_mm of the exam; spacing_z_mm; in the dataset's unit body (median of the body's pixels),
+        p99, highest (of the exam, before clipping); share_clipped; note (of the reader); flag, "" where there
         are none. Same order as the dataset.
     """
     exams, suv = dataset.exams.reset_index(drop=True), dataset.suv
     table = exams[["exam_id", "class", "split"]].copy()
     for name in ("height_mm", "width_mm", "spacing_z_mm"):
         table[name] = exams[name]
-    table["suv_body"] = [
+    table["body"] = [
         float(np.median(m[m > BODY_SUV])) if (m > BODY_SUV).any() else 0.0 for m in suv
     ]
-    table["suv_p99"] = np.percentile(suv.reshape(len(suv), -1), 99, axis=1) if len(suv) else []
-    for name in ("suv_highest", "share_clipped", "note"):
+    table["p99"] = np.percentile(suv.reshape(len(suv), -1), 99, axis=1) if len(suv) else []
+    for name in ("highest", "share_clipped", "note"):
         table[name] = exams[name]
     flags: list[list[str]] = [[] for _ in range(len(table))]
     for rule in (_field_of_view, _scale, _orientation, _edges, _doubles):
@@ -77,14 +77,14 @@ def _field_of_view(dataset, table):
 
 def _scale(dataset, table):
     """In another scale than the others, as after a wrong unit, dose or slope."""
-    values = table["suv_body"].to_numpy(float)
+    values = table["body"].to_numpy(float)
     if (values > 0).any():
         away = _robust(np.log(np.maximum(values, 1e-3)))
         for i in np.flatnonzero((np.abs(away) > OUTLIER) | (values == 0)):
-            yield int(i), f"another scale than the others (median SUV of the body {values[i]:.2f})"
-    for i, highest in enumerate(table["suv_highest"]):
+            yield int(i), f"another scale than the others (median of the body {values[i]:.2f})"
+    for i, highest in enumerate(table["highest"]):
         if highest < 2:
-            yield i, f"nothing is brighter than SUV {highest:.1f}"
+            yield i, f"nothing is brighter than {highest:.1f}"
 
 
 def _thumbs(suv: np.ndarray) -> np.ndarray:
@@ -145,18 +145,21 @@ def _readable(name: str) -> str:
     return "head & neck" if name == "head_neck" else name.replace("_", " ")
 
 
-def contact_sheet(dataset, per_class: int = 12, window: tuple[float, float] = (0.0, 7.0)) -> Figure:
-    """Exams of each class in one SUV window, one row per class: first all that are flagged, then others evenly spread.
+def contact_sheet(
+    dataset, per_class: int = 12, window: tuple[float, float] | None = None
+) -> Figure:
+    """Exams of each class in one window, one row per class: first all that are flagged, then others evenly spread.
 
     Args:
         dataset: a `MipDataset`.
         per_class: exams per row; a class with more flagged ones shows the first of them.
-        window: SUV shown as white and as black.
+        window: values shown as white and as black; None is SUV 0 to 7, or seven tenths of an uncalibrated window.
 
     Returns:
         A figure; flagged exams have a frame and their first flag as a title.
     """
     table = summary(dataset)
+    window = window or (0.0, 7.0 if dataset.unit == "SUV" else 0.7 * dataset.suv_max)
     height, width = dataset.canvas
     shape = (dataset.field_of_view_mm[0] / height) / (dataset.field_of_view_mm[1] / width)
     names = dataset.class_names
@@ -188,8 +191,8 @@ def contact_sheet(dataset, per_class: int = 12, window: tuple[float, float] = (0
                 spine.set_color("#b03020")
         row[0].set_ylabel(_readable(name), fontsize=9)
     figure.suptitle(
-        f"{(table['flag'] != '').sum()} of {len(table)} exams are flagged · SUV {window[0]:g} to "
-        f"{window[1]:g}",
+        f"{(table['flag'] != '').sum()} of {len(table)} exams are flagged · shown: {window[0]:g} to "
+        f"{window[1]:g}, {dataset.unit_label}",
         fontsize=9,
     )
     return figure
@@ -219,7 +222,7 @@ def histograms(dataset, bins: int = 60) -> Figure:
             ax.plot(centres, np.median(shares, axis=0), color="#222222", lw=1.6, zorder=4)
         ax.set_xscale("log")
         ax.set_title(_readable(name), fontsize=9)
-        ax.set_xlabel("SUV", fontsize=8)
+        ax.set_xlabel(dataset.unit_label, fontsize=8)
         ax.tick_params(labelsize=7)
     figure.axes[0].set_ylabel("share of pixels", fontsize=8)
     return figure

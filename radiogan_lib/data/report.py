@@ -13,7 +13,7 @@ import pandas as pd
 
 from radiogan_lib import paths
 from radiogan_lib.config import Config
-from radiogan_lib.data import deidentify
+from radiogan_lib.data import deidentify, pictures
 from radiogan_lib.data.cohort import SPLITS
 
 # Optional cohort columns that are published beside hashed identifiers; any other may hold a name or a date.
@@ -27,6 +27,7 @@ OPEN_COLUMNS = (
     "licence",
     "license",
     "doi",
+    *pictures.COLUMNS,
 )
 
 
@@ -145,6 +146,16 @@ def rejects(
 def remarks(exams: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
     """What else the reader should know about a finished dataset."""
     out = []
+    if (exams["unit"] == "window").any():
+        out.append(
+            "The pictures are uncalibrated: a value is the share of the source's window, not an SUV. It is stored "
+            "times suv_max, so that suv_max is the window's end."
+        )
+    for text, n in exams.loc[exams["assumed"] != "", "assumed"].value_counts().items():
+        out.append(
+            f"{n} pictures were read with assumptions: {text}. Columns of the cohort can say otherwise: "
+            f"{', '.join(pictures.COLUMNS)}."
+        )
     if n := int((exams["note"] != "").sum()):
         out.append(f"{n} exams were read with a remark: column note of exams.csv.")
     if untested := list(counts.index[counts["test"] == 0]):

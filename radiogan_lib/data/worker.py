@@ -15,7 +15,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
-from radiogan_lib.data import cache
+from radiogan_lib.data import cache, pictures
 from radiogan_lib.data.canvas import fit_to_canvas
 from radiogan_lib.data.errors import ExamError, ExamNote
 
@@ -118,21 +118,39 @@ def project(job: dict) -> dict:
             "remedy": "install the same version on every worker, then run again",
         }
     try:
-        mip, spacing, note = read(job["path"], job["phantom_spacing_mm"])
+        if job["window"] is None:
+            mip, spacing, note = read(job["path"], job["phantom_spacing_mm"])
+            pixel, unit, assumed = (cache.MIP_SPACING_MM, cache.MIP_SPACING_MM), "SUV", ""
+            clipped = float((mip > job["suv_max"]).mean())
+        else:
+            shown = pictures.project(job["path"], pictures.Window.parse(job["window"]))
+            mip, pixel, unit, assumed, note = (
+                shown.values,
+                shown.pixel_mm,
+                shown.unit,
+                shown.assumed,
+                "",
+            )
+            spacing = [pixel[1], 0.0, pixel[0]]  # a picture has no depth
+            if unit == "window":
+                clipped = float((mip >= 1).mean())
+                mip = mip * np.float32(job["suv_max"])
+            else:
+                clipped = float((mip > job["suv_max"]).mean())
         facts = {f"spacing_{axis}_mm": round(v, 4) for axis, v in zip("xyz", spacing)}
         facts |= {
-            "height_mm": mip.shape[0] * cache.MIP_SPACING_MM,
-            "width_mm": mip.shape[1] * cache.MIP_SPACING_MM,
-            "suv_highest": float(mip.max()),
-            "suv_median": float(np.median(mip)),
-            "share_clipped": float((mip > job["suv_max"]).mean()),
+            "height_mm": mip.shape[0] * pixel[0],
+            "width_mm": mip.shape[1] * pixel[1],
+            "highest": float(mip.max()),
+            "median": float(np.median(mip)),
+            "share_clipped": clipped,
+            "unit": unit,
+            "assumed": assumed,
             "note": note,
         }
-        clipped = np.clip(mip, 0, job["suv_max"])
+        mip = np.clip(mip, 0, job["suv_max"])
         return {
-            "mip": fit_to_canvas(
-                clipped, job["canvas"], job["field_of_view_mm"], cache.MIP_SPACING_MM
-            ),
+            "mip": fit_to_canvas(mip, job["canvas"], job["field_of_view_mm"], pixel),
             "facts": facts,
         }
     except ExamError as e:

@@ -49,7 +49,7 @@ def phantom_as_dicom(which: str = FOLLOWED, spacing_mm: float = 4.0) -> Path:
 
 
 def exam_to_follow(cfg, exam_path: str = ""):
-    """The exam that notebook 01 follows: the reader's own, the cohort's first real one, or a phantom written as DICOM.
+    """The exam that notebook 01 follows: the reader's own, the cohort's first real volume, or a phantom written as DICOM.
 
     Args:
         cfg: names the cohort.
@@ -58,20 +58,22 @@ def exam_to_follow(cfg, exam_path: str = ""):
     Returns:
         What `data.read_suv` takes. Says in one line, without its path, which it is.
     """
-    from radiogan_lib.data import cohort
+    from radiogan_lib.data import cohort, pictures
 
     if exam_path:
         print("Followed step by step: the exam of the parameter exam_path.")
         return exam_path
     real = [
-        p for p in cohort.read(paths.cohort_path(cfg)).exams["path"] if not p.startswith("phantom:")
+        p
+        for p in cohort.read(paths.cohort_path(cfg)).exams["path"]
+        if not p.startswith("phantom:") and not pictures.is_picture(p)
     ]
     for path in real:
         if Path(path).exists():
             print(f"Followed step by step: the first of the cohort's {len(real)} real exams.")
             return path
     print(
-        "Followed step by step: a phantom written as DICOM, because the cohort holds no real exam."
+        "Followed step by step: a phantom written as DICOM, because the cohort holds no volume of a real exam."
     )
     return phantom_as_dicom()
 
