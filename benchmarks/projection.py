@@ -24,7 +24,6 @@ from nibabel.processing import resample_to_output
 from scipy import ndimage
 
 from radiogan_lib import data
-from radiogan_lib.data import nifti
 
 GRIDS = {
     "paper": ((168, 168, 429), (4.06, 4.06, 2.0)),
@@ -201,7 +200,7 @@ def main() -> None:
         nib.save(image, path)
         megabytes = path.stat().st_size / 1e6
         methods = {
-            "radiogan_lib.data.read_mip": lambda: nifti.nifti_mip(path),
+            "radiogan_lib.data.read_mip": lambda: data.read_mip(path),
             "  of which unpacking alone (python-isal)": lambda: unpack(path),
             "read_suv, then coronal_mip": lambda: data.coronal_mip(data.read_suv(path)),
             "nibabel get_fdata + resample_to_output + max": lambda: usual_route(path),
@@ -209,7 +208,7 @@ def main() -> None:
         }
         same = (
             "identical bits"
-            if np.array_equal(sitk_mip(as_sitk(image)), nifti.nifti_mip(path))
+            if np.array_equal(sitk_mip(as_sitk(image)), data.read_mip(path))
             else "DIFFERENT BITS"
         )
         table(

@@ -8,10 +8,10 @@ import struct
 import zlib
 from pathlib import Path
 
+import exam_builder as dicoms
 import nibabel as nib
 import numpy as np
 import pydicom
-import test_dicom as dicoms
 from pydicom.uid import generate_uid
 
 AFFINE = np.diag([8.0, 8.0, 6.0, 1.0])

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import petsuv
 from radiogan_lib import config, data, paths
 from radiogan_lib.data import idc
 from radiogan_lib.data.dataset import load, prepare
@@ -208,9 +209,7 @@ def uploaded_series(url: str, folder: Path, n: int = 3) -> pd.DataFrame:
     rows = []
     for i in range(n):
         place = folder / f"s{i}"
-        data.dicom_write.write_phantom_series(
-            data.read_suv(f"phantom:lung/{30010 + i}", 20.0), place, seed=i
-        )
+        petsuv.write_phantom_series(data.read_suv(f"phantom:lung/{30010 + i}", 20.0), place, seed=i)
         files = sorted(place.glob("*.dcm"))
         for file in files:
             client.put_object(

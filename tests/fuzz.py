@@ -273,6 +273,7 @@ def _same_edit(before: bytes, after: bytes, other: bytes) -> bytes:
 
 def main(name: str, count: int, seed: int) -> dict:
     """Run; the result is printed by the last line of this file."""
+    from petsuv import ExamError
     from radiogan_lib.config import RadioganError
 
     warnings.simplefilter("ignore")
@@ -300,7 +301,7 @@ def main(name: str, count: int, seed: int) -> dict:
             try:
                 call(raw)
                 tally["read"] += 1
-            except RadioganError as e:
+            except (RadioganError, ExamError) as e:
                 tally["refused"] += 1
                 if "\n" in str(e) or len(str(e)) > 1800:
                     tally["crashed"] += 1

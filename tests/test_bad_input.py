@@ -16,11 +16,11 @@ import warnings
 from pathlib import Path
 
 import bad_exams as bad
+import exam_builder as dicoms
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-import test_dicom as dicoms
 from survived import BAD_INPUT, faults_of_sentence
 
 from radiogan_lib import batch, config, data, paths

@@ -215,9 +215,9 @@ def test_rejects_do_not_stop_the_others_and_are_not_tried_twice(cohort, tmp_path
 
 
 def test_an_error_nobody_foresaw_is_a_reject_and_tried_again(cohort, tmp_path, monkeypatch):
-    from radiogan_lib.data import nifti
+    from radiogan_lib.data import volumes
 
-    real = nifti.nifti_mip
+    real = volumes.nifti_mip
 
     def breaks(path, *args):
         if path.name == "e4.nii.gz":
@@ -225,7 +225,7 @@ def test_an_error_nobody_foresaw_is_a_reject_and_tried_again(cohort, tmp_path, m
         return real(path, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(nifti, "nifti_mip", breaks)
+        patch.setattr(volumes, "nifti_mip", breaks)
         report = prepare(cohort, tmp_path / "out", settings(), "sync")
     assert report.rejected == 1 and "ZeroDivisionError" in report.rejects.reason[0]
     assert "secret" not in (tmp_path / "out/rejects.csv").read_text()

@@ -14,6 +14,7 @@ import pandas as pd
 import pydicom
 import pytest
 
+import petsuv
 from radiogan_lib import config, data, paths
 from radiogan_lib.config import ConfigError
 from radiogan_lib.data import deidentify
@@ -109,9 +110,7 @@ PLANTED = {
 
 def plant(folder, seed, broken=False):
     """A phantom written as DICOM with an identifier in every text tag; `broken` makes an exam that must be refused."""
-    data.dicom_write.write_phantom_series(
-        data.read_suv(f"phantom:lung/{30000 + seed}", 12.0), folder
-    )
+    petsuv.write_phantom_series(data.read_suv(f"phantom:lung/{30000 + seed}", 12.0), folder)
     for file in sorted(folder.rglob("*")):
         if not file.is_file():
             continue

@@ -9,10 +9,10 @@ from pydicom.datadict import keyword_for_tag
 ROOT = Path(__file__).parents[1]
 DOC = (ROOT / "docs" / "exams.md").read_text(encoding="utf-8")
 FILES = {
-    "d": "test_dicom.py",
-    "v": "test_dicom_vendors.py",
+    "d": "test_petsuv/test_dicom.py",
+    "v": "test_petsuv/test_dicom_vendors.py",
     "n": "test_volumes.py",
-    "m": "test_mip.py",
+    "m": "test_projection.py",
 }
 ROWS = [
     line.split(" | ")

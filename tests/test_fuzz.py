@@ -110,7 +110,7 @@ def test_any_set_option_is_a_setting_or_one_sentence(text):
 def test_the_fuzzer_would_notice(tmp_path):
     """A reader with a fault planted in it is found out."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import fuzz; from radiogan_lib.data import nifti_header as n; real = n._check_length\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import fuzz; from petsuv import nifti as n; real = n._check_length\n"
         "def broken(path, needed):\n    if needed > 8000: raise ZeroDivisionError\n    real(path, needed)\n"
         "n._check_length = broken; import json; print(json.dumps(fuzz.main('nifti', 60, 1)))"
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import petsuv
 from radiogan_lib import config, data
 from radiogan_lib.config import ConfigError
 from radiogan_lib.data import idc, idc_index, s3
@@ -107,7 +108,7 @@ def series(server, tmp_path_factory):
     rows = []
     for i in range(4):
         folder = tmp_path_factory.mktemp("dicom") / f"s{i}"
-        data.dicom_write.write_phantom_series(
+        petsuv.write_phantom_series(
             data.read_suv(f"phantom:lung/{30010 + i}", 12.0), folder, seed=i
         )
         n, size = upload(server[1], folder, f"series-{i}")

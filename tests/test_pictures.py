@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from petsuv.errors import ExamError
 from radiogan_lib import config, data
 from radiogan_lib.config import ConfigError
 from radiogan_lib.data import cohort, pictures
 from radiogan_lib.data.dataset import DatasetError
-from radiogan_lib.data.errors import ExamError
 
 SHARED = Path(os.environ.get("RADIOGAN_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 REAL = SHARED / "real_whole_body_mips"

@@ -9,15 +9,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from petsuv import ExamError, ExamNote
+
 _HOME = {
-    "ExamError": "errors",
-    "ExamNote": "errors",
     "read_suv": "volumes",
     "read_mip": "volumes",
-    "nifti_mip": "nifti",
-    "coronal_mip": "mip",
-    "sagittal_mip": "mip",
-    "rotating_mips": "rotating",
+    "coronal_mip": "projection",
+    "sagittal_mip": "projection",
+    "rotating_mips": "projection",
     "prepare": "dataset",
     "load": "dataset",
     "load_if_there": "dataset",
@@ -29,51 +28,30 @@ _HOME = {
 _MODULES = (
     "anatomy",
     "canvas",
-    "checks",
     "cohort",
     "cohort_csv",
     "dataset",
     "deidentify",
-    "dicom",
-    "dicom_files",
-    "dicom_geometry",
-    "dicom_series",
-    "dicom_times",
-    "dicom_values",
-    "dicom_vet",
-    "dicom_write",
-    "errors",
     "executors",
     "foci",
     "idc",
     "intensity",
     "lesions",
-    "mip",
-    "nifti",
-    "nifti_header",
     "organs",
     "pictures",
     "phantom",
     "preparation",
+    "projection",
     "qc",
-    "rotating",
     "scanner",
-    "suv",
-    "suv_activity",
-    "suv_kinds",
-    "suv_times",
-    "tracer",
     "volumes",
 )
-__all__ = [*_HOME]
+__all__ = ["ExamError", "ExamNote", *_HOME]
 
 if TYPE_CHECKING:  # what editors and type checkers see
     from radiogan_lib.data.dataset import MipDataset, fit_to_canvas, load, prepare  # noqa: F401
-    from radiogan_lib.data.errors import ExamError, ExamNote  # noqa: F401
     from radiogan_lib.data.intensity import decode, encode  # noqa: F401
-    from radiogan_lib.data.mip import coronal_mip, sagittal_mip  # noqa: F401
-    from radiogan_lib.data.nifti import nifti_mip  # noqa: F401
-    from radiogan_lib.data.rotating import rotating_mips  # noqa: F401
+    from radiogan_lib.data.projection import coronal_mip, rotating_mips, sagittal_mip  # noqa: F401
     from radiogan_lib.data.volumes import read_mip, read_suv  # noqa: F401
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from petsuv import ExamError
 from radiogan_lib import paths
 from radiogan_lib.data import cache, executors, s3, worker
-from radiogan_lib.data.errors import ExamError
 from radiogan_lib.progress import Progress
 
 _BUSY = ".fetching"  # folder of the series that are on disk right now

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from petsuv.errors import ExamError
+from petsuv.plausible import check_suv
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data.checks import check_suv
-from radiogan_lib.data.errors import ExamError
 
 ARRAYS = (".npy",)
 IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")

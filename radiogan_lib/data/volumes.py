@@ -1,4 +1,4 @@
-"""One door for every exam: a DICOM folder, a NIfTI file, a public data set's study folder, or a phantom.
+"""Every exam of a cohort: what petsuv reads, or a phantom.
 
 Explained in notebooks/01_data_preparation.ipynb.
 """
@@ -7,38 +7,26 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
-from radiogan_lib.data import nifti
-from radiogan_lib.data.errors import ExamError
-from radiogan_lib.data.mip import coronal_mip
-from radiogan_lib.data.nifti_header import SUFFIXES, is_nifti
-
-# File names of public data sets, without suffix: autoPET (SUV, CT, CTres, PET, SEG), its nnU-Net form (_0000 CT, _0001
-# SUV), HECKTOR (__PT, __CT). PET or PT alone may be Bq/ml: it comes after SUV, and its values are checked like any.
-_SUV = re.compile(r"(^|[_\W])suv(bw)?([_\W]|$)|suv(bw)?$", re.I)
-_PET = re.compile(r"(^|[_\W])(pt|pet)([_\W]|$)", re.I)
-_NOT_PET = re.compile(
-    r"(^|[_\W])(ct|ctres|ct_?res|seg|segmentation|mask|labels?|gtvp?|mr|mri|t1|t2|ctv|roi)\d*([_\W]|$)|(^|_)dro_mask$",
-    re.I,
-)
-_NNUNET = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+import petsuv
+from petsuv import ExamError
+from radiogan_lib.data.projection import coronal_mip, nifti_mip
 
 
 def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -> nib.Nifti1Image:
     """Read one exam as SUV.
 
     Args:
-        path: a folder with a DICOM PET series (other series and files may be there), a .nii or .nii.gz (or .hdr +
-            .img), a study folder of autoPET, nnU-Net or HECKTOR, or `phantom:<class>/<seed>`.
+        path: what `petsuv.read` takes (a DICOM folder, a NIfTI file, a study folder), or `phantom:<class>/<seed>`.
         phantom_spacing_mm: isotropic voxels of this size for a phantom; None or 0 is the paper's grid.
 
     Returns:
         3-D nibabel image: SUVbw in g/ml, float32, RAS+, mm; its header holds nothing of the source.
-        `image.extra` of a DICOM exam has the SUV factor with its derivation (`suv`) and `notes`.
+        `image.extra` has `notes`, and of a DICOM exam the SUV factor with its derivation (`suv`).
 
     Warns:
         ExamNote: a choice made among series, a value put right.
@@ -48,23 +36,26 @@ def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -
     """
     if isinstance(path, str) and path.startswith("phantom:"):
         return _phantom(path, phantom_spacing_mm)
-    kind, found = locate(path)
-    if kind == "nifti":
-        return nifti.read(found)
-    from radiogan_lib.data import dicom  # pydicom only where DICOM is read
-
-    return dicom.read_exam(found)
+    return petsuv.read(path)
 
 
 def read_mip(
     path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None
 ) -> np.ndarray:
     """`coronal_mip(read_suv(path))`, bit for bit; a NIfTI file is projected while it is unpacked."""
+    return read_mip_and_voxels(path, spacing_mm, phantom_spacing_mm)[0]
+
+
+def read_mip_and_voxels(
+    path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`read_mip`, and the exam's voxel size along right-left, back-front and foot-head, mm."""
     if not (isinstance(path, str) and path.startswith("phantom:")):
-        kind, found = locate(path)
-        if kind == "nifti":
-            return nifti.nifti_mip(found, spacing_mm)
-    return coronal_mip(read_suv(path, phantom_spacing_mm), spacing_mm)
+        kind, found = petsuv.locate(path)
+        if kind == "nifti":  # the volume never exists
+            return nifti_mip(found, spacing_mm)
+    image = read_suv(path, phantom_spacing_mm)
+    return coronal_mip(image, spacing_mm), voxel_sizes(image.affine)
 
 
 def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
@@ -82,130 +73,3 @@ def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
             "Correct the path.",
         )
     return phantom.make(m[1], int(m[2]), spacing_mm or None)
-
-
-def locate(path: str | os.PathLike) -> tuple[str, Path]:
-    """Decide what a path is: ("nifti", the file) or ("dicom", the folder).
-
-    Raises:
-        ExamError: nothing there, an unknown kind of file, or several exams in one folder.
-    """
-    try:
-        path = Path(path).expanduser()
-        if path.is_dir():
-            file = _pick(path)
-            return ("nifti", file) if file else ("dicom", path)
-        there = path.exists()
-    except ExamError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # too long, a NUL in it, ~ of nobody, a folder not to be opened
-        refused = isinstance(error, PermissionError)
-        raise ExamError(
-            "the folder cannot be opened"
-            if refused
-            else "there is no such file or folder: no path can be like this",
-            "Ask for the right to read it." if refused else "Correct the path in the cohort.",
-        ) from None
-    if not there:
-        raise ExamError("there is no such file or folder", "Correct the path in the cohort.")
-    if not path.is_file():  # a pipe would be waited for, a device read, for ever
-        raise ExamError(
-            "this is not a file but a pipe, a socket or a device", "Correct the path in the cohort."
-        )
-    if not is_nifti(path):
-        if path.suffix.lower() in (".dcm", ".ima", ""):
-            raise ExamError(
-                "this is one file; a DICOM exam is a folder of slices",
-                "Give the folder that holds the slices.",
-            )
-        raise ExamError(
-            f"files of type {path.suffix} are not read", "Give .nii, .nii.gz or a DICOM folder."
-        )
-    stem = _stem(path)
-    m = _NNUNET.match(stem)
-    if (
-        m
-        and m["channel"] == "0000"
-        and any(path.with_name(f"{m['case']}_0001{s}").exists() for s in SUFFIXES)
-    ):
-        raise ExamError(
-            "_0000 is the CT of an nnU-Net case whose _0001 is the SUV", "Give the _0001 file."
-        )
-    if _NOT_PET.search(stem) and not _SUV.search(stem) and not _PET.search(stem):
-        raise ExamError("the file's name says CT, MR or segmentation", "Give the PET in SUV.")
-    return "nifti", path
-
-
-def _stem(path: Path) -> str:
-    name = path.name
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return path.stem
-
-
-def _pick(folder: Path) -> Path | None:
-    """The SUV file of a study folder, or of the one study folder below; None where there is no NIfTI exam."""
-    files = sorted(
-        f
-        for f in folder.iterdir()
-        if f.is_file() and not f.name.startswith(".") and is_nifti(f) and f.suffix.lower() != ".img"
-    )
-    by_stem = {_stem(f): f for f in files}
-    cases = [
-        (m["case"], f)
-        for s, f in by_stem.items()
-        if (m := _NNUNET.match(s)) and m["channel"] == "0001" and f"{m['case']}_0000" in by_stem
-    ]
-    ranked = (
-        [f for _, f in cases],
-        [f for s, f in by_stem.items() if s.lower() in ("suv", "suvbw")],
-        [f for s, f in by_stem.items() if _SUV.search(s) and not _NOT_PET.search(s)],
-        [f for s, f in by_stem.items() if _PET.search(s) and not _NOT_PET.search(s)],
-    )
-    best = next((found for found in ranked if found), [])
-    if len(best) > 1:
-        raise ExamError(
-            f"the folder holds {len(best)} NIfTI exams",
-            "Give each exam its own row with the path of its SUV file.",
-        )
-    if best:
-        return best[0]
-    others = [f for s, f in by_stem.items() if not _NOT_PET.search(s)]
-    if _may_hold_dicom(folder):
-        return (
-            None if files else _pick_below(folder)
-        )  # NIfTI files without a telling name are masks beside the series
-    if len(others) == 1:
-        return others[0]
-    if files:
-        raise ExamError(
-            f"which of the folder's {len(files)} NIfTI files is the PET in SUV is not clear from their names",
-            "Give the path of the file.",
-        )
-    return None
-
-
-def _pick_below(folder: Path) -> Path | None:
-    """A patient folder of autoPET holds one folder per study: fine if there is one, otherwise each study is an exam."""
-    found = []
-    for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        names = {_stem(f).lower() for f in child.iterdir() if f.is_file() and is_nifti(f)}
-        if names & {"suv", "suvbw"} or any(_SUV.search(n) or _PET.search(n) for n in names):
-            found.append(_pick(child))
-    if len(found) > 1:
-        raise ExamError(f"the folder holds {len(found)} studies", "Give each study its own row.")
-    return found[0] if found else None
-
-
-def _may_hold_dicom(folder: Path) -> bool:
-    """Folders, and files named the way scanners and archives name slices: no suffix, .dcm, .ima, or digits only."""
-    return any(
-        f.is_dir() or f.suffix.lower() in ("", ".dcm", ".ima") or f.suffix[1:].isdigit()
-        for f in folder.iterdir()
-        if not f.name.startswith(".")
-    )

@@ -12,12 +12,10 @@ import warnings
 import zipfile
 
 import numpy as np
-from nibabel.affines import voxel_sizes
-from nibabel.orientations import io_orientation
 
+from petsuv import ExamError, ExamNote
 from radiogan_lib.data import cache, pictures
 from radiogan_lib.data.canvas import fit_to_canvas
-from radiogan_lib.data.errors import ExamError, ExamNote
 
 STORED = ".mip.npz"  # an exam of which only the 2 mm projection was kept
 _heard = threading.local()
@@ -78,7 +76,7 @@ def read(path: str, phantom_spacing_mm: float | None = None) -> tuple[np.ndarray
 
 
 def _mip_and_spacing(path: str, phantom_spacing_mm: float | None) -> tuple[np.ndarray, np.ndarray]:
-    from radiogan_lib.data import mip, nifti, volumes  # here, so that only workers load the readers
+    from radiogan_lib.data import volumes  # here, so that only workers load the readers
 
     if path.endswith(STORED):
         try:
@@ -92,14 +90,7 @@ def _mip_and_spacing(path: str, phantom_spacing_mm: float | None) -> tuple[np.nd
             raise ExamError(
                 "the stored projection is damaged", "Delete it and fetch it again."
             ) from None
-    if not path.startswith("phantom:"):
-        kind, file = volumes.locate(path)
-        if kind == "nifti":  # projected while it is unpacked: the volume never exists
-            affine = nifti.read_header(file).affine
-            order = np.argsort(io_orientation(affine)[:, 0])
-            return nifti.nifti_mip(file, cache.MIP_SPACING_MM), voxel_sizes(affine)[order]
-    image = volumes.read_suv(path, phantom_spacing_mm=phantom_spacing_mm)
-    return mip.coronal_mip(image, spacing_mm=cache.MIP_SPACING_MM), voxel_sizes(image.affine)
+    return volumes.read_mip_and_voxels(path, cache.MIP_SPACING_MM, phantom_spacing_mm)
 
 
 def project(job: dict) -> dict:

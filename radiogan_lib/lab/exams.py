@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+import petsuv
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
 from radiogan_lib.lab.figures import WINDOW, mip_row
@@ -29,7 +30,7 @@ def phantom_as_dicom(which: str = FOLLOWED, spacing_mm: float = 4.0) -> Path:
         which: `phantom:<class>/<seed>`, as in a cohort csv.
         spacing_mm: isotropic voxel size.
     """
-    from radiogan_lib.data import dicom, phantom
+    from radiogan_lib.data import phantom
 
     try:
         name, seed = phantom.parse(which)
@@ -41,7 +42,7 @@ def phantom_as_dicom(which: str = FOLLOWED, spacing_mm: float = 4.0) -> Path:
     folder = paths.home() / "data" / "phantom_dicom" / f"{name}-{seed}-{spacing_mm:g}mm"
     mark = folder.parent / f"{folder.name}.complete"
     if not mark.is_file():  # written last: a folder without it is written again
-        dicom.write_phantom_series(
+        petsuv.write_phantom_series(
             phantom.make(name, seed, spacing_mm), folder, dose_mbq=300, seed=seed
         )
         paths.write_text(mark, "written\n")
@@ -98,12 +99,10 @@ def exam_facts(image) -> Table:
 
 def _series(folder):
     """The PET series of a DICOM folder as the library reads it; None for anything else."""
-    from radiogan_lib.data import dicom, volumes
-
     if isinstance(folder, str) and folder.startswith("phantom:"):
         return None
-    kind, found = volumes.locate(folder)
-    return dicom.read_series(found) if kind == "dicom" else None
+    kind, found = petsuv.locate(folder)
+    return petsuv.read_series(found) if kind == "dicom" else None
 
 
 def suv_explanation(folder) -> Table:
@@ -149,7 +148,6 @@ def one_slope_mistake(folder, window=WINDOW):
         folder: a DICOM PET folder, or any exam: where there are no slices, only the correct picture is drawn.
     """
     from radiogan_lib import data
-    from radiogan_lib.data import dicom
 
     series = _series(folder)
     if series is None:
@@ -162,11 +160,11 @@ def one_slope_mistake(folder, window=WINDOW):
         )
     pictures, titles = [], []
     for words, values in (
-        ("each slice its own slope", dicom.volume(series)),
-        ("one slope for all", dicom.with_one_slope(series)),
+        ("each slice its own slope", petsuv.volume(series)),
+        ("one slope for all", petsuv.with_one_slope(series)),
     ):
         pictures.append(
-            data.coronal_mip(dicom.as_image(values, series.geometry.affine), spacing_mm=4.0)
+            data.coronal_mip(petsuv.as_image(values, series.geometry.affine), spacing_mm=4.0)
         )
         titles.append(f"{words}\nhighest SUV {values.max():.1f}")
     return mip_row(pictures, titles, window, height=3.4)
@@ -188,7 +186,7 @@ def spoilt_exams() -> Table:
     import nibabel as nib
 
     from radiogan_lib import data
-    from radiogan_lib.data import dicom, phantom
+    from radiogan_lib.data import phantom
 
     image, rows = (
         phantom.make("lung", 20001, 12.0).slicer[:, :, 30:44],
@@ -209,8 +207,8 @@ def spoilt_exams() -> Table:
             if isinstance(change, str):
                 drug = _drug(change)
                 change = dict(RadiopharmaceuticalInformationSequence=[drug])
-            says(what, dicom.write_phantom_series(image, Path(folder) / str(k), **change))
-        lost = dicom.write_phantom_series(image, Path(folder) / "lost")
+            says(what, petsuv.write_phantom_series(image, Path(folder) / str(k), **change))
+        lost = petsuv.write_phantom_series(image, Path(folder) / "lost")
         sorted(lost.iterdir())[7].unlink()
         says("one slice was lost", lost)
         bq = nib.Nifti1Image(np.asarray(image.dataobj, np.float32) * 5000, image.affine)

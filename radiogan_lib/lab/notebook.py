@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 
+from petsuv import ExamError
 from radiogan_lib import __version__, machine, paths
 from radiogan_lib.config import RadioganError
 
@@ -37,7 +38,7 @@ PACKAGES = (
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
-def _one_sentence(self: RadioganError) -> list[str]:
+def _one_sentence(self: Exception) -> list[str]:
     """What IPython shows in place of a traceback; the cell still counts as failed."""
     return [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}"]
 
@@ -104,9 +105,11 @@ def setup() -> None:
         from IPython import get_ipython
 
         if get_ipython() is not None:
-            RadioganError._render_traceback_ = (
-                _one_sentence  # IPython's own hook for exceptions that show themselves
-            )
+            for kind in (
+                RadioganError,
+                ExamError,
+            ):  # IPython's own hook for exceptions that show themselves
+                kind._render_traceback_ = _one_sentence
 
 
 def source(obj):

@@ -6,8 +6,8 @@ import re
 
 from pydicom.dataset import Dataset
 
-from radiogan_lib.data.dicom_values import items, number, tag, value
-from radiogan_lib.data.errors import ExamError
+from petsuv.elements import items, number, tag, value
+from petsuv.errors import ExamError
 
 F18_HALF_LIFE_S = 6586.2
 HALF_LIFE_TOLERANCE = (

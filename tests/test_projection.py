@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radiogan_lib import data
-from radiogan_lib.data import mip
+from radiogan_lib.data import projection
 
 TIES = [
     4.0,
@@ -79,8 +79,8 @@ def test_equal_to_simpleitk_to_the_last_bit(
     if min(round(n * s / out) for n, s in zip(shape, spacing, strict=True)) < 1:
         return
     coronal, sagittal = by_sitk(image, out)
-    np.testing.assert_array_equal(mip.coronal_mip(image, out), coronal)
-    np.testing.assert_array_equal(mip.sagittal_mip(image, out), sagittal)
+    np.testing.assert_array_equal(projection.coronal_mip(image, out), coronal)
+    np.testing.assert_array_equal(projection.sagittal_mip(image, out), sagittal)
 
 
 @pytest.mark.parametrize("spacing", TIES)
@@ -93,21 +93,25 @@ def test_half_way_ties_on_long_axes_fall_as_in_simpleitk(spacing, origin):
         shape[axis] = 400
         image = grid(rng, shape, (spacing,) * 3, origin=(origin, -origin, origin))
         for ours, theirs in zip(
-            (mip.coronal_mip(image), mip.sagittal_mip(image)), by_sitk(image), strict=True
+            (projection.coronal_mip(image), projection.sagittal_mip(image)),
+            by_sitk(image),
+            strict=True,
         ):
             np.testing.assert_array_equal(ours, theirs)
 
 
 def test_large_volumes_go_through_threads_and_stay_equal(monkeypatch):
     rng = np.random.default_rng(2)
-    monkeypatch.setattr(mip.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(projection.os, "cpu_count", lambda: 3)
     for perm in ([0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1]):
         for order in "CF":
             image = grid(rng, (33, 41, 29), (2.5, 3, 4.06), perm, (-1, 1, -1), order=order)
-            monkeypatch.setattr(mip, "THREADS_ABOVE", 1 << 60)
-            alone = mip.coronal_mip(image), mip.sagittal_mip(image)
-            monkeypatch.setattr(mip, "THREADS_ABOVE", 0)
-            for a, b in zip(alone, (mip.coronal_mip(image), mip.sagittal_mip(image)), strict=True):
+            monkeypatch.setattr(projection, "THREADS_ABOVE", 1 << 60)
+            alone = projection.coronal_mip(image), projection.sagittal_mip(image)
+            monkeypatch.setattr(projection, "THREADS_ABOVE", 0)
+            for a, b in zip(
+                alone, (projection.coronal_mip(image), projection.sagittal_mip(image)), strict=True
+            ):
                 np.testing.assert_array_equal(a, b)
 
 
@@ -121,7 +125,7 @@ def test_head_up_right_on_the_left_face_to_the_left():
         image = ras.as_reoriented(
             nib.orientations.ornt_transform(nib.orientations.io_orientation(ras.affine), target)
         )
-        coronal, sagittal = mip.coronal_mip(image), mip.sagittal_mip(image)
+        coronal, sagittal = projection.coronal_mip(image), projection.sagittal_mip(image)
         assert coronal.shape == (14, 10) and sagittal.shape == (14, 12)
         assert tuple(np.argwhere(coronal == 7)[0]) == (
             14 - 1 - 11,
@@ -143,7 +147,7 @@ def test_scaled_integers_are_projected_as_stored(tmp_path):
         proxy = nib.load(raw)
         proxy.dataobj._slope, proxy.dataobj._inter = slope, inter
         expected = (stored * slope + inter).astype(np.float32).max(axis=1).T[::-1, ::-1]
-        np.testing.assert_array_equal(mip.coronal_mip(proxy), expected)
+        np.testing.assert_array_equal(projection.coronal_mip(proxy), expected)
 
 
 def test_oblique_grids_go_through_nibabels_resampler():
@@ -156,19 +160,19 @@ def test_oblique_grids_go_through_nibabels_resampler():
         [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
     )
     image = nib.Nifti1Image(volume, nib.affines.from_matvec(turn * 3.0, (5, 6, 7)))
-    assert not mip.is_axis_aligned(image.affine)
+    assert not projection.is_axis_aligned(image.affine)
     expected = (
         resample_to_output(image, [2.0] * 3, order=0)
         .get_fdata(dtype=np.float32)
         .max(axis=1)
         .T[::-1, ::-1]
     )
-    np.testing.assert_array_equal(mip.coronal_mip(image), expected)
-    assert mip.coronal_mip(image).max() == pytest.approx(volume.max(), rel=0.05)
+    np.testing.assert_array_equal(projection.coronal_mip(image), expected)
+    assert projection.coronal_mip(image).max() == pytest.approx(volume.max(), rel=0.05)
     tiny = nib.affines.from_matvec(
         nib.eulerangles.euler2mat(5e-4) * 3.0
     )  # half a millimetre in a metre: still aligned
-    assert mip.is_axis_aligned(tiny)
+    assert projection.is_axis_aligned(tiny)
 
 
 def test_rotating_views_start_in_front_and_mirror_at_half_a_turn():
@@ -185,7 +189,7 @@ def test_rotating_views_start_in_front_and_mirror_at_half_a_turn():
     )  # up, patient's right on the left
     back = np.nonzero(views[4] == 5)[1]
     assert abs((views.shape[2] - 1 - columns.mean()) - back.mean()) <= 2
-    front = mip.coronal_mip(image)
+    front = projection.coronal_mip(image)
     np.testing.assert_allclose(
         np.bincount(np.nonzero(views[0])[0]), np.bincount(np.nonzero(front)[0])
     )  # same heights
@@ -194,7 +198,7 @@ def test_rotating_views_start_in_front_and_mirror_at_half_a_turn():
 def test_rotating_views_hit_every_lesion_the_coronal_view_shows():
     image = data.phantom.make("lung", 5, 6.0)
     views = data.rotating_mips(image, 4)
-    front = mip.coronal_mip(image)
+    front = projection.coronal_mip(image)
     assert views[0].max() == pytest.approx(front.max())
     margin = (views.shape[2] - front.shape[1]) // 2
     inner = views[0][:, margin : margin + front.shape[1]]
@@ -204,10 +208,10 @@ def test_rotating_views_hit_every_lesion_the_coronal_view_shows():
 def test_refusals():
     image = nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4))
     with pytest.raises(ValueError, match="above zero"):
-        mip.coronal_mip(image, 0)
+        projection.coronal_mip(image, 0)
     with pytest.raises(ValueError, match="at least one"):
         data.rotating_mips(image, 0)
     with pytest.raises(data.ExamError, match="4 dimensions"):
-        mip.coronal_mip(nib.Nifti1Image(np.ones((4, 4, 4, 3), np.float32), np.eye(4)))
+        projection.coronal_mip(nib.Nifti1Image(np.ones((4, 4, 4, 3), np.float32), np.eye(4)))
     single = nib.Nifti1Image(np.ones((4, 5, 6, 1), np.float32), np.diag([2.0, 2, 2, 1]))
-    assert mip.coronal_mip(single).shape == (6, 4)
+    assert projection.coronal_mip(single).shape == (6, 4)

@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from radiogan_lib.data.dicom_times import clock, day, moment, utc_offset
-from radiogan_lib.data.dicom_values import number, private, tag, text, value
-from radiogan_lib.data.errors import ExamError
+from petsuv.elements import clock, day, moment, number, private, tag, text, utc_offset, value
+from petsuv.errors import ExamError
 
 DAY = timedelta(days=1)
 AGREE_S = 2.0  # slices whose back-computed starts differ by more do not share one; times are often whole seconds

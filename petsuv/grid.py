@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
-from radiogan_lib.data.dicom_values import number, numbers, tag
-from radiogan_lib.data.errors import ExamError
+from petsuv.elements import number, numbers, tag
+from petsuv.errors import ExamError
 
 MAX_VOXELS = 600_000_000  # as for NIfTI: 2.4 GB of float32 hold the largest total-body scans
 SAME_PLACE_MM = 0.01  # scanners write positions to a hundredth of a millimetre or better

@@ -13,12 +13,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from radiogan_lib.data import dicom_files, dicom_geometry, dicom_series
-from radiogan_lib.data.checks import MAX_SUV
-from radiogan_lib.data.dicom_series import Series
-from radiogan_lib.data.dicom_values import number, tag, text, unvalidated
-from radiogan_lib.data.dicom_write import write_phantom_series
-from radiogan_lib.data.errors import ExamError, ExamNote
+from petsuv import files, grid
+from petsuv.elements import number, tag, text, unvalidated
+from petsuv.errors import ExamError, ExamNote
+from petsuv.plausible import MAX_SUV
+from petsuv.series import Series, choose
+from petsuv.write import write_phantom_series
 
 __all__ = [
     "Series",
@@ -44,7 +44,7 @@ def read_series(folder: Path | str) -> Series:
     Raises:
         ExamError: nothing in the folder can be trusted to be a whole FDG PET exam; says why, with the tag.
     """
-    return dicom_series.choose(dicom_files.read_headers(Path(folder)))
+    return choose(files.read_headers(Path(folder)))
 
 
 def _stored(ds) -> np.ndarray:
@@ -94,7 +94,7 @@ def volume(series: Series, slopes: np.ndarray | None = None) -> np.ndarray:
             other = number(ds, "PixelPaddingRangeLimit")
             low, high = sorted((padding, padding if other is None else other))
             result[k][(stored >= low) & (stored <= high)] = 0
-    return dicom_geometry.to_uniform(result, series.geometry)
+    return grid.to_uniform(result, series.geometry)
 
 
 def with_one_slope(series: Series, slice_index: int = 0) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from radiogan_lib.data.errors import ExamError
+from petsuv.errors import ExamError
 
 MAX_SUV = 2000.0  # bladders and injection sites reach hundreds
 MAX_P999 = (

@@ -16,8 +16,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from radiogan_lib.data.dicom_values import value
-from radiogan_lib.data.errors import ExamError
+from petsuv.elements import value
+from petsuv.errors import ExamError
 
 MAX_FILES = 20_000  # a folder with more holds many exams; a cohort has one row per exam
 MAX_DEFLATED = (

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from exam_builder import SHAPE, T_HALF, D, W, coded, decayed, factor, item, refused, write  # noqa: F401
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -19,10 +20,9 @@ from pydicom.uid import (
     JPEGLSLossless,
     generate_uid,
 )
-from test_dicom import SHAPE, T_HALF, D, W, coded, decayed, factor, image, item, refused, write  # noqa: F401
 
-from radiogan_lib import data
-from radiogan_lib.data import dicom, suv_times
+import petsuv
+from petsuv import times
 
 
 def minutes_of(folder):
@@ -32,7 +32,7 @@ def minutes_of(folder):
 
 def frames(begin, every_s, duration_s, reference="mean", **more):
     """Bed after bed, one slice each: acquisition time, frame times and decay factor as a scanner writes them."""
-    average = suv_times.average_activity_time(duration_s, T_HALF)
+    average = times.average_activity_time(duration_s, T_HALF)
 
     def edit(ds, k):
         start = begin + timedelta(seconds=every_s * k)
@@ -56,7 +56,7 @@ NOON = datetime(2000, 1, 1, 12)
 # ---- vendors ------------------------------------------------------------------------------------------------------
 
 
-def test_siemens(tmp_path, image):  # noqa: F811
+def test_siemens(tmp_path, image):
     """Per-slice slopes, date-time and time of injection, frames counted to their mean; series time = first bed."""
     drug = item(
         RadiopharmaceuticalStartDateTime="20000101105230.000000",
@@ -85,12 +85,12 @@ def test_siemens(tmp_path, image):  # noqa: F811
 @pytest.mark.parametrize("maker, reference", [("SIEMENS", "mean"), ("GE MEDICAL SYSTEMS", "start")])
 def test_reconstructed_later_without_a_private_time(
     tmp_path, image, maker, reference, decay_factor
-):  # noqa: F811
+):
     """Each vendor's way to count frames leads back to the same start, by its decay factor or by its name."""
     begin = NOON + timedelta(
         minutes=3
     )  # the first slice here is the second bed: every frame time is above zero
-    average = suv_times.average_activity_time(180, T_HALF)
+    average = times.average_activity_time(180, T_HALF)
 
     def edit(ds, k):
         frames(begin, 200, 180)(ds, k)
@@ -107,7 +107,7 @@ def test_reconstructed_later_without_a_private_time(
     assert "back-computed" in " ".join(found.explanation)
 
 
-def test_the_decay_factor_outweighs_the_name(tmp_path, image):  # noqa: F811
+def test_the_decay_factor_outweighs_the_name(tmp_path, image):
     def edit(ds, k):
         frames(NOON, 200, 180)(ds, k)  # counted to the mean ...
         ds.Manufacturer, ds.SeriesTime = "GE MEDICAL SYSTEMS", "171500"  # ... under GE's name
@@ -115,7 +115,7 @@ def test_the_decay_factor_outweighs_the_name(tmp_path, image):  # noqa: F811
     assert minutes_of(write(image, tmp_path, edit=edit)) == pytest.approx(60, abs=1e-4)
 
 
-def test_ge_with_its_private_time(tmp_path, image):  # noqa: F811
+def test_ge_with_its_private_time(tmp_path, image):
     """A series made anew two days on: the scan time lies in the private block, the injection before midnight."""
 
     def edit(ds, k):
@@ -143,7 +143,7 @@ def philips(suv=None, activity=None, creator=True):
     return edit
 
 
-def test_philips_counts(tmp_path, image):  # noqa: F811
+def test_philips_counts(tmp_path, image):
     folder = write(
         image,
         tmp_path / "a",
@@ -179,14 +179,14 @@ def test_philips_counts(tmp_path, image):  # noqa: F811
     assert factor(undecayed).value == 0.1 and "NONE" in factor(undecayed).notes[0]
 
 
-def test_philips_counts_to_activity_without_decay_correction(tmp_path, image):  # noqa: F811
+def test_philips_counts_to_activity_without_decay_correction(tmp_path, image):
     """CNTS → Bq/ml by (7053,1009), then each slice from its own time, as Decay Correction NONE asks."""
 
     def edit(ds, k):
         philips(None, "1.35")(ds, k)
         frames(NOON, 150, 120)(ds, k)
 
-    series = dicom.read_series(
+    series = petsuv.read_series(
         write(
             image,
             tmp_path,
@@ -211,7 +211,7 @@ def test_philips_counts_to_activity_without_decay_correction(tmp_path, image):  
     np.testing.assert_allclose(series.factor.per_slice, expected, rtol=1e-9)
 
 
-def test_united_imaging(tmp_path, image):  # noqa: F811
+def test_united_imaging(tmp_path, image):
     """One bed for the whole body, fractional seconds, a zone in every moment, doses as text with blanks."""
     drug = item(
         RadiopharmaceuticalStartDateTime="20000101103015.250+0800",
@@ -238,7 +238,7 @@ def test_united_imaging(tmp_path, image):  # noqa: F811
 
 
 @pytest.mark.parametrize("dates", ["all", "no acquisition date", "one date", "none"])
-def test_a_scan_that_runs_past_midnight(tmp_path, image, dates):  # noqa: F811
+def test_a_scan_that_runs_past_midnight(tmp_path, image, dates):
     """Series 23:52, beds to 00:04; injected 22:52. However few dates are left, one hour has passed."""
 
     def edit(ds, k):
@@ -256,13 +256,13 @@ def test_a_scan_that_runs_past_midnight(tmp_path, image, dates):  # noqa: F811
     assert minutes_of(folder) == pytest.approx(60, abs=1e-6)
 
 
-def test_past_midnight_and_not_decay_corrected(tmp_path, image):  # noqa: F811
+def test_past_midnight_and_not_decay_corrected(tmp_path, image):
     def edit(ds, k):
         frames(datetime(2000, 1, 1, 23, 52), 240, 210)(ds, k)
         del ds.AcquisitionDate
 
     drug = item(RadiopharmaceuticalStartTime="225200")
-    series = dicom.read_series(
+    series = petsuv.read_series(
         write(
             image,
             tmp_path,
@@ -276,11 +276,11 @@ def test_past_midnight_and_not_decay_corrected(tmp_path, image):  # noqa: F811
     steps = np.log2(series.factor.per_slice[1:] / series.factor.per_slice[:-1]) * T_HALF
     np.testing.assert_allclose(steps, 240, rtol=1e-6)
     assert np.log2(series.factor.per_slice[0] * D / (1000 * W)) * T_HALF == pytest.approx(
-        3600 + suv_times.average_activity_time(210, T_HALF), rel=1e-6
+        3600 + times.average_activity_time(210, T_HALF), rel=1e-6
     )
 
 
-def test_series_begun_before_midnight_first_slice_after(tmp_path, image):  # noqa: F811
+def test_series_begun_before_midnight_first_slice_after(tmp_path, image):
     folder = write(
         image,
         tmp_path,
@@ -292,14 +292,14 @@ def test_series_begun_before_midnight_first_slice_after(tmp_path, image):  # noq
     assert minutes_of(folder) == pytest.approx(60, abs=1e-6)
 
 
-def test_a_dummy_moment_of_injection_gives_way_to_the_time(tmp_path, image):  # noqa: F811
+def test_a_dummy_moment_of_injection_gives_way_to_the_time(tmp_path, image):
     drug = item(
         RadiopharmaceuticalStartDateTime="19000101000000", RadiopharmaceuticalStartTime="110000"
     )
     assert minutes_of(write(image, tmp_path, drug)) == pytest.approx(60, abs=1e-6)
 
 
-def test_fractions_of_a_second_count(tmp_path, image):  # noqa: F811
+def test_fractions_of_a_second_count(tmp_path, image):
     drug = item(RadiopharmaceuticalStartTime="105959.123456")
     folder = write(
         image, tmp_path, drug, SeriesTime="120000.623456", AcquisitionTime="120000.623456"
@@ -307,7 +307,7 @@ def test_fractions_of_a_second_count(tmp_path, image):  # noqa: F811
     assert minutes_of(folder) * 60 == pytest.approx(3601.5, abs=1e-5)
 
 
-def test_moments_only(tmp_path, image):  # noqa: F811
+def test_moments_only(tmp_path, image):
     """Acquisition DateTime in another zone than the injection; the series' own zone holds them together."""
     drug = item(
         RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20000101100000.0+0000"
@@ -339,7 +339,7 @@ def test_moments_only(tmp_path, image):  # noqa: F811
         ),
     ],
 )
-def test_uptakes_that_nobody_waits_for(tmp_path, image, changes, elements):  # noqa: F811
+def test_uptakes_that_nobody_waits_for(tmp_path, image, changes, elements):
     refused(write(image, tmp_path, item(**changes), **elements), "injected after the scan")
 
 
@@ -361,7 +361,7 @@ def test_uptakes_that_nobody_waits_for(tmp_path, image, changes, elements):  # n
         (dict(PixelSpacing=["4.0"]), "(0028,0030)"),
     ],
 )
-def test_more_headers_that_do_not_lead_to_suv(tmp_path, image, elements, why):  # noqa: F811
+def test_more_headers_that_do_not_lead_to_suv(tmp_path, image, elements, why):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         refused(write(image, tmp_path, **elements), why)
@@ -376,7 +376,7 @@ def test_more_headers_that_do_not_lead_to_suv(tmp_path, image, elements, why):  
         ("PatientSize", "(0010,1020)"),
     ],
 )
-def test_a_decimal_comma_is_not_guessed(tmp_path, image, keyword, why):  # noqa: F811
+def test_a_decimal_comma_is_not_guessed(tmp_path, image, keyword, why):
     folder = write(image, tmp_path, Units="CM2ML", **{keyword: "1.6875"})
     for file in folder.glob("*.dcm"):
         file.write_bytes(file.read_bytes().replace(b"1.6875", b"1,6875"))
@@ -397,7 +397,7 @@ def test_a_decimal_comma_is_not_guessed(tmp_path, image, keyword, why):  # noqa:
         "fdg",
     ],
 )
-def test_fdg_in_other_languages(tmp_path, image, name):  # noqa: F811
+def test_fdg_in_other_languages(tmp_path, image, name):
     assert not factor(
         write(image, tmp_path, item(Radiopharmaceutical=name), SpecificCharacterSet="ISO_IR 192")
     ).notes
@@ -414,11 +414,11 @@ def test_fdg_in_other_languages(tmp_path, image, name):  # noqa: F811
         dict(Radiopharmaceutical="FDOPA"),
     ],
 )
-def test_tracers_near_fdg(tmp_path, image, changes):  # noqa: F811
+def test_tracers_near_fdg(tmp_path, image, changes):
     refused(write(image, tmp_path, item(**changes)), "(0018,0031)")
 
 
-def test_a_series_called_uncorrected_is_the_last_choice(tmp_path, image):  # noqa: F811
+def test_a_series_called_uncorrected_is_the_last_choice(tmp_path, image):
     """Some exports list ATTN everywhere; the description then tells, and length does not outweigh it."""
     longer = nib.Nifti1Image(np.concatenate([image.dataobj] * 3, axis=2), image.affine)
     study = generate_uid()
@@ -435,12 +435,12 @@ def test_a_series_called_uncorrected_is_the_last_choice(tmp_path, image):  # noq
         return edit
 
     write(longer, tmp_path / "nac", edit=uids(1, "PET WB NAC"))
-    with pytest.warns(data.ExamNote, match="says uncorrected"):
-        assert data.read_suv(tmp_path).shape[2] == 12  # nothing better: read, and said
+    with pytest.warns(petsuv.ExamNote, match="says uncorrected"):
+        assert petsuv.read(tmp_path).shape[2] == 12  # nothing better: read, and said
     write(image, tmp_path / "ac", edit=uids(2, "PET WB AC"))
     write(image, tmp_path / "ac2", edit=uids(3, "PET WB AC 2nd reconstruction"))
-    with pytest.warns(data.ExamNote, match="the longest of 3 that can be read"):
-        assert data.read_suv(tmp_path).shape == SHAPE
+    with pytest.warns(petsuv.ExamNote, match="the longest of 3 that can be read"):
+        assert petsuv.read(tmp_path).shape == SHAPE
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------
@@ -509,14 +509,14 @@ def test_jpeg_ls(tmp_path):
         )
 
     first, second = (
-        dicom.volume(dicom.read_series(write(volume, tmp_path / n, edit=e)))
+        petsuv.volume(petsuv.read_series(write(volume, tmp_path / n, edit=e)))
         for n, e in (("ls", edit), ("raw", raw))
     )
     assert first.max() > 0
     np.testing.assert_array_equal(first, second)
 
 
-def test_compressions_that_may_lose_values_are_refused_by_name(tmp_path, image):  # noqa: F811
+def test_compressions_that_may_lose_values_are_refused_by_name(tmp_path, image):
     def lossy(syntax, said=None):
         def edit(ds, k):
             ds.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg")
@@ -530,23 +530,23 @@ def test_compressions_that_may_lose_values_are_refused_by_name(tmp_path, image):
     refused(write(large, tmp_path / "a", edit=lossy(JPEG2000)), "JPEG 2000")
     refused(write(large, tmp_path / "b", edit=lossy(JPEGBaseline8Bit, "00")), "JPEG Baseline")
     refused(write(large, tmp_path / "c", edit=lossy(JPEG2000Lossless, "01")), "(0028,2110)")
-    plain = data.read_suv(write(large, tmp_path / "plain"))
-    allowed = data.read_suv(write(large, tmp_path / "d", edit=lossy(JPEG2000, "00")))
+    plain = petsuv.read(write(large, tmp_path / "plain"))
+    allowed = petsuv.read(write(large, tmp_path / "d", edit=lossy(JPEG2000, "00")))
     np.testing.assert_array_equal(np.asarray(allowed.dataobj), np.asarray(plain.dataobj))
 
 
-def test_big_endian(tmp_path, image):  # noqa: F811
-    plain = np.asarray(data.read_suv(write(image, tmp_path / "plain")).dataobj)
+def test_big_endian(tmp_path, image):
+    plain = np.asarray(petsuv.read(write(image, tmp_path / "plain")).dataobj)
     folder = write(image, tmp_path / "big")
     for file in folder.glob("*.dcm"):
         ds = pydicom.dcmread(file)
         ds.PixelData = np.frombuffer(ds.PixelData, "<i2").astype(">i2").tobytes()
         ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
         pydicom.dcmwrite(file, ds, implicit_vr=False, little_endian=False)
-    np.testing.assert_array_equal(np.asarray(data.read_suv(folder).dataobj), plain)
+    np.testing.assert_array_equal(np.asarray(petsuv.read(folder).dataobj), plain)
 
 
-def test_a_range_of_padding(tmp_path, image):  # noqa: F811
+def test_a_range_of_padding(tmp_path, image):
     def padded(ds, k):
         pixels = ds.pixel_array.copy()
         pixels[0, :3] = [-32768, -32000, -31000]
@@ -554,21 +554,21 @@ def test_a_range_of_padding(tmp_path, image):  # noqa: F811
         ds.add_new("PixelPaddingValue", "SS", -31000)
         ds.add_new("PixelPaddingRangeLimit", "SS", -32768)
 
-    found = np.asarray(data.read_suv(write(image, tmp_path, edit=padded)).dataobj)
+    found = np.asarray(petsuv.read(write(image, tmp_path, edit=padded)).dataobj)
     assert found.min() >= 0 and (found == 0).sum() == 3 * SHAPE[2]
 
 
-def test_slices_scattered_over_subfolders(tmp_path, image):  # noqa: F811
-    plain = np.asarray(data.read_suv(write(image, tmp_path / "plain")).dataobj)
+def test_slices_scattered_over_subfolders(tmp_path, image):
+    plain = np.asarray(petsuv.read(write(image, tmp_path / "plain")).dataobj)
     folder = write(image, tmp_path / "spread")
     for k, file in enumerate(sorted(folder.glob("*.dcm"))):
         (folder / f"S{k % 2}" / "00").mkdir(parents=True, exist_ok=True)
         file.rename(folder / f"S{k % 2}" / "00" / f"IM{k:06d}")
-    np.testing.assert_array_equal(np.asarray(data.read_suv(folder).dataobj), plain)
+    np.testing.assert_array_equal(np.asarray(petsuv.read(folder).dataobj), plain)
 
 
-def test_an_enormous_suv_is_read_with_a_note(tmp_path, image):  # noqa: F811
+def test_an_enormous_suv_is_read_with_a_note(tmp_path, image):
     """A weight in pounds or a missed decimal point cannot be told from an injection site that leaked: look at it."""
-    with pytest.warns(data.ExamNote, match="check weight and dose"):
-        found = data.read_suv(write(image, tmp_path, item(RadionuclideTotalDose="1.2e5")))
+    with pytest.warns(petsuv.ExamNote, match="check weight and dose"):
+        found = petsuv.read(write(image, tmp_path, item(RadionuclideTotalDose="1.2e5")))
     assert np.max(found.dataobj) > 2000

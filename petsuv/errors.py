@@ -6,10 +6,8 @@ Tags are named, free text from a header is not repeated.
 
 from __future__ import annotations
 
-from radiogan_lib.config import RadioganError
 
-
-class ExamError(RadioganError, ValueError):
+class ExamError(ValueError):
     """An exam that cannot be trusted: what is wrong with it, and what the reader can do.
 
     Attributes:

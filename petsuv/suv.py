@@ -1,0 +1,336 @@
+"""The kinds of SUV that a scanner may store, and how each becomes SUVbw.
+
+SUV divides by the patient's weight, or by lean mass, ideal weight or body surface in its place; the ratio of the two
+needs weight, height and sex from the header.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from petsuv import times
+from petsuv.elements import (
+    items,
+    positive,
+    private_number,
+    tag,
+    text,
+    unvalidated,
+    utc_offset,
+    value,
+    words,
+)
+from petsuv.errors import ExamError
+from petsuv.tracer import check_fdg
+
+GRAMS_ABOVE = 1000.0  # a "weight" above this is in grams
+CM_ABOVE = 3.0  # a "size" above this is in centimetres
+HEIGHT_M = (0.3, 2.6)
+SUV_TYPES = {"BW", "LBM", "LBMJAMES128", "LBMJANMA", "IBW", "BSA"}
+
+
+def weight_kg(ds: Dataset, notes: list[str]) -> float:
+    """Patient's weight in kg; above 1000 it is in grams."""
+    found = positive(ds, "PatientWeight", "SUVbw is undefined")
+    if found > GRAMS_ABOVE:
+        notes.append(f"{tag('PatientWeight')} was in grams")
+        found /= 1000
+    return found
+
+
+def body_measure(
+    suv_type: str, weight_kg: float, height_m: float | None = None, sex: str = ""
+) -> float:
+    """What this kind of SUV divides by: grams of (lean, ideal) body, or cm² of body surface.
+
+    Args:
+        suv_type: DICOM SUV Type (0054,1006). LBM is Morgan 1994, LBMJAMES128 James 1976, LBMJANMA Janmahasatian
+            2005, IBW Sugawara 1999, BSA DuBois 1916.
+        weight_kg: kg.
+        height_m: m; not needed for BW.
+        sex: M, F, or O for the mean of the two; not needed for BW and BSA.
+    """
+    w, h = weight_kg, height_m
+    if suv_type == "BW":
+        return 1000 * w
+    if suv_type == "BSA":
+        return 1e4 * 0.007184 * w**0.425 * (100 * h) ** 0.725
+    if sex == "O":
+        return (body_measure(suv_type, w, h, "M") + body_measure(suv_type, w, h, "F")) / 2
+    man = sex == "M"
+    return (
+        1000
+        * {
+            "LBM": (1.10 * w - 0.0120 * (w / h) ** 2)
+            if man
+            else (1.07 * w - 0.0148 * (w / h) ** 2),
+            "LBMJAMES128": (1.10 * w - 0.0128 * (w / h) ** 2)
+            if man
+            else (1.07 * w - 0.0148 * (w / h) ** 2),
+            "LBMJANMA": 9270 * w / ((6680 if man else 8780) + (216 if man else 244) * w / h**2),
+            "IBW": (48.0 + 1.06 * (100 * h - 152)) if man else (45.5 + 0.91 * (100 * h - 152)),
+        }[suv_type]
+    )
+
+
+def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Another kind of SUV → SUVbw: times weight, divided by what that kind uses in its place."""
+    if suv_type == "BW":
+        return np.ones(len(headers)), ("The values are SUVbw already (GML).",)
+    first = headers[0]
+    kg = weight_kg(first, notes)
+    height = positive(first, "PatientSize", f"SUV of type {suv_type} cannot be turned into SUVbw")
+    if height > CM_ABOVE:
+        notes.append(f"{tag('PatientSize')} was in centimetres")
+        height /= 100
+    if not HEIGHT_M[0] <= height <= HEIGHT_M[1]:
+        raise ExamError(
+            f"{tag('PatientSize')} is no body height in m or cm; SUV of type {suv_type} cannot be turned into SUVbw"
+        )
+    sex = text(first, "PatientSex")
+    if suv_type != "BSA" and sex not in ("M", "F", "O"):
+        raise ExamError(
+            f"{tag('PatientSex')} is not M, F or O; SUV of type {suv_type} cannot be turned into SUVbw"
+        )
+    measure = body_measure(suv_type, kg, height, sex)
+    if not measure > 0:
+        raise ExamError(
+            f"{tag('PatientWeight')} and {tag('PatientSize')} give no positive body measure for {suv_type}"
+        )
+    ratio = 1000 * kg / measure
+    return np.full(len(headers), ratio), (
+        f"The values are SUV of type {suv_type}; times {ratio:.4g} they are SUVbw.",
+    )
+
+
+INJECTION = "RadiopharmaceuticalInformationSequence"
+MBQ_BELOW = (
+    1e5  # an injected "dose" below this is in MBq: 0.1 MBq is no FDG injection, 100 000 MBq kills
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SuvFactor:
+    """What turns rescaled pixel values into SUVbw (g/ml).
+
+    Attributes:
+        per_slice: (slices,) float64; one value repeated unless the images are not corrected for decay.
+        rule: short name, such as `BQML START`.
+        explanation: sentences that derive the number; they hold no date, time of day or identifier.
+        notes: what was put right on the way (a dose in MBq, a weight in grams).
+    """
+
+    per_slice: np.ndarray = field(repr=False)
+    rule: str
+    explanation: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def value(self) -> float:
+        """The factor; the median where slices differ (Decay Correction NONE)."""
+        return float(np.median(self.per_slice))
+
+
+def injected_bq(item: Dataset, notes: list[str]) -> float:
+    """Injected activity in Bq; below 1e5 it is in MBq."""
+    found = positive(item, "RadionuclideTotalDose", "SUVbw is undefined")
+    if found < MBQ_BELOW:
+        notes.append(f"{tag('RadionuclideTotalDose')} was in MBq")
+        found *= 1e6
+    return found
+
+
+def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) -> SuvFactor:
+    """Bq/ml (after `to_bq_ml`) → SUVbw by weight, dose and decay."""
+    first, injections = headers[0], items(headers[0], INJECTION)
+    if len(injections) != 1:
+        raise ExamError(f"{tag(INJECTION)} has {len(injections)} items; one injection is needed")
+    item, decay = injections[0], text(first, "DecayCorrection")
+    grams, dose = 1000 * weight_kg(first, notes), injected_bq(item, notes)
+    steps = [f"Body weight {grams / 1000:g} kg, injected {dose / 1e6:.6g} MBq."]
+    if decay == "ADMIN":
+        steps.append("Corrected for decay to the injection (ADMIN): the dose is not decayed.")
+        return SuvFactor(to_bq_ml * grams / dose, f"{name} ADMIN", tuple(steps), tuple(notes))
+    if decay not in ("START", "NONE"):
+        raise ExamError(
+            f"{tag('DecayCorrection')} is {'missing' if not decay else 'not START, ADMIN or NONE'}"
+        )
+    half_life = positive(item, "RadionuclideHalfLife", "the decay of the dose is unknown")
+    zone = utc_offset(value(first, "TimezoneOffsetFromUTC"))
+    if decay == "START":
+        reference, why = times.reference_time(headers, half_life)
+        injected, how = times.injection_time(item, reference, zone)
+        seconds = (reference - injected).total_seconds()
+        decayed = dose * 2 ** (-seconds / half_life)
+        steps += [
+            f"Corrected for decay to the start (START): {why}.",
+            f"The dose was {how}.",
+            f"{seconds / 60:.2f} min of decay with a half-life of {half_life:g} s leave {decayed / 1e6:.6g} MBq.",
+            f"{grams:g} g / {decayed:.9g} Bq = {grams / decayed:.10g}.",
+        ]
+        return SuvFactor(to_bq_ml * grams / decayed, f"{name} START", tuple(steps), tuple(notes))
+    if "DECY" in words(first, "CorrectedImage"):
+        notes.append(
+            f"{tag('CorrectedImage')} lists DECY, but {tag('DecayCorrection')} NONE was followed"
+        )
+    starts = times.acquisitions(headers)
+    if None in starts:
+        raise ExamError(
+            f"{tag('AcquisitionTime')} is missing; {tag('DecayCorrection')} NONE needs it in every slice"
+        )
+    injected, how = times.injection_time(item, min(starts), zone)
+    rate = math.log(2) / half_life
+    per_slice = [
+        math.exp(
+            rate
+            * (
+                (start - injected).total_seconds()
+                + times.average_activity_time(
+                    positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it")
+                    / 1000,
+                    half_life,
+                )
+            )
+        )
+        for ds, start in zip(headers, starts, strict=True)
+    ]
+    steps += [
+        f"The dose was {how}.",
+        "Not corrected for decay (NONE): every slice is corrected from its own "
+        f"acquisition; the factors lie between {min(per_slice):.4g} and {max(per_slice):.4g}.",
+    ]
+    return SuvFactor(
+        to_bq_ml * np.array(per_slice) * grams / dose, f"{name} NONE", tuple(steps), tuple(notes)
+    )
+
+
+__all__ = ["SuvFactor", "factor", "injected_bq"]
+
+REFUSED_UNITS = {
+    "PROPCNTS",
+    "PROPCPS",
+    "CPS",
+    "1CM",
+    "NONE",
+    "PCNT",
+    "MGMINML",
+    "UMOLML",
+    "MLMING",
+    "MLG",
+    "UMOLMINML",
+    "CM2",
+    "BQ",
+    "STDDEV",
+}
+SERIES_WIDE = (
+    "Units",
+    "SUVType",
+    "DecayCorrection",
+    "CorrectedImage",
+    "PatientWeight",
+    "PatientSize",
+    "PatientSex",
+    "SeriesDate",
+    "SeriesTime",
+)
+INJECTION_WIDE = (
+    "RadionuclideTotalDose",
+    "RadionuclideHalfLife",
+    "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime",
+)
+
+
+@unvalidated()
+def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
+    """SUVbw per rescaled pixel value (value = pixel · Rescale Slope of that slice + Rescale Intercept).
+
+    Args:
+        headers: one pydicom header, or those of all slices of one series in any order.
+
+    Raises:
+        ExamError: not attenuation-corrected, not FDG, units or decay correction that do not lead to SUVbw, or a missing
+            weight, dose, time or half-life; the message names the tag.
+    """
+    headers = [headers] if isinstance(headers, Dataset) else list(headers)
+    _same_everywhere(headers)
+    first, notes = headers[0], []
+    if "ATTN" not in words(first, "CorrectedImage"):
+        raise ExamError(
+            f"{tag('CorrectedImage')} does not list ATTN: the images are not corrected for attenuation",
+            "Give the attenuation-corrected series.",
+        )
+    if text(first, "DecayCorrection") == "START" and "DECY" not in words(first, "CorrectedImage"):
+        raise ExamError(
+            f"{tag('DecayCorrection')} is START, but {tag('CorrectedImage')} does not list DECY"
+        )
+    notes += check_fdg(first)
+    units, suv_type = text(first, "Units"), text(first, "SUVType")
+    if suv_type and suv_type not in SUV_TYPES:
+        raise ExamError(f"{tag('SUVType')} holds a value that DICOM does not define")
+    scale, steps = np.ones(len(headers)), ()
+    if units == "GML":
+        if suv_type == "BSA":
+            raise ExamError(f"{tag('Units')} GML and {tag('SUVType')} BSA contradict each other")
+        scale, steps = to_body_weight(headers, suv_type or "BW", notes)
+    elif units == "CM2ML":
+        if suv_type not in ("", "BSA"):
+            raise ExamError(
+                f"{tag('Units')} CM2ML and {tag('SUVType')} {suv_type} contradict each other"
+            )
+        scale, steps = to_body_weight(headers, "BSA", notes)
+    elif units == "CNTS":
+        return _counts(headers, suv_type, notes)
+    elif units == "BQML":
+        return from_activity(headers, scale, "BQML", notes)
+    else:
+        name = units if units in REFUSED_UNITS else "missing" if not units else "an unknown value"
+        raise ExamError(
+            f"{tag('Units')} is {name}; only BQML, GML, CM2ML and Philips CNTS lead to SUV"
+        )
+    return SuvFactor(
+        scale, f"{units} {suv_type or ('BW' if units == 'GML' else 'BSA')}", steps, tuple(notes)
+    )
+
+
+def _same_everywhere(headers: list[Dataset]) -> None:
+    """Refuse a series whose slices disagree on what holds for the whole series."""
+    for name in SERIES_WIDE:
+        if len({tuple(words(ds, name)) for ds in headers}) > 1:
+            raise ExamError(f"{tag(name)} differs between slices; they do not belong to one series")
+    for name in INJECTION_WIDE:
+        if (
+            len({tuple(str(value(item, name)) for item in items(ds, INJECTION)) for ds in headers})
+            > 1
+        ):
+            raise ExamError(f"{tag(name)} differs between slices; they do not belong to one series")
+
+
+def _counts(headers, suv_type: str, notes: list[str]) -> SuvFactor:
+    """Philips counts: the private factor to SUVbw, else the one to Bq/ml."""
+    direct = [private_number(ds, "philips_suv") for ds in headers]
+    activity = [private_number(ds, "philips_activity") for ds in headers]
+    if None not in direct:
+        if suv_type not in ("", "BW"):
+            raise ExamError(
+                f"{tag('Units')} CNTS with the Philips SUV factor gives SUVbw, but {tag('SUVType')} is {suv_type}"
+            )
+        if text(headers[0], "DecayCorrection") == "NONE":
+            notes.append("Philips' own SUV factor was used although Decay Correction is NONE")
+        return SuvFactor(
+            np.array(direct),
+            "CNTS Philips SUV",
+            (f"Philips (7053,1000) turns counts into SUVbw: {direct[0]:.6g}.",),
+            tuple(notes),
+        )
+    if None not in activity:
+        return from_activity(headers, np.array(activity), "CNTS Philips activity", notes)
+    raise ExamError(
+        f"{tag('Units')} is CNTS, and neither Philips factor (7053,1000) or (7053,1009) is usable in every slice",
+        "Export the series again with its private tags.",
+    )
