@@ -1,22 +1,87 @@
-"""From images to vectors, in ways that do not depend on the training set.
+"""Sets of images, and their features: pooled linear intensities and the nearest neighbours among them.
 
-A feature space fitted on the training exams sees them a little more sharply than held-out ones, and a memorisation test
-in it is biased before the generator has drawn anything. The tests of this package therefore use pooled *linear*
-intensities: linear, because a blend of two exams is a straight line only there.
+A feature space fitted on the training exams makes them look nearer than held-out ones before the generator has drawn anything, so
+every memorisation test works on pooled *linear* intensities: linear, because a blend of two exams is a straight line only there.
 Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
 import numpy as np
+from scipy import ndimage
 
 from radiogan_lib.config import RadioganError
 
 POOLED_SIDE = 40  # pixels on the longer side: 80 × 48 becomes 40 × 24, 640 × 384 too
+MOVED_SIDE = 32  # the same where small shifts are searched
+CANDIDATES = 24  # images that the search over shifts looks at closely
+BLOCK_BYTES = 64 * 2**20
+NAMES = ("training", "held-out", "generated")
 
 
 class EvaluationError(RadioganError, ValueError):
-    """Images or labels that cannot be judged, and why."""
+    """Images or labels that cannot be evaluated, and why."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images that belong together.
+
+    Attributes:
+        images: (n, h, w), linear intensity (SUV).
+        labels: (n,) int, or None.
+        patients: (n,) of any type, or None: exams of one patient are no independent evidence.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    patients: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, index) -> ImageSet:
+        """The images at these indices, with their labels and patients."""
+        rest = (None if v is None else np.asarray(v)[index] for v in (self.labels, self.patients))
+        return ImageSet(np.asarray(self.images)[index], *rest)
+
+
+def as_set(given, name: str = "given") -> ImageSet:
+    """Check a set: an `ImageSet`, a dataset of `radiogan_lib.data`, or bare images (n, h, w).
+
+    Returns:
+        ImageSet with images float32 (n, h, w), labels int64 and patients as numbers (None where each exam is a patient of its own).
+
+    Raises:
+        EvaluationError: what is wrong with which set.
+    """
+    if hasattr(given, "suv"):
+        given = ImageSet(given.suv, given.labels, given.patient_ids)
+    if not isinstance(given, ImageSet):
+        given = ImageSet(given)
+    images = check_images(given.images, name)
+    labels, patients = given.labels, given.patients
+    if labels is not None:
+        labels = np.asarray(labels)
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            raise EvaluationError(
+                f"the {name} labels have shape {labels.shape} and type {labels.dtype}; "
+                f"give {len(images)} integers, one per image."
+            )
+        labels = labels.astype(np.int64)
+    if patients is not None:
+        patients = np.unique(np.asarray(patients), return_inverse=True)[1].ravel()
+        if len(patients) != len(images):
+            raise EvaluationError(
+                f"the {name} patients have {len(patients)} entries; give {len(images)}, one per image."
+            )
+        if patients.max() + 1 == len(images):
+            patients = None
+    return ImageSet(images, labels, patients)
 
 
 def check_images(images, name: str) -> np.ndarray:
@@ -26,7 +91,8 @@ def check_images(images, name: str) -> np.ndarray:
         EvaluationError: not three axes (a trailing channel of 1 is dropped), empty, or not finite.
     """
     try:
-        images = np.asarray(images, dtype=np.float32)
+        images = np.asarray(images)
+        images = images.astype(np.float32, copy=False)
     except (TypeError, ValueError):
         raise EvaluationError(
             f"the {name} images are not one array of numbers; give float (n, rows, columns)."
@@ -37,35 +103,51 @@ def check_images(images, name: str) -> np.ndarray:
         raise EvaluationError(
             f"the {name} images have shape {images.shape}; give (n, rows, columns) with n ≥ 1."
         )
-    if not np.isfinite(images).all():
-        bad = int((~np.isfinite(images).all(axis=(1, 2))).sum())
+    bad = sum(
+        int((~np.isfinite(images[r]).all(axis=(1, 2))).sum())
+        for r in blocks(len(images), images[0].size)
+    )
+    if bad:
         raise EvaluationError(
             f"{bad} of the {name} images hold NaN or infinite values; mend or drop them first."
         )
     return images
 
 
-def check_labels(labels, n: int, name: str) -> np.ndarray:
-    """Return labels as int (n,), or say what is wrong with them."""
-    labels = np.asarray(labels)
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise EvaluationError(
-            f"the {name} labels have shape {labels.shape} and type {labels.dtype}; "
-            f"give {n} integers, one per image."
-        )
-    return labels.astype(np.int64)
+def check_sets(train, holdout, generated) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """The three sets of an evaluation, checked; labels stay only where all three have them.
+
+    Raises:
+        EvaluationError: what is wrong with which set, or labels without a class in common.
+    """
+    sets = tuple(as_set(x, n) for x, n in zip((train, holdout, generated), NAMES, strict=True))
+    if any(s.labels is None for s in sets):
+        return tuple(replace(s, labels=None) for s in sets)
+    for s, name in zip(sets[1:], NAMES[1:], strict=True):
+        if not np.isin(s.labels, sets[0].labels).any():
+            raise EvaluationError(
+                f"no label of the {name} images occurs among the training labels; number the classes alike in all sets."
+            )
+    return sets
 
 
-def check_groups(groups, n: int, name: str) -> np.ndarray | None:
-    """Patients as numbers (n,), or None where every exam is a patient of its own; or say what is wrong with them."""
-    if groups is None:
-        return None
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
-    if len(codes) != n:
-        raise EvaluationError(
-            f"the {name} groups have {len(codes)} entries; give {n}, one per image."
-        )
-    return codes if codes.max() + 1 < n else None
+def one_thread(function):
+    """Run with one BLAS thread: the matrices are small, and threads that wait for each other cost more than they give."""
+
+    @functools.wraps(function)
+    def wrapped(*arguments, **named):
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+        with threadpool_limits(1):
+            return function(*arguments, **named)
+
+    return wrapped
+
+
+def blocks(n: int, row_bytes: int, limit: int = BLOCK_BYTES) -> Iterator[slice]:
+    """Slices that cover range(n), each with at most `limit` bytes of rows."""
+    step = max(1, limit // max(1, row_bytes))
+    return (slice(i, min(i + step, n)) for i in range(0, n, step))
 
 
 def _overlap(n_in: int, n_out: int) -> np.ndarray:
@@ -81,6 +163,9 @@ def area_average(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
     Any size goes to any size, fractions of pixels included; enlarging repeats pixels.
     """
+    images = np.asarray(images, np.float32)
+    if images.shape[1:] == tuple(shape):
+        return images
     rows, columns = _overlap(images.shape[1], shape[0]), _overlap(images.shape[2], shape[1])
     return np.matmul(np.matmul(rows, images), columns.T)
 
@@ -91,72 +176,161 @@ def pooled_shape(shape: tuple[int, int], side: int = POOLED_SIDE) -> tuple[int, 
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def pooled(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Area-averaged linear intensity, flattened: the space of every memorisation and blend test (F0).
-
-    Args:
-        images: (n, h, w), linear units (SUV).
-        shape: the common small shape; default `pooled_shape` of these images.
-
-    Returns:
-        float32 (n, features). One unit of distance is one unit of root-mean-square intensity per pixel.
-    """
-    shape = shape or pooled_shape(images.shape[1:])
-    flat = area_average(images, shape).reshape(len(images), -1)
-    return flat / np.float32(np.sqrt(flat.shape[1]))
-
-
 def common_shape(*shapes: tuple[int, int]) -> tuple[int, int]:
     """The small shape at which images of these shapes are compared: the smallest one's, at most `POOLED_SIDE` long."""
     return pooled_shape(min(shapes, key=lambda s: s[0] * s[1]))
 
 
+def pooled(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Area-averaged linear intensity, flattened: the space of every memorisation and blend test.
+
+    Returns:
+        float32 (n, features). One unit of distance is one unit of root-mean-square intensity per pixel.
+    """
+    flat = area_average(images, shape or pooled_shape(images.shape[1:])).reshape(len(images), -1)
+    return flat / np.float32(np.sqrt(flat.shape[1]))
+
+
 def common(*sets: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Pool several image sets (n, h, w) to one small shape, `common_shape`."""
+    """Pool several image arrays (n, h, w) to one small shape, `common_shape`."""
     shape = common_shape(*(s.shape[1:] for s in sets))
     return tuple(pooled(s, shape) for s in sets)
 
 
-def check_sets(
-    train, holdout, generated, train_labels=None, holdout_labels=None, generated_labels=None
-) -> tuple[list, list]:
-    """The three image sets of every report, checked, and their labels: all three, or three times None.
+def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distances (len(a), len(b)), float32, never negative. For one block, or small sets."""
+    centre = b.mean(axis=0)  # distances do not change, but fewer digits cancel
+    a, b = a - centre, b - centre
+    d = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :]
+    d -= 2 * (a @ b.T)
+    return np.maximum(d, 0, out=d)
 
-    Raises:
-        EvaluationError: what is wrong with which set.
+
+def nearest_k(
+    a: np.ndarray, b: np.ndarray, k: int = 1, apart=None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest rows of b for every row of a; distances are exact to float32, also at zero.
+
+    Args:
+        a: (n, features). b: (m, features).
+        apart: (n,), (m,) group numbers, optional: rows of the same group are no neighbours (same patient, or the row itself).
+
+    Returns:
+        distances (n, k) ascending, inf where there are fewer; indices (n, k) into b.
     """
-    names = ("training", "held-out", "generated")
-    images = [check_images(x, n) for x, n in zip((train, holdout, generated), names, strict=True)]
-    labels = [
-        None if y is None else check_labels(y, len(x), n)
-        for x, y, n in zip(
-            images, (train_labels, holdout_labels, generated_labels), names, strict=True
-        )
-    ]
-    return images, labels if all(y is not None for y in labels) else [None, None, None]
+    k = min(k, len(b))
+    take = min(len(b), k + 4)  # a few spare: their order is settled by the exact distances
+    distances, indices = np.empty((len(a), k), np.float32), np.empty((len(a), k), np.int64)
+    for rows in blocks(len(a), len(b) * 16):
+        d = squared(a[rows], b)
+        if apart is not None:
+            d[apart[0][rows, None] == apart[1][None, :]] = np.inf
+        near = np.argpartition(d, take - 1, axis=1)[:, :take]
+        exact = np.empty(near.shape, np.float32)
+        for j in range(take):
+            exact[:, j] = np.sqrt(((a[rows] - b[near[:, j]]) ** 2).sum(axis=1))
+        exact[np.isinf(np.take_along_axis(d, near, axis=1))] = np.inf
+        order = np.argsort(exact, axis=1, kind="stable")[:, :k]
+        distances[rows] = np.take_along_axis(exact, order, axis=1)
+        indices[rows] = np.take_along_axis(near, order, axis=1)
+    return distances, indices
 
 
-class PCA:
-    """Principal components of one set, applied to others; deterministic signs. For plots and the FLD gap (F1)."""
+def nearest(images, bank, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest images of `bank` for every image, in pooled linear intensity.
 
-    def __init__(self, features: np.ndarray, components: int = 64):
-        self.mean = features.mean(axis=0)
-        centred = (features - self.mean).astype(np.float64)
-        k = min(components, *centred.shape)
-        if centred.shape[0] > centred.shape[1]:
-            values, vectors = np.linalg.eigh(centred.T @ centred)
-            axes = vectors[:, ::-1][:, :k]
-        else:
-            values, vectors = np.linalg.eigh(centred @ centred.T)
-            keep = vectors[:, ::-1][:, :k]
-            axes = centred.T @ keep
-            axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
-        signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-        self.axes = axes * np.where(signs == 0, 1, signs)
+    Args:
+        images: (n, h, w) SUV. bank: (m, h', w') SUV, for example the training exams.
 
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Project (n, features) to (n, components), float32."""
-        return ((features - self.mean) @ self.axes).astype(np.float32)
+    Returns:
+        indices (n, k) and distances (n, k): root-mean-square SUV difference per pooled pixel.
+    """
+    a, b = common(check_images(images, "given"), check_images(bank, "bank"))
+    distances, indices = nearest_k(a, b, k)
+    return indices, distances
+
+
+def distinct(features: np.ndarray, radius: float) -> np.ndarray:
+    """For every row the index of the row that it repeats, within `radius`: its own where it repeats none."""
+    stands, own = np.arange(len(features)), np.arange(len(features))
+    near = nearest_k(features, features, 1, (own, own))[0][:, 0]
+    rest = np.flatnonzero(near <= radius)
+    while len(rest):
+        first, rest = rest[0], rest[1:]
+        same = ((features[rest] - features[first]) ** 2).sum(axis=1) <= radius**2
+        stands[rest[same]] = first
+        rest = rest[~same]
+    return stands
+
+
+class Moved:
+    """Images for comparison up to a small shift, mirroring, gain, offset and inversion.
+
+    The distance of two images is √(2 − 2r) with r the largest absolute correlation of one's middle with any window of the other or its
+    mirror image, both slightly smoothed. Windows are searched for the `CANDIDATES` exams most alike after strong smoothing.
+    """
+
+    def __init__(self, images: np.ndarray, shape: tuple[int, int]):
+        h, w = shape = pooled_shape(shape, MOVED_SIDE)
+        self.reach = max(1, round(max(shape) / 10))
+        self.reach = r = max(0, min(self.reach, (min(shape) - 1) // 4))
+        small = area_average(images, shape)
+        self.small = ndimage.gaussian_filter(small, (0, 0.6, 0.6)) if r > 1 else small
+        self.coarse = _unit(ndimage.gaussian_filter(small, (0, r, r)))
+        self.mirror = _unit(ndimage.gaussian_filter(small[:, :, ::-1], (0, r, r)))
+        self.middle = _unit(self.small[:, r : h - r, r : w - r])
+        self.flipped = _unit(self.small[:, r : h - r, r : w - r][:, :, ::-1])
+
+    def nearest(self, bank: Moved, k: int = 1, apart=None) -> tuple[np.ndarray, np.ndarray]:
+        """As `nearest_k`: distances (n, k) and indices (n, k) into the bank."""
+        n, m, r = len(self.small), len(bank.small), bank.reach
+        k, take = min(k, m), min(m, max(CANDIDATES, k))
+        h, w = bank.small.shape[1] - 2 * r, bank.small.shape[2] - 2 * r
+        windows = np.lib.stride_tricks.sliding_window_view(bank.small, (h, w), axis=(1, 2))
+        mean, norm = bank._windows()
+        distances, indices = np.empty((n, k), np.float32), np.empty((n, k), np.int64)
+        for rows in blocks(n, m * 12):
+            likeness = np.abs(self.coarse[rows] @ bank.coarse.T)
+            np.maximum(likeness, np.abs(self.mirror[rows] @ bank.coarse.T), out=likeness)
+            if apart is not None:
+                likeness[apart[0][rows, None] == apart[1][None, :]] = -1
+            near = np.argpartition(-likeness, take - 1, axis=1)[:, :take]
+            for i, candidates in zip(range(rows.start, rows.stop), near, strict=True):
+                flat = windows[candidates].reshape(-1, h * w)
+                both = flat @ np.stack([self.middle[i], self.flipped[i]], axis=1)
+                r2 = np.abs(both.reshape(take, -1, 2)) / norm[candidates][..., None]
+                d = np.sqrt(np.maximum(2 - 2 * r2.max(axis=(1, 2)), 0))
+                d[likeness[i - rows.start, candidates] < 0] = np.inf
+                order = np.argsort(d, kind="stable")[:k]
+                distances[i], indices[i] = d[order], candidates[order]
+        return distances, indices
+
+    def _windows(self):
+        """Mean and norm of every window, (n, shifts): the norm is that of the window minus its mean."""
+        r = self.reach
+        h, w = self.small.shape[1] - 2 * r, self.small.shape[2] - 2 * r
+        sums = [
+            _box(v.astype(np.float64), h, w).reshape(len(v), -1)
+            for v in (self.small, self.small**2)
+        ]
+        norm = np.sqrt(np.maximum(sums[1] - sums[0] ** 2 / (h * w), 0))
+        floor = 1e-3 * np.sqrt(h * w) * max(float(self.small.std()), 1e-12)
+        return sums[0], np.maximum(norm, floor).astype(np.float32)
+
+
+def _box(x: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Sums over all windows of h × w pixels: (n, rows − h + 1, columns − w + 1)."""
+    c = np.pad(x.cumsum(axis=1).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
+    return c[:, h:, w:] - c[:, :-h, w:] - c[:, h:, :-w] + c[:, :-h, :-w]
+
+
+def _unit(images: np.ndarray) -> np.ndarray:
+    """Flattened images without their mean, each of length 1; constant images stay 0."""
+    flat = images.reshape(len(images), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    floor = 1e-3 * np.sqrt(flat.shape[1]) * max(float(images.std()), 1e-12)
+    return (flat / np.maximum(length, floor)).astype(np.float32)
 
 
 def spectrum(images: np.ndarray, bands: int = 8) -> np.ndarray:

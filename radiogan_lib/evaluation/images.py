@@ -1,6 +1,6 @@
-"""Images from a folder or file, for people who trained another generator: PNG, .npy, .npz, NIfTI.
+"""Images from a folder or file, for people who trained another generator: pictures, .npy, .npz, NIfTI.
 
-Used by `python -m radiogan_lib.evaluation`. Nothing is pickled, nothing is trusted.
+Used by `python -m radiogan_lib.evaluation`. Nothing is pickled, and what is ambiguous is refused rather than guessed.
 """
 
 from __future__ import annotations
@@ -9,9 +9,72 @@ from pathlib import Path
 
 import numpy as np
 
-from radiogan_lib.evaluation.features import EvaluationError, area_average, check_images
+from radiogan_lib.data import pictures
+from radiogan_lib.data.errors import ExamError
+from radiogan_lib.evaluation.features import EvaluationError, ImageSet, area_average, check_images
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".npz", ".nii", ".nii.gz")
+VOLUMES = (".nii", ".nii.gz")
+SUFFIXES = (*pictures.SUFFIXES, ".npz", *VOLUMES)
+IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+def read_images(path, name: str = "given") -> tuple[ImageSet, list[str] | None]:
+    """Images, labels and class names from a file or folder.
+
+    Args:
+        path: a .npy (n, h, w) or .npz (`images`, perhaps `labels`) file; or a folder with one image per file, either directly in
+            it or in one layer of subfolders, which are the classes. Hidden files and what archives leave behind are passed over.
+
+    Returns:
+        `ImageSet`, float32, and class names (None without subfolders).
+
+    Raises:
+        EvaluationError: nothing there, a file that cannot be read, or a folder that can be read in two ways.
+    """
+    path = Path(path)
+    if path.is_file():
+        return (_stack_file(path, name), None)
+    if not path.is_dir():
+        raise EvaluationError(
+            f"there is no file or folder {path} for the {name} images; correct the path."
+        )
+    files, folders = _listing(path)
+    groups = [(f.name, _listing(f)) for f in folders]
+    groups = [(n, files_in, deeper) for n, (files_in, deeper) in groups if files_in or deeper]
+    if deeper := [f"{n}/{d[0].name}" for n, _, d in groups if d]:
+        raise EvaluationError(
+            f"{path.name}/{deeper[0]} lies two folders deep; give a folder whose subfolders are the classes."
+        )
+    if files and groups:
+        raise EvaluationError(
+            f"the folder {path} holds images and the subfolder {groups[0][0]}; put all images into class folders, or none."
+        )
+    if not files and not groups:
+        raise EvaluationError(
+            f"the folder {path} holds no images; it may hold {', '.join(SUFFIXES)}."
+        )
+    images, labels = [], []
+    for c, members in enumerate([files] if files else [m for _, m, _ in groups]):
+        images += members
+        labels += [c] * len(members)
+    if len(images) == 1 and images[0].suffix.lower() in (".npy", ".npz"):
+        return _stack_file(images[0], name), None
+    stacked = check_images(_stack(images), name)
+    names = [n for n, _, _ in groups] if groups else None
+    return ImageSet(stacked, np.array(labels) if groups else None), names
+
+
+def described(given: ImageSet, name: str, names: list[str] | None) -> str:
+    """One line about a set: how many images of which size, their range and classes."""
+    h, w = given.images.shape[1:]
+    text = f"{name}: {len(given)} images, {h} × {w}, {given.images.min():.4g} to {given.images.max():.4g}"
+    if given.labels is not None:
+        classes, counts = np.unique(given.labels, return_counts=True)
+        each = [
+            f"{names[c] if names else c} {n}" for c, n in zip(classes[:8], counts, strict=False)
+        ]
+        text += f", classes {', '.join(each)}" + (", …" if len(classes) > 8 else "")
+    return text
 
 
 def _suffix(path: Path) -> str:
@@ -19,104 +82,117 @@ def _suffix(path: Path) -> str:
     return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), "")
 
 
-def _read(path: Path) -> np.ndarray:
-    """One file as (n, h, w) float32. Colour becomes luminance; a NIfTI volume becomes its coronal MIP."""
+def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Image files, and folders that hold anything; hidden ones and leavings of archives are passed over."""
+    found = sorted(
+        p for p in folder.iterdir() if not p.name.startswith(".") and p.name not in IGNORED
+    )
+    folders = [p for p in found if p.is_dir()]
+    folders = [
+        p for p in folders if any(_suffix(q) for q in p.rglob("*") if "__MACOSX" not in q.parts)
+    ]
+    return [p for p in found if p.is_file() and _suffix(p)], folders
+
+
+def _failed(path: Path, e: Exception) -> EvaluationError:
+    """Every reader has its own errors; the user needs the file's name and one reason."""
+    reason = (
+        str(e)
+        if isinstance(e, ExamError)
+        else f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
+    )
+    return EvaluationError(f"{path.name} cannot be read as an image ({reason})")
+
+
+def _array(path: Path, key: str = "images") -> np.ndarray:
+    """The array of a .npy file, or the named one of an .npz file."""
+    found = np.load(path, allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return found
+    names = (key, "suv", "x", "arr_0") if key == "images" else (key,)
+    chosen = next((k for k in names if k in found), None)
+    if chosen is None:
+        raise EvaluationError(f"{path.name} holds {', '.join(found)}; name the array `{key}`.")
+    return found[chosen]
+
+
+def _stack_file(path: Path, name: str) -> ImageSet:
+    """All images of one .npy or .npz file; any other file is one image."""
     kind = _suffix(path)
+    if kind not in (".npy", ".npz"):
+        return ImageSet(check_images(_stack([path]), name))
+    labels = None
     try:
-        if kind in (".npy", ".npz"):
-            found = np.load(path, allow_pickle=False)
-            if kind == ".npz":
-                key = next((k for k in ("images", "suv", "x", "arr_0") if k in found), None)
-                if key is None:
-                    raise EvaluationError(
-                        f"{path.name} holds {', '.join(found)}; name the array `images`."
-                    )
-                found = found[key]
-            found = found[..., 0] if found.ndim == 4 and found.shape[-1] == 1 else found
-            return found[None].astype(np.float32) if found.ndim == 2 else found.astype(np.float32)
-        if kind in (".nii", ".nii.gz"):
-            import nibabel
-
-            image = nibabel.load(path)
-            values = np.squeeze(np.asarray(image.dataobj, np.float32))
-            if values.ndim == 2:
-                return values[None]
-            from radiogan_lib.data import coronal_mip
-
-            return np.asarray(
-                coronal_mip(nibabel.as_closest_canonical(nibabel.squeeze_image(image))), np.float32
-            )[None]
-        from PIL import Image
-
-        with Image.open(path) as image:
-            return np.asarray(
-                image.convert("F" if image.mode in ("I", "I;16", "F") else "L"), np.float32
-            )[None]
+        values = _array(path)
+        if kind == ".npz" and "labels" in np.load(path, allow_pickle=False):
+            labels = _array(path, "labels")
     except EvaluationError:
         raise
-    except (
-        Exception
-    ) as e:  # every reader has its own errors; the user needs the file's name and one reason
+    except Exception as e:
         raise EvaluationError(
-            f"{path.name} cannot be read as images ({type(e).__name__}: {' '.join(str(e).split())[:120]}); "
-            "convert it to PNG, .npy or NIfTI."
+            f"{path.name} cannot be read ({type(e).__name__}: {' '.join(str(e).split())[:120]}); save plain arrays of numbers."
         ) from None
+    if values.ndim == 4 and values.shape[-1] == 3:
+        values = values @ np.array([0.299, 0.587, 0.114], np.float32)
+    if values.ndim == 4 and values.shape[1] == 1 and values.shape[-1] != 1:
+        values = values[:, 0]
+    if values.ndim not in (2, 3, 4) or (values.ndim == 4 and values.shape[-1] != 1):
+        raise EvaluationError(f"{path.name} has shape {values.shape}; give (n, rows, columns).")
+    images = check_images(values[None] if values.ndim == 2 else values, name)
+    if labels is not None:
+        whole = labels.dtype.kind in "iu" or (
+            labels.dtype.kind == "f" and np.all(labels == np.rint(labels))
+        )
+        if not whole or labels.shape != (len(images),):
+            raise EvaluationError(
+                f"the labels in {path.name} have shape {labels.shape} and type {labels.dtype}; give one whole number per image."
+            )
+        labels = labels.astype(np.int64)
+    return ImageSet(images, labels)
 
 
-def _stack(parts: list[np.ndarray]) -> np.ndarray:
-    """All images in one array; where sizes differ, all are area-averaged to the median size."""
-    shapes = np.array([p.shape[1:] for p in parts])
+def _read(path: Path) -> tuple[np.ndarray, float | None]:
+    """One file as (h, w) float32, and its whitest value (None for numbers). A NIfTI volume becomes its coronal MIP."""
+    kind = _suffix(path)
+    if kind == ".npz":
+        values = _array(path)
+        if values.ndim != 2:
+            raise EvaluationError(
+                f"{path.name} has shape {values.shape}; give one image (rows, columns) per file."
+            )
+        return values.astype(np.float32), None
+    if kind in VOLUMES:
+        import nibabel
+
+        image = nibabel.squeeze_image(nibabel.load(path))
+        if image.ndim == 2:
+            return np.asarray(image.dataobj, np.float32), None
+        from radiogan_lib.data import coronal_mip
+
+        return np.asarray(coronal_mip(nibabel.as_closest_canonical(image)), np.float32), None
+    found = pictures.read(path, colour=True)
+    return found.values.astype(np.float32), found.white
+
+
+def _stack(files: list[Path]) -> np.ndarray:
+    """One image per file in one array; where sizes differ, all are area-averaged to the median size."""
+    parts, whites = [], {}
+    for path in files:
+        try:
+            values, white = _read(path)
+        except EvaluationError:
+            raise
+        except Exception as e:
+            raise _failed(path, e) from None
+        whites.setdefault(white, path.name)
+        parts.append(values)
+    if len(whites) > 1:
+        kinds = [f"{n} ({'numbers' if w is None else f'0 to {w}'})" for w, n in whites.items()]
+        raise EvaluationError(
+            f"the images are of different depths: {', '.join(kinds)}; save all in one."
+        )
+    shapes = np.array([p.shape for p in parts])
     if (shapes == shapes[0]).all():
-        return np.concatenate(parts)
+        return np.stack(parts)
     shape = tuple(int(v) for v in np.median(shapes, axis=0).round())
-    return np.concatenate([area_average(p, shape) for p in parts])
-
-
-def read_images(
-    path, name: str = "given"
-) -> tuple[np.ndarray, np.ndarray | None, list[str] | None]:
-    """Images, labels and class names from a file or folder.
-
-    Args:
-        path: a .npy (n, h, w) or .npz (`images` and perhaps `labels`) file, or a folder of PNG, JPEG, TIFF, .npy or NIfTI
-            files; subfolders are classes. Hidden files are passed over; files are taken in sorted order.
-
-    Returns:
-        images (n, h, w) float32; labels (n,) int or None; class names or None.
-
-    Raises:
-        EvaluationError: nothing there, or a file that cannot be read, by name.
-    """
-    path = Path(path)
-    if path.is_file():
-        images, labels = check_images(_read(path), name), None
-        if _suffix(path) == ".npz":
-            try:
-                found = np.load(path, allow_pickle=False)
-                labels = found["labels"].astype(np.int64) if "labels" in found else None
-            except (ValueError, TypeError) as e:
-                raise EvaluationError(
-                    f"the labels in {path.name} cannot be read ({type(e).__name__}); give one whole number per image."
-                ) from None
-        return images, labels, None
-    if not path.is_dir():
-        raise EvaluationError(
-            f"there is no file or folder {path} for the {name} images; correct the path."
-        )
-    classes = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    groups = classes or [path]
-    parts, labels = [], []
-    for c, folder in enumerate(groups):
-        for file in sorted(
-            p for p in folder.iterdir() if p.is_file() and _suffix(p) and not p.name.startswith(".")
-        ):
-            parts.append(_read(file))
-            labels += [c] * len(parts[-1])
-    if not parts:
-        raise EvaluationError(
-            f"the folder {path} holds no images; it may hold {', '.join(SUFFIXES)}."
-        )
-    images = check_images(_stack(parts), name)
-    return (
-        (images, np.array(labels), [c.name for c in classes]) if classes else (images, None, None)
-    )
+    return np.concatenate([area_average(p[None], shape) for p in parts])

@@ -1,25 +1,41 @@
 """Do generated exams look like real ones, and are they as varied? Overall and per class, in two feature spaces.
 
-`pixels` is pooled linear intensity, which no network has seen; `judge` is the last hidden layer of a classifier trained
-on real exams. No single extractor is trusted alone: where the two disagree, the report says both. None of these
-measures sees copying (a copier scores perfectly): read them beside memorization.py.
-Explained in notebooks/04_evaluation.ipynb.
+`pixels` is pooled linear intensity, which no network was trained on; `classifier` is the last hidden layer of a classifier trained on real
+exams. Where the two disagree, the report says both. None of these measures notices copying (a copier scores perfectly): read them
+beside memorisation.py. Explained in notebooks/04_evaluation.ipynb.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage, sparse
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from radiogan_lib.evaluation import distances
-from radiogan_lib.evaluation.feature_sets import coverage_density, kid, vendi_ratio
-from radiogan_lib.evaluation.features import PCA, check_groups, check_sets, common, spectrum
-from radiogan_lib.evaluation.intervals import (
+from radiogan_lib.evaluation.features import (
+    ImageSet,
+    blocks,
+    check_sets,
+    common,
+    nearest_k,
+    one_thread,
+    spectrum,
+    squared,
+)
+from radiogan_lib.evaluation.statistics import (
+    Measure,
+    cluster_order,
     matching_weights,
     mean_variance,
-    number,
     resample,
     share,
 )
+
+MAX_KERNEL = 2500  # rows of a Gram matrix; larger sets are subsampled
 
 
 def _scaled(*sets: np.ndarray) -> list[np.ndarray]:
@@ -28,54 +44,200 @@ def _scaled(*sets: np.ndarray) -> list[np.ndarray]:
     return [((s - mean) / spread).astype(np.float64) for s in sets]
 
 
-def sharpness(
-    holdout: np.ndarray,
+def kid(
+    x: np.ndarray,
+    y: np.ndarray,
+    y_weights=None,
+    rounds: int = 200,
+    seed: int = 0,
+    x_groups=None,
+    y_groups=None,
+) -> Measure:
+    """Kernel inception distance (Bińkowski et al., ICLR 2018): unbiased MMD² with kernel (x·y / d + 1)³.
+
+    The unbiased estimate leaves pairs of an exam with itself out. With groups it also leaves out pairs of one patient, which
+    are as little evidence of how alike two exams are: exams given twice change neither the value nor the interval.
+
+    Args:
+        x, y: features (n, d), (m, d), already scaled. y_weights: (m,) to match the class mix of x.
+        x_groups, y_groups: (n,), (m,) patients, optional.
+
+    Returns:
+        value; interval from the first-order (influence) variance plus the variance under the null; one-sided
+        permutation p of "x and y are the same".
+    """
+    rng = np.random.default_rng(seed)
+    y_weights = np.ones(len(y)) if y_weights is None else y_weights
+    keep = [
+        np.arange(len(s)) if len(s) <= MAX_KERNEL else rng.choice(len(s), MAX_KERNEL, replace=False)
+        for s in (x, y)
+    ]
+    x, y, y_weights = x[keep[0]], y[keep[1]], y_weights[keep[1]]
+    grouped = x_groups is not None or y_groups is not None
+    gx, gy = (
+        np.arange(len(k))
+        if g is None
+        else np.unique(np.asarray(g)[k], return_inverse=True)[1].ravel()
+        for g, k in zip((x_groups, y_groups), keep, strict=True)
+    )
+    group, z = np.concatenate([gx, gx.max() + 1 + gy]), np.concatenate([x, y])
+    gram = (z @ z.T / z.shape[1] + 1) ** 3
+    if grouped:
+        gram[group[:, None] == group] = 0
+    else:
+        np.fill_diagonal(gram, 0)
+    n = len(x)
+    mass = np.concatenate([np.full(n, 1.0), y_weights])
+    in_group = sparse.csr_array((np.ones(len(z)), (np.arange(len(z)), group)))
+
+    def mmd2(first: np.ndarray) -> np.ndarray:
+        """For masks first (rounds, n + m): MMD² between the masked points and the rest."""
+        a, b = first * mass, ~first * mass
+        a, b = a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True)
+        ka, kb = a @ gram, b @ gram
+        own = [((v @ in_group) ** 2).sum(1) for v in (a, b)]
+        within = (a * ka).sum(1) / (1 - own[0]) + (b * kb).sum(1) / (1 - own[1])
+        return within - 2 * (a * kb).sum(1)
+
+    truth = np.arange(len(z)) < n
+    value = mmd2(truth[None])[0]
+    null = mmd2(
+        np.stack(
+            [
+                truth[np.argsort(cluster_order(0, group, rng))]
+                if grouped
+                else rng.permutation(truth)
+                for _ in range(rounds)
+            ]
+        )
+    )
+    a, b = truth * mass / n, ~truth * mass / mass[n:].sum()
+    influence = gram @ a - gram @ b
+    variance = (
+        4 * mean_variance(influence[:n], None, x_groups if x_groups is None else gx)
+        + 4 * mean_variance(influence[n:], mass[n:], y_groups if y_groups is None else gy)
+        + null.var()
+    )
+    half = 1.96 * np.sqrt(variance)
+    return Measure(
+        value,
+        value - half,
+        value + half,
+        p=(1 + (null >= value).sum()) / (rounds + 1),
+        null_sd=null.std(),
+    )
+
+
+def coverage_density(
+    real: np.ndarray, generated: np.ndarray, k: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per real exam: is a generated one within its k-th real neighbour's distance, and how many ÷ k?
+
+    Coverage and density of Naeem et al. (ICML 2020) are the means of the two. Coverage is the share of real exams
+    that the generator can reach; density above 1 means a crowd in the middle.
+    """
+    k, own = min(k, len(real) - 1), np.arange(len(real))
+    radius = nearest_k(real, real, k, (own, own))[0][:, -1]
+    hits = np.zeros(len(real))
+    for rows in blocks(len(real), len(generated) * 8):
+        hits[rows] = (squared(real[rows], generated) < radius[rows, None] ** 2).sum(axis=1)
+    return hits > 0, hits * len(real) / (max(k, 1) * len(generated))
+
+
+def vendi(features: np.ndarray, bandwidth: float) -> float:
+    """Effective number of different images: exp of the entropy of the kernel's eigenvalues (Friedman & Dieng 2023).
+
+    Kernel exp(−d² / 2h²). 1 when all images are equal, n when none resembles another.
+    """
+    gram = np.exp(-squared(features, features).astype(np.float64) / (2 * bandwidth**2))
+    values = np.linalg.eigvalsh(gram / len(gram))
+    values = values[values > 1e-12]
+    return float(np.exp(-(values * np.log(values)).sum()))
+
+
+def vendi_ratio(
+    real: np.ndarray,
     generated: np.ndarray,
-    weights=None,
-    holdout_groups=None,
-    generated_groups=None,
-) -> dict:
+    most: int = 300,
+    draws: int = 10,
+    seed: int = 0,
+    groups=None,
+) -> Measure:
+    """Vendi score of generated ÷ that of real exams at equal n: 1 is as varied as real, near 0 collapsed.
+
+    Means over subsamples of at most `most` exams and at most 80 % of the smaller set; the interval is the
+    delete-d jackknife's (Shao & Wu 1989), which leaves whole patients out where `groups` of the real exams are given.
+    """
+    rng = np.random.default_rng(seed)
+    n = min(len(real), len(generated))
+    m = max(2, min(most, int(0.8 * n)))
+    bandwidth = 0.5 * float(np.sqrt(np.median(squared(real[:1000], real[:1000]))))
+
+    def ratios(patients=None) -> list[float]:
+        found = []
+        for _ in range(draws):
+            q = rng.choice(len(generated), m, replace=False)
+            t = (
+                rng.choice(len(real), m, replace=False)
+                if patients is None
+                else cluster_order(0, patients, rng)[:m]
+            )
+            found.append(vendi(generated[q], bandwidth) / vendi(real[t], bandwidth))
+        return found
+
+    exams = ratios()
+    spread = np.std(exams if groups is None else ratios(groups), ddof=1) * (
+        np.sqrt(m / (n - m)) if n - m < m else 1.0
+    )
+    mean = float(np.mean(exams))
+    return Measure(mean, max(0.0, mean - 1.96 * spread), mean + 1.96 * spread, n=m)
+
+
+def sharpness(holdout, generated, weights=None, groups=(None, None)) -> Measure:
     """Amplitude of fine detail, generated ÷ held-out: the upper half of spatial frequencies, geometric mean.
 
-    Below 1: blurred. Above 1: noisier or checkered. The interval (normal, log scale) treats exams as independent, or
-    patients where their groups are given.
+    Below 1: blurred. Above 1: noisier or checkered. Normal interval on the log scale; `groups`: patients of both sets.
     """
     q, p = spectrum(generated), spectrum(holdout)
     fine = slice(q.shape[1] // 2, None)
     a, b = q[:, fine].mean(axis=1) / 2, p[:, fine].mean(axis=1) / 2  # log amplitude
     value = a.mean() - np.average(b, weights=weights)
-    half = 1.96 * np.sqrt(
-        mean_variance(a, None, generated_groups) + mean_variance(b, weights, holdout_groups)
-    )
-    return number(np.exp(value), np.exp(value - half), np.exp(value + half))
+    half = 1.96 * np.sqrt(mean_variance(a, None, groups[1]) + mean_variance(b, weights, groups[0]))
+    return Measure(np.exp(value), np.exp(value - half), np.exp(value + half))
 
 
-def two_sample_auc(real: np.ndarray, generated: np.ndarray, seed: int = 0, groups=None) -> dict:
-    """Cross-validated AUC of a logistic regression that tells generated from real (Lopez-Paz & Oquab, ICLR 2017).
+def two_sample_scores(x: np.ndarray, y: np.ndarray, seed: int = 0, groups=None):
+    """Out-of-fold scores of a logistic regression that tells y from x, fold numbers, and sides (0, 1); None below ten images a set.
 
-    0.5: cannot be told apart; 1: every image gives itself away. Features: 64 principal components and the spectrum. With
-    `groups` (patients of the real exams) no patient is both learned from and asked about.
+    No patient (`groups` of x and y together) is both learned from and asked about.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    x, y = np.concatenate([real, generated]), np.repeat([0, 1], [len(real), len(generated)])
-    if min(len(real), len(generated)) < 10:
-        return number(None)
-    if groups is None:
-        splits = StratifiedKFold(5, shuffle=True, random_state=seed).split(x, y)
-    else:
-        own = np.concatenate([groups, groups.max() + 1 + np.arange(len(generated))])
-        splits = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(x, y, own)
-    folds = []
-    for fit, held in splits:
+    if min(len(x), len(y)) < 10:
+        return None
+    both, side = np.concatenate([x, y]), np.repeat([0, 1], [len(x), len(y)])
+    own = np.arange(len(both)) if groups is None else groups
+    score, fold = np.zeros(len(both)), np.zeros(len(both), int)
+    splits = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(both, side, own)
+    for k, (fit, held) in enumerate(splits):
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, C=0.1))
-        folds.append(roc_auc_score(y[held], model.fit(x[fit], y[fit]).decision_function(x[held])))
-    half = 1.96 * np.std(folds, ddof=1) / np.sqrt(len(folds))
-    return number(np.mean(folds), np.mean(folds) - half, min(1, np.mean(folds) + half))
+        score[held], fold[held] = model.fit(both[fit], side[fit]).decision_function(both[held]), k
+    return score, fold, side
+
+
+def two_sample_auc(x: np.ndarray, y: np.ndarray, seed: int = 0, groups=None) -> Measure:
+    """Cross-validated AUC of a linear classifier that tells generated (y) from real (x) (Lopez-Paz & Oquab, ICLR 2017)."""
+    found = two_sample_scores(x, y, seed, groups)
+    if found is None:
+        return Measure(None)
+    score, fold, side = found
+    folds = [roc_auc_score(side[fold == k], score[fold == k]) for k in range(5)]
+    half = 1.96 * np.std(folds, ddof=1) / np.sqrt(5)
+    return Measure(np.mean(folds), np.mean(folds) - half, min(1, np.mean(folds) + half))
+
+
+def appearance(images: ImageSet, pooled: np.ndarray, components: PCA, spectra: bool) -> np.ndarray:
+    """What the two-sample classifier is given: principal components and, at equal sizes, the spectrum."""
+    parts = [components.transform(pooled)] + ([spectrum(images.images)] if spectra else [])
+    return np.concatenate(parts, axis=1)
 
 
 def _matched(labels_t, labels_q, n_t: int, n_q: int, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -92,107 +254,110 @@ def _matched(labels_t, labels_q, n_t: int, n_q: int, rng) -> tuple[np.ndarray, n
     return np.concatenate(ti), np.concatenate(qi)
 
 
-def _space(t, p, q, weights, t_groups, groups, rounds: int, seed: int) -> dict:
-    """All quality numbers of one feature space; T and Q are of equal size, groups are those of P."""
+def _space(t, p, q, weights, groups, rounds: int, seed: int) -> dict:
+    """All quality numbers of one feature space; T and Q are of equal size, `groups` are the patients of T and P."""
     ts, ps, qs = _scaled(t, p, q)
-    if weights is None:
-        weights = np.ones(len(p))
-    covered_q, dense_q = coverage_density(p, q)
-    covered_t, dense_t = coverage_density(p, t)
+    weights = np.ones(len(p)) if weights is None else weights
+    (covered_q, dense_q), (covered_t, dense_t) = coverage_density(p, q), coverage_density(p, t)
     rng = np.random.default_rng(seed)
-    picks = [resample(len(p), rng, groups) for _ in range(rounds)]
+    picks = [resample(len(p), rng, groups[1]) for _ in range(rounds)]
     ratios = [
         (covered_q * weights)[k].mean() / max((covered_t * weights)[k].mean(), 1e-9) for k in picks
     ]
-    cover, real_cover = (
-        share(covered_q, weights, groups),
-        float(np.average(covered_t, weights=weights)),
-    )
+    cover = share(covered_q, weights, groups[1])
+    real = float(np.average(covered_t, weights=weights))
+    density = [float(np.average(d, weights=weights)) for d in (dense_q, dense_t)]
     return {
-        "kid": kid(qs, ps, weights, rounds, seed, None, groups),
-        "kid_floor": kid(ts, ps, weights, rounds, seed, t_groups, groups),
-        "coverage": number(*cover, real=real_cover),
-        "coverage_ratio": number(
-            cover[0] / max(real_cover, 1e-9), *np.quantile(ratios, [0.025, 0.975])
-        ),
-        "density": number(
-            np.average(dense_q, weights=weights), real=float(np.average(dense_t, weights=weights))
-        ),
-        "vendi_ratio": vendi_ratio(t, q, seed=seed, groups=t_groups),
+        "kid": kid(qs, ps, weights, rounds, seed, None, groups[1]),
+        "kid_floor": kid(ts, ps, weights, rounds, seed, *groups),
+        "coverage": Measure(*cover, real=real),
+        "coverage_ratio": Measure(cover[0] / max(real, 1e-9), *np.quantile(ratios, [0.025, 0.975])),
+        "density": Measure(density[0], real=density[1]),
+        "vendi_ratio": vendi_ratio(t, q, seed=seed, groups=groups[0]),
     }
 
 
-@distances.one_thread
+@one_thread
 def quality_report(
-    train,
-    holdout,
-    generated,
-    train_labels=None,
-    holdout_labels=None,
-    generated_labels=None,
-    train_groups=None,
-    holdout_groups=None,
-    judge=None,
-    rounds: int = 200,
-    seed: int = 0,
+    train, holdout, generated, classifier=None, rounds=200, seed=0, details=True
 ) -> dict:
     """Quality and diversity with intervals, overall and per class.
 
     Args:
-        train, holdout, generated: (n, h, w) linear SUV.
-        train_labels, …: int (n,), optional; with them comparisons match class mixes, and classes are reported.
-        train_groups, holdout_groups: (n,) patients, optional: intervals and permutations then take a patient's exams together,
-            since they are no independent evidence. Generated exams are independent draws.
-        judge: a `classifier.Judge` trained on real exams; adds its feature space.
+        train, holdout, generated: `ImageSet`s in linear intensity (SUV); with labels, comparisons match class mixes and
+            classes are reported; with patients, intervals and permutations take a patient's exams together.
+        classifier: an `utility.Classifier` trained on real exams; adds its feature space.
+        details: also the classes, and `yardsticks`: the KID that known changes of the held-out exams give.
 
     Returns:
-        {"fine_detail", "two_sample_auc", "pixels": {…}, "judge": {…} or absent, "classes": {index: {space: {…}}}}.
+        {"fine_detail", "fine_detail_floor", "two_sample_auc", "pixels": {…}, "classifier": {…} or absent,
+        "classes": {label: {space: {…}}}, "yardsticks": {change: KID}}.
 
     Raises:
         EvaluationError: images that are empty, not finite, or not (n, h, w).
     """
-    images, (t_y, p_y, q_y) = check_sets(
-        train, holdout, generated, train_labels, holdout_labels, generated_labels
+    sets = train, holdout, generated = check_sets(train, holdout, generated)
+    spaces = {"pixels": common(*(s.images for s in sets))}
+    if classifier is not None:
+        spaces["classifier"] = tuple(classifier.features(s.images) for s in sets)
+    weights = matching_weights(holdout.labels, generated.labels)
+    ti, qi = _matched(
+        train.labels, generated.labels, len(train), len(generated), np.random.default_rng(seed)
     )
-    t_groups = check_groups(train_groups, len(images[0]), "training")
-    groups = check_groups(holdout_groups, len(images[1]), "held-out")
-    spaces = {"pixels": common(*images)}
-    if judge is not None:
-        spaces["judge"] = tuple(judge.features(x) for x in images)
-    weights = None if q_y is None else matching_weights(p_y, q_y)
-    ti, qi = _matched(t_y, q_y, len(images[0]), len(images[2]), np.random.default_rng(seed))
+    part_t, part_q, p_g = train.take(ti), generated.take(qi), holdout.patients
+    t_g = part_t.patients
     t, p, q = spaces["pixels"]
-    told = PCA(t)
-    same_size = images[0].shape[1:] == images[1].shape[1:] == images[2].shape[1:]
-    seen = [
-        np.concatenate([told(x), *([spectrum(y)] if same_size else [])], axis=1)
-        for x, y in ((t[ti], images[0][ti]), (q[qi], images[2][qi]))
-    ]
-    t_own = None if t_groups is None else t_groups[ti]
+    spectra = len({s.images.shape[1:] for s in sets}) == 1
+    components = PCA(min(64, *t.shape), svd_solver="full").fit(t)
+    told = [appearance(s, x, components, spectra) for s, x in ((part_t, t[ti]), (part_q, q[qi]))]
+    own = None if t_g is None else np.concatenate([t_g, t_g.max() + 1 + np.arange(len(qi))])
+    nothing = Measure(None)
     report = {
-        "fine_detail": sharpness(images[1], images[2], weights, groups)
-        if same_size
-        else number(None),
-        "fine_detail_floor": sharpness(images[1], images[0][ti], weights, groups, t_own)
-        if same_size
-        else number(None),
-        "two_sample_auc": two_sample_auc(*seen, seed=seed, groups=t_own),
+        "fine_detail": sharpness(holdout.images, generated.images, weights, (p_g, None))
+        if spectra
+        else nothing,
+        "fine_detail_floor": sharpness(holdout.images, part_t.images, weights, (p_g, t_g))
+        if spectra
+        else nothing,
+        "two_sample_auc": two_sample_auc(*told, seed=seed, groups=own),
     }
     for name, (t, p, q) in spaces.items():
-        report[name] = _space(t[ti], p, q[qi], weights, t_own, groups, rounds, seed)
-    if q_y is not None:
+        report[name] = _space(t[ti], p, q[qi], weights, (t_g, p_g), rounds, seed)
+    if not details:
+        return report
+    report["yardsticks"] = yardsticks(train.images[ti], train.labels, ti, holdout, seed)
+    if generated.labels is not None:
         report["classes"] = {}
-        for c in np.unique(q_y):
-            picks = [np.flatnonzero(y == c) for y in (t_y[ti], p_y, q_y[qi])]
-            if min(len(i) for i in picks) >= 10:
-                own = [
-                    None if g is None else g[k]
-                    for g, k in zip((t_own, groups), picks[:2], strict=True)
-                ]
-                report["classes"][int(c)] = {
-                    name: _space(
-                        t[ti][picks[0]], p[picks[1]], q[qi][picks[2]], None, *own, rounds, seed
-                    )
-                    for name, (t, p, q) in spaces.items()
-                }
+        for c in np.unique(generated.labels):
+            a, b, d = (
+                np.flatnonzero(y == c) for y in (part_t.labels, holdout.labels, part_q.labels)
+            )
+            if min(len(a), len(b), len(d)) < 10:
+                continue
+            groups = [None if g is None else g[i] for g, i in ((t_g, a), (p_g, b))]
+            report["classes"][int(c)] = {
+                name: _space(t[ti][a], p[b], q[qi][d], None, groups, rounds, seed)
+                for name, (t, p, q) in spaces.items()
+            }
     return report
+
+
+def yardsticks(
+    images: np.ndarray, labels, index: np.ndarray, holdout: ImageSet, seed: int
+) -> dict[str, Measure]:
+    """KID of training exams with a known change: what a number like 0.01 is worth, on these very exams."""
+    changed = {
+        "half a pixel of blur": ndimage.gaussian_filter(images, (0, 0.5, 0.5)),
+        "two pixels of blur": ndimage.gaussian_filter(images, (0, 2, 2)),
+        "10 % brighter": images * 1.1,
+    }
+    if labels is not None and len(np.unique(labels[index])) > 1:
+        y = labels[index]
+        largest = np.unique(y)[np.argmax(np.unique(y, return_counts=True)[1])]
+        changed["largest class missing"] = images[y != largest]
+    found = {}
+    for name, x in changed.items():
+        p, q = common(holdout.images, x)
+        ps, qs = _scaled(p, q)
+        found[name] = kid(qs, ps, None, 50, seed, None, holdout.patients)
+    return found

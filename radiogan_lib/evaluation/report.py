@@ -1,28 +1,60 @@
-"""Everything at once: a generator's numbers, its controls and its verdict, as one dict that metrics.json holds.
+"""Everything at once: a generator's numbers, its controls and its verdict; and what is left of it on disk.
 
-Explained in notebooks/05_memorization.ipynb.
+`metrics.json` holds the numbers (its schema is `schema()`), `report.html` is one page that nothing needs to be fetched for, and
+`MODEL_CARD.md` is the model card. Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+from pathlib import Path
+
 import numpy as np
 
-from radiogan_lib.evaluation.controls import run_controls
-from radiogan_lib.evaluation.detection import detectable_copies
-from radiogan_lib.evaluation.features import POOLED_SIDE, EvaluationError, check_sets, common_shape
-from radiogan_lib.evaluation.memorization import memorization_report
+from radiogan_lib import paths
+from radiogan_lib.evaluation.features import (
+    POOLED_SIDE,
+    EvaluationError,
+    ImageSet,
+    area_average,
+    check_sets,
+    common_shape,
+    nearest_k,
+    pooled,
+    pooled_shape,
+)
+from radiogan_lib.evaluation.memorisation import detectable_copies, memorization_report
 from radiogan_lib.evaluation.quality import quality_report
-from radiogan_lib.evaluation.verdicts import RULE, verdict
+from radiogan_lib.evaluation.statistics import MEASURES, is_measure, shown
+from radiogan_lib.evaluation.verdict import (
+    PHRASE,
+    SHOWN,
+    flat_measures,
+    limit,
+    plain_facts,
+    run_controls,
+    verdict,
+)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+SECTIONS = (
+    "memorization",
+    "quality",
+    "utility",
+    "controls",
+    "walks",
+    "provenance",
+    "discriminator_scores",
+)
+GAP = 3  # pixels between images of a sheet
 
 
 class Report(dict):
     """The content of metrics.json, and beside it `pictures`: {name: PNG bytes} for the report page."""
 
-    pictures: dict[str, bytes]
-
-    def __init__(self, values: dict, pictures: dict | None = None):
+    def __init__(self, values: dict, pictures: dict[str, bytes] | None = None):
         super().__init__(values)
         self.pictures = pictures or {}
 
@@ -33,148 +65,398 @@ def plain(value):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
         return [plain(v) for v in value]
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return value if value is None or isinstance(value, str) else str(value)
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, bool, int)) else str(value)
 
 
 def evaluate(
-    train,
-    holdout,
-    generated,
-    train_labels=None,
-    holdout_labels=None,
-    generated_labels=None,
-    *,
-    train_groups=None,
-    holdout_groups=None,
-    class_names=None,
-    discriminator_scores: dict | None = None,
-    memorization: dict | None = None,
-    quality: dict | None = None,
-    utility: dict | bool | None = None,
-    judge=None,
-    controls: list | bool = True,
-    walks: list | None = None,
-    provenance: dict | None = None,
-    invert: bool = True,
-    epochs: int = 30,
-    rounds: int = 200,
-    seed: int = 0,
+    train, holdout, generated, parts=None, class_names=None, rounds=200, seed=0, invert=True
 ) -> Report:
-    """Judge a generator from three sets of images.
+    """Evaluate a generator from three sets of images.
 
     Args:
-        train, holdout, generated: (n, h, w) linear intensity (SUV). Held-out exams must be unknown to the generator.
-        train_labels, …: int (n,), all three or none; with them everything is compared within classes.
-        train_groups, holdout_groups: (n,) patients, optional: exams of one patient are then no independent evidence.
-        class_names: in label order; default "class 0", …
-        discriminator_scores: {"train", "holdout"} logits, if the discriminator is at hand.
-        memorization, quality, utility: reports that exist already are taken as they are. `utility=True` computes it
-            (needs labels and Keras); None leaves it out.
-        judge: a `Judge` for the quality report's second feature space.
-        controls: True: the five controls from halves of the training exams; a list of `run_controls`; False: none.
-        walks: rows of `walk_table`, kept in the report.
-        provenance: what made the images (settings, seeds, versions): kept in the report and the model card.
+        train, holdout, generated: `ImageSet`s in linear intensity (SUV). Held-out exams must be unknown to the generator. With
+            labels in all three, comparisons are made within classes.
+        parts: sections that exist already and are taken as they are: memorization, quality, utility, controls, walks, provenance;
+            or discriminator_scores {"train", "holdout"} for the first. `{"controls": False}` leaves the controls out,
+            `{"utility": True}` computes label agreement and TSTR (needs labels and Keras).
+        class_names: in label order; default "class 3" and so on, for the labels that occur.
+        rounds: bootstrap and permutation rounds, at least 10. seed: from 0.
         invert: show high values dark, as PET is read.
 
     Returns:
         `Report`, a dict ready for JSON, with `verdict` and `pictures`.
 
     Raises:
-        EvaluationError: images or labels that cannot be judged.
+        EvaluationError: images or labels that cannot be evaluated.
     """
-    images, labels = check_sets(
-        train, holdout, generated, train_labels, holdout_labels, generated_labels
-    )
+    parts = dict(parts or {})
+    if unknown := set(parts) - set(SECTIONS):
+        raise EvaluationError(
+            f"there is no part {sorted(unknown)[0]!r}; parts are {', '.join(SECTIONS)}."
+        )
+    if rounds < 10 or seed < 0:
+        raise EvaluationError(
+            f"rounds is {rounds} and seed {seed}; give at least 10 rounds and a seed from 0."
+        )
+    sets = check_sets(train, holdout, generated)
+    sets, class_names = _named(sets, class_names)
+    utility, classifier = parts.get("utility"), None
     if utility is True:
-        if labels[0] is None:
+        if class_names is None:
             raise EvaluationError(
                 "label agreement and TSTR need labels of all three sets; give them, or leave utility out."
             )
-        from radiogan_lib.evaluation.classifier import train_judge
-        from radiogan_lib.evaluation.utility import utility_report
+        from radiogan_lib.evaluation.utility import train_classifier, utility_report
 
-        n_classes = (
-            len(class_names) if class_names is not None else int(max(y.max() for y in labels)) + 1
-        )
-        judge = judge or train_judge(images[0], labels[0], n_classes, epochs=epochs, seed=seed)
-        utility = utility_report(
-            *images,
-            *labels,
-            train_groups=train_groups,
-            holdout_groups=holdout_groups,
-            judge=judge,
-            epochs=epochs,
-            rounds=rounds,
-            seed=seed,
-        )
-    if memorization is None:
-        memorization = memorization_report(
-            *images,
-            *labels,
-            train_groups=train_groups,
-            holdout_groups=holdout_groups,
-            discriminator_scores=discriminator_scores,
-            rounds=rounds,
-            seed=seed,
-        )
-    if quality is None:
-        quality = quality_report(
-            *images,
-            *labels,
-            train_groups=train_groups,
-            holdout_groups=holdout_groups,
-            judge=judge,
-            rounds=rounds,
-            seed=seed,
-        )
+        classifier = train_classifier(sets[0], len(class_names), seed=seed)
+        utility = utility_report(*sets, classifier=classifier, rounds=rounds, seed=seed)
+    memorization = parts.get("memorization") or memorization_report(
+        *sets, discriminator_scores=parts.get("discriminator_scores"), rounds=rounds, seed=seed
+    )
+    controls = parts.get("controls", True)
     if controls is True:
-        controls = run_controls(
-            images[0],
-            images[1],
-            None,
-            labels[0],
-            labels[1],
-            train_groups=train_groups,
-            holdout_groups=holdout_groups,
-            seed=seed,
-            rounds=rounds,
-        )
-    if class_names is None and labels[0] is not None:
-        class_names = [f"class {k}" for k in range(int(max(y.max() for y in labels)) + 1)]
-    small = common_shape(*(x.shape[1:] for x in images))
+        controls = run_controls(sets[0], sets[1], rounds=rounds, seed=seed)
+    shapes = [s.images.shape[1:] for s in sets]
     report = {
         "schema_version": SCHEMA_VERSION,
         "seed": seed,
-        "n": dict(zip(("train", "holdout", "generated"), map(len, images), strict=True)),
-        "image_shapes": dict(
-            zip(("train", "holdout", "generated"), (x.shape[1:] for x in images), strict=True)
-        ),
+        "n": dict(zip(("train", "holdout", "generated"), map(len, sets), strict=True)),
+        "image_shapes": dict(zip(("train", "holdout", "generated"), shapes, strict=True)),
         "compared_at": {
-            "shape": small,
+            "shape": common_shape(*shapes),
             "note": f"area-averaged to at most {POOLED_SIDE} pixels on the longer side",
         },
-        "class_names": list(class_names) if class_names is not None else None,
+        "class_names": class_names,
         "memorization": memorization,
-        "quality": quality,
+        "quality": parts.get("quality")
+        or quality_report(*sets, classifier=classifier, rounds=rounds, seed=seed),
         "utility": utility or None,
-        "detectable": detectable_copies(images[0], images[1], seed=seed),
+        "detectable": detectable_copies(sets[0], sets[1], seed=seed),
         "controls": controls or None,
-        "walks": walks,
-        "provenance": provenance or {},
+        "walks": parts.get("walks"),
+        "provenance": parts.get("provenance") or {},
     }
     found = verdict(report)
     report["verdict"] = {
         "word": found.word,
         "sentence": found.sentence,
         "flags": found.flags,
-        "rule": RULE,
+        "reasons": found.reasons,
+        "rule": found.rule,
     }
-    from radiogan_lib.evaluation.pictures import pictures
+    return Report(plain(report), pictures(sets, memorization, invert))
 
-    return Report(plain(report), pictures(images, labels, class_names, memorization, invert))
+
+def _named(sets, class_names):
+    """Class names in label order; labels that are mere codes are numbered anew."""
+    if sets[0].labels is None:
+        return sets, None if class_names is None else list(class_names)
+    codes = np.unique(np.concatenate([s.labels for s in sets]))
+    if class_names is None:
+        new = [ImageSet(s.images, np.searchsorted(codes, s.labels), s.patients) for s in sets]
+        return tuple(new), [f"class {c}" for c in codes]
+    if codes[0] < 0 or codes[-1] >= len(class_names):
+        raise EvaluationError(
+            f"labels run from {codes[0]} to {codes[-1]}, but there are {len(class_names)} class names; they must be indices."
+        )
+    return sets, list(class_names)
+
+
+# -------------------------------------------------------------------------------------------------------------- pictures
+
+
+def window_of(images: np.ndarray) -> tuple[float, float]:
+    """Intensities shown as the two ends of grey: 0 (or the 1st percentile, if negative) to the 99th percentile."""
+    low, high = np.quantile(images[:: max(1, len(images) // 200)], [0.01, 0.99])
+    return min(0.0, float(low)), max(float(high), float(low) + 1e-6)
+
+
+def mosaic(
+    rows: list[np.ndarray], window: tuple[float, float], invert: bool = True, side: int = 160
+) -> bytes:
+    """Rows of images (k, h, w), possibly of different sizes, as one PNG; all are brought to one height."""
+    from PIL import Image
+
+    h, w = rows[0].shape[1:]
+    scale = max(1, side // h)
+    tall, wide = shape = (h * scale, w * scale) if h < side else pooled_shape((h, w), side)
+    columns = max(len(r) for r in rows)
+    sheet = np.full((len(rows) * (tall + GAP) - GAP, columns * (wide + GAP) - GAP), 255, np.uint8)
+    for r, row in enumerate(rows):
+        grey = np.clip((area_average(row, shape) - window[0]) / (window[1] - window[0]), 0, 1)
+        grey = np.uint8(np.rint(255 * (1 - grey if invert else grey)))
+        for c, image in enumerate(grey):
+            y, x = r * (tall + GAP), c * (wide + GAP)
+            sheet[y : y + tall, x : x + wide] = image
+    out = io.BytesIO()
+    Image.fromarray(sheet).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def pictures(sets, memorization: dict, invert: bool = True) -> dict[str, bytes]:
+    """The sheets of the page: the most copied images beside their exams, the most blended, and typical ones beside real ones."""
+    train, holdout, generated = sets
+    window, sheets = window_of(train.images), {}
+    worst = memorization.get("audit", [])
+    if worst:
+        drawn = generated.images[[a["generated"] for a in worst]]
+        shape = common_shape(drawn.shape[1:], holdout.images.shape[1:])
+        q, p = pooled(drawn, shape), pooled(holdout.images, shape)
+        other = holdout.images[nearest_k(q, p)[1][:, 0]]
+        sheets["copied"] = mosaic(
+            [drawn, train.images[[a["train"] for a in worst]], other], window, invert
+        )
+    blends = memorization.get("blend_examples", [])
+    if blends:
+        first, second = (train.images[[b[k] for b in blends]] for k in ("first", "second"))
+        drawn = generated.images[[b["generated"] for b in blends]]
+        sheets["blended"] = mosaic([drawn, first, second], window, invert)
+    rng = np.random.default_rng(0)
+    rows = []
+    for s in (holdout, generated):
+        pick = np.sort(rng.permutation(len(s))[:16])
+        pick = pick if s.labels is None else pick[np.argsort(s.labels[pick], kind="stable")]
+        rows += [s.images[pick[:8]], s.images[pick[8:]]]
+    sheets["typical"] = mosaic([r for r in rows if len(r)], window, invert)
+    return sheets
+
+
+# ------------------------------------------------------------------------------------------------------------------ page
+
+
+def _rows(section: dict) -> list[list[str]]:
+    """One row per measure of a section: title, value, what fresh real exams give, what a departure means, definition."""
+    found = []
+    for name, m in section.items():
+        if not is_measure(m):
+            continue
+        about = MEASURES.get(name)
+        words = about or (name.replace("_", " "), "", "", "")
+        found.append([words[0], shown(m), words[2], words[3], words[1]])
+    return found
+
+
+def html(report) -> str:
+    """The report page as text. `report` is what `evaluate` returned, or the content of a metrics.json (no pictures)."""
+    import jinja2
+
+    m, quality, use = report["memorization"], report["quality"], report.get("utility")
+    flat = flat_measures(report)
+    deciding = [k for k in SHOWN if k in flat and k not in ("nearest_ratio", "pair_residual_ratio")]
+    names = report.get("class_names") or []
+
+    def name(c):
+        return names[int(c)] if int(c) < len(names) else str(c)
+
+    groups = {"Memorisation": _rows(m), "Quality and diversity": _rows(quality)}
+    groups |= {
+        f"In {s} features": _rows(quality[s]) for s in ("pixels", "classifier") if s in quality
+    }
+    if use:
+        groups["Use"] = _rows({"overall": use["label_agreement"]["overall"], **use})
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        facts=plain_facts(m.get("facts") or {}, report["verdict"]["word"]),
+        unseen=not_noticed(report),
+        pictures={
+            k: base64.b64encode(v).decode() for k, v in getattr(report, "pictures", {}).items()
+        },
+        deciding=[(MEASURES[k].title, shown(flat[k]), MEASURES[k].ideal) for k in deciding],
+        controls=[
+            [c["kind"], c["word"] if c["right"] else f"{c['word']} (should be: {c['expected']})"]
+            + [shown(c[k]) for k in deciding]
+            for c in report.get("controls") or []
+        ],
+        this=["this generator", report["verdict"]["word"], *(shown(flat[k]) for k in deciding)],
+        titles=[MEASURES[k].title for k in deciding],
+        groups=groups,
+        yardsticks=[(k, shown(v)) for k, v in (quality.get("yardsticks") or {}).items()],
+        classes=_classes(report, name),
+        gain=[
+            [r["per_class"], *(shown(r[k]) for k in ("real", "both", "gain"))]
+            for r in (use or {}).get("augmentation", [])
+        ],
+        walks=[
+            [shown(v) if is_measure(v) else v for v in w.values()]
+            for w in report.get("walks") or []
+        ],
+        walk_titles=[k.replace("_", " ") for k in (report.get("walks") or [{}])[0]],
+        provenance=json.dumps(report["provenance"], indent=1, ensure_ascii=False, default=str),
+    )
+
+
+def _classes(report: dict, name) -> list[list[str]]:
+    """Rows per class: quality in the classifier's (else pixel) features, label agreement and its ceiling."""
+    quality, use = report["quality"], report.get("utility") or {}
+    agreement = (use.get("label_agreement") or {}).get("classes", {})
+    found = []
+    for c in dict.fromkeys([*(quality.get("classes") or {}), *agreement]):
+        spaces = (quality.get("classes") or {}).get(c, {})
+        space = spaces.get("classifier") or spaces.get("pixels") or {}
+        m = agreement.get(c) or {}
+        found.append(
+            [
+                name(c),
+                *(shown(space.get(k)) for k in ("kid", "coverage_ratio", "vendi_ratio")),
+                shown(m),
+            ]
+            + ["–" if m.get("ceiling") is None else f"{m['ceiling']:.2f}"]
+        )
+    return found
+
+
+def not_noticed(report) -> str:
+    """What this evaluation could not notice, in words."""
+    return (
+        limit(report["detectable"])
+        + " The images were compared whole and by halves, at low resolution, up to small shifts, "
+        "mirroring and rescaling of intensity. Copies that are turned by more than a few degrees, bent, or smaller than half of the "
+        "image (a copied lesion inside a new body) would pass; so would blends of shifted exams, and repeats of fewer exams than stated."
+    )
+
+
+def model_card(report) -> str:
+    """The model card (Mitchell et al., 2019) in Markdown: what it is, how it was evaluated, what it is not for."""
+    n, found, flat = report["n"], report["verdict"], flat_measures(report)
+    use = report.get("utility") or {}
+    measures = {
+        k: flat[k]
+        for k in (*SHOWN, "discriminator_auc", "two_sample_auc", "kid", "kid_floor")
+        if k in flat
+    }
+    measures |= {k: use[k] for k in ("trtr", "tstr") if k in use}
+    lines = "\n".join(
+        f"| {MEASURES[k].title} | {shown(m)} | {MEASURES[k].ideal} |" for k, m in measures.items()
+    )
+    made = "\n".join(f"- {k}: {x}" for k, x in report["provenance"].items()) or "- not recorded"
+    notes = "".join(f" {x[0].upper()}{x[1:]}." for x in report["memorization"].get("notes", []))
+    whose = (
+        "Generated images repeat training exams, whole or in parts: where those are of patients, treat the images and the "
+        "weights as patient data and do not pass them on."
+        if found["flags"].get("memorises") or found["flags"].get("blends")
+        else "No generated exam was found to be that of a patient, as far as the numbers below can tell; that is no proof of privacy."
+    )
+    return f"""# Model card
+
+**What it is.** A conditional generator of images; classes: {", ".join(report.get("class_names") or []) or "none given"}.
+
+**Verdict.** {found["sentence"]}
+
+**Intended use.** Teaching, and research on generative models of medical images. Not for diagnosis or any other clinical
+use: the class that an exam was asked for is not a finding. {whose}
+
+**How it was evaluated.** {n["train"]} training, {n["holdout"]} held-out and {n["generated"]} generated images.{notes}
+
+| measure | value (95 % interval) | fresh real exams |
+|---|---|---|
+{lines}
+
+**What could not be noticed.** {not_noticed(report)}
+
+**Made with**
+
+{made}
+"""
+
+
+# ------------------------------------------------------------------------------------------------------------------ disk
+
+
+def schema() -> dict:
+    """The JSON schema of metrics.json; the measures in it are those of `statistics.MEASURES`."""
+    number = {"type": ["number", "null"]}
+    measure = {
+        "type": "object",
+        "required": ["value", "low", "high"],
+        "properties": dict.fromkeys(("value", "low", "high"), number),
+    }
+    portion = {
+        **measure,
+        "properties": {**measure["properties"], "value": {**number, "minimum": 0, "maximum": 1}},
+    }
+    measures = {k: portion if about.share else measure for k, about in MEASURES.items()}
+
+    def section(*required, **more):
+        return {"type": "object", "required": list(required), "properties": {**measures, **more}}
+
+    space = section("kid", "kid_floor", "coverage_ratio", "vendi_ratio")
+    flags = {"type": "object", "additionalProperties": {"type": "boolean"}}
+    memory = section("membership_auc", "copy_fraction", "blend_fraction", "facts", "audit", "n")
+    quality = section("fine_detail", "two_sample_auc", "pixels", pixels=space, classifier=space)
+    rows = {"type": "array", "items": {"type": "object"}}
+    control = {"type": "object", "required": ["kind", "expected", "word", "right"]}
+    words = [*PHRASE, "undecided"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "metrics.json: the evaluation of a generator",
+        "type": "object",
+        "required": [
+            "schema_version",
+            "seed",
+            "n",
+            "memorization",
+            "quality",
+            "detectable",
+            "verdict",
+            "provenance",
+        ],
+        "properties": {
+            "schema_version": {"const": SCHEMA_VERSION},
+            "seed": {"type": "integer"},
+            "n": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+            "class_names": {"type": ["array", "null"], "items": {"type": "string"}},
+            "memorization": memory,
+            "quality": quality,
+            "utility": {"anyOf": [{"type": "null"}, section("label_agreement", "trtr", "tstr")]},
+            "controls": {"anyOf": [{"type": "null"}, {"type": "array", "items": control}]},
+            "walks": {"anyOf": [{"type": "null"}, rows]},
+            "verdict": {
+                "type": "object",
+                "required": ["word", "sentence", "flags", "reasons", "rule"],
+                "properties": {
+                    "word": {"enum": words},
+                    "sentence": {"type": "string"},
+                    "flags": flags,
+                },
+            },
+            "provenance": {"type": "object"},
+        },
+    }
+
+
+def validate(report: dict) -> None:
+    """Raise EvaluationError, naming the place, if the content is not what `schema` describes."""
+    import jsonschema
+
+    try:
+        jsonschema.validate(plain(report), schema())
+    except jsonschema.ValidationError as e:
+        where = ".".join(str(p) for p in e.absolute_path) or "the top level"
+        raise EvaluationError(
+            f"this is not a report of evaluate(): at {where}, {e.message[:200]}."
+        ) from None
+
+
+def write_report(report: dict, run_dir) -> dict[str, Path]:
+    """Write metrics.json, report.html and MODEL_CARD.md into a folder, each whole or not at all.
+
+    Returns:
+        {"metrics", "page", "card"}: the three paths.
+    """
+    validate(report)
+    folder = Path(run_dir)
+    return {
+        "metrics": paths.write_json(folder / "metrics.json", plain(report)),
+        "page": paths.write_text(folder / "report.html", html(report)),
+        "card": paths.write_text(folder / "MODEL_CARD.md", model_card(report)),
+    }

@@ -1,18 +1,205 @@
-"""Are generated exams of use? The class that was asked for, training on synthetic exams, and adding them to few real ones.
+"""Are generated exams of use? The class that was asked for, training on generated exams, and adding them to few real ones.
 
-The judge is trained on real, on generated, or on both, and is always tested on held-out real exams. A generator that
-copies scores well here: read beside memorization.py. Explained in notebooks/04_evaluation.ipynb.
+The evaluation classifier is a small convolutional network. Trained on real exams it says whether a generated one shows the class asked for, and
+its last hidden layer is a feature space; trained on generated exams and tested on real ones (TSTR) it says whether they are of use. It is no
+diagnostic tool. A generator that copies scores well here: read beside memorisation.py. Explained in notebooks/04_evaluation.ipynb.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from radiogan_lib.evaluation.classifier import Judge, side_by_side, train_judge
-from radiogan_lib.evaluation.features import check_groups, check_images, check_labels
-from radiogan_lib.evaluation.intervals import number, resample, wilson
+from radiogan_lib.evaluation.features import (
+    EvaluationError,
+    area_average,
+    as_set,
+    check_images,
+    check_sets,
+    pooled_shape,
+)
+from radiogan_lib.evaluation.statistics import Measure, resample, wilson
+from radiogan_lib.gan import memory
+
+SIDE = 80  # pixels on the longer side of the classifier's input
+SHIFT = 2  # pixels of random displacement while training
+BATCH = 32
+WIDTH = 12  # channels of the first convolution
+
+
+def prepare(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """SUV (n, h, w) to the classifier's input (n, h', w', 1): area average, then a square root that lifts faint lesions."""
+    small = area_average(images, shape or pooled_shape(images.shape[1:], SIDE))
+    return np.sqrt(np.clip(small, 0, 20) / 20)[..., None].astype(np.float32)
+
+
+def _build(shape: tuple[int, int], n_classes: int):
+    """The network: image → (logits, features). Three poolings, seven convolutions."""
+    import keras
+    from keras import layers
+
+    def block(x, width, pool=False):
+        x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+        # Pooled before it is normalised: ReLU and a positive scale keep the maximum, and a quarter of the pixels is left to do
+        x = layers.MaxPooling2D(2, padding="same")(x) if pool else x
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+
+    image = keras.Input((*shape, 1))
+    x = image
+    for widths in ((WIDTH,), (2 * WIDTH,), (4 * WIDTH, 4 * WIDTH)):
+        for k, width in enumerate(widths, 1):
+            x = block(x, width, pool=k == len(widths))
+    x = block(block(x, 8 * WIDTH), 8 * WIDTH)
+    # A lesion is one hot spot anywhere: the maximum over the body keeps it, the mean tells how much there is
+    x = layers.Concatenate()([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(x)])
+    features = layers.Dense(64, activation="relu", name="features")(layers.Dropout(0.3)(x))
+    logits = layers.Dense(n_classes, name="logits")(features)
+    return keras.Model(image, [logits, features])
+
+
+_IDLE: dict[
+    tuple, list
+] = {}  # compiled networks by shape and class count: compiling is slow, setting weights is not
+_BUILDING = threading.Lock()  # Keras draws first weights from one seed for all threads
+
+
+@contextlib.contextmanager
+def _network(shape: tuple[int, int], n_classes: int):
+    """Lend a network and its trainable twin that share weights; no two threads get the same one."""
+    import keras
+
+    with _BUILDING:
+        idle = _IDLE.setdefault((shape, n_classes), [])
+        if not idle:
+            model = _build(shape, n_classes)
+            classifier = keras.Model(model.inputs[0], model.outputs[0])
+            classifier.compile(
+                keras.optimizers.Adam(2e-3),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                jit_compile="auto" if keras.backend.backend() == "jax" else False,
+            )
+            idle.append((model, classifier))
+        lent = idle.pop()
+    try:
+        yield lent
+    finally:
+        idle.append(lent)
+
+
+def side_by_side(jobs: Sequence[Callable[[], object]]) -> list:
+    """Results of independent small trainings, two at a time: one alone keeps two cores only half busy."""
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        return [f.result() for f in [pool.submit(job) for job in jobs]]
+
+
+class Classifier:
+    """A trained classifier. `probabilities` (n, classes), `predict` (n,), `features` (n, 64) of unit length."""
+
+    def __init__(self, shape: tuple[int, int], n_classes: int, weights: list[np.ndarray]):
+        self.shape, self.n_classes, self.weights = shape, n_classes, weights
+
+    def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        from keras import ops
+
+        x = prepare(check_images(images, "given"), self.shape)
+        with _network(self.shape, self.n_classes) as (model, _):
+            model.set_weights(self.weights)
+            parts = [
+                [ops.convert_to_numpy(v) for v in model(x[i : i + 256], training=False)]
+                for i in range(0, len(x), 256)
+            ]
+        return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities (n, classes) of images (n, h, w) in SUV."""
+        logits = self._run(images)[0]
+        e = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The likeliest class of each image, int (n,)."""
+        return self._run(images)[0].argmax(axis=1)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """The last hidden layer, each row of unit length: (n, 64) float32."""
+        f = self._run(images)[1]
+        return (f / np.maximum(np.linalg.norm(f, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+
+
+def _jitter(x: np.ndarray, rng) -> np.ndarray:
+    """Each image moved by up to `SHIFT` pixels and brightened or dimmed by up to 10 %; never flipped: organs have sides."""
+    n, h, w, _ = x.shape
+    padded = np.pad(x, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
+    dy, dx = rng.integers(0, 2 * SHIFT + 1, (2, n))
+    rows, columns = dy[:, None] + np.arange(h), dx[:, None] + np.arange(w)
+    moved = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved * rng.uniform(0.9, 1.1, (n, 1, 1, 1)).astype(np.float32)
+
+
+def train_classifier(
+    real,
+    n_classes=None,
+    epochs: int = 30,
+    steps: int | None = None,
+    start: Classifier | None = None,
+    seed=0,
+) -> Classifier:
+    """Train a classifier, classes drawn equally often, Adam with a cosine from 2e-3 to 0, shifts of ±2 pixels.
+
+    Args:
+        real: `ImageSet` with labels 0 to n_classes − 1 (or a dataset).
+        epochs: passes over the images; or `steps` of 32 images.
+        start: continue from this classifier (at half the step size) instead of from fresh weights.
+
+    Raises:
+        EvaluationError: no labels, fewer than two classes, or labels that are not small numbers.
+    """
+    given = as_set(real, "training")
+    images, labels = given.images, given.labels
+    if labels is None or len(np.unique(labels)) < 2:
+        raise EvaluationError(
+            "a classifier needs exams of at least two classes; these hold one, or no labels."
+        )
+    n_classes = int(labels.max()) + 1 if n_classes is None else n_classes
+    if labels.min() < 0 or labels.max() >= n_classes or n_classes > max(1000, len(images)):
+        raise EvaluationError(
+            f"labels run from {labels.min()} to {labels.max()} for {n_classes} classes; number the classes from 0."
+        )
+    memory.keep()
+    shape = start.shape if start else pooled_shape(images.shape[1:], SIDE)
+    x, rng = prepare(images, shape), np.random.default_rng(seed)
+    steps = steps or max(1, epochs * len(x) // BATCH)
+    members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    with _network(shape, n_classes) as (model, classifier):
+        _restart(model, classifier, start.weights if start else None, seed)
+        for k in range(steps):
+            turn = rng.permutation(np.arange(BATCH) % len(members))
+            pick = np.array([rng.choice(members[j]) for j in turn])
+            rate = (1e-3 if start else 2e-3) * (0.5 + 0.5 * np.cos(np.pi * k / steps))
+            classifier.optimizer.learning_rate = rate
+            classifier.train_on_batch(_jitter(x[pick], rng), labels[pick])
+        return Classifier(shape, n_classes, model.get_weights())
+
+
+def _restart(model, classifier, weights: list[np.ndarray] | None, seed: int) -> None:
+    """Give a used network the weights of a new one (or those that are given); forget its optimizer's and dropout's past."""
+    import keras
+
+    with _BUILDING:
+        keras.utils.set_random_seed(seed)
+        fresh = _build(model.input_shape[1:3], model.output_shape[0][-1])
+    model.set_weights(fresh.get_weights() if weights is None else weights)
+    for layer, new in zip(model.layers, fresh.layers, strict=True):
+        if hasattr(layer, "seed_generator"):
+            layer.seed_generator.state.assign(new.seed_generator.state)
+    for variable in classifier.optimizer.variables:
+        variable.assign(np.zeros(variable.shape, variable.dtype))
 
 
 def _recalls(predicted: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:
@@ -22,8 +209,8 @@ def _recalls(predicted: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]
 
 def balanced_accuracy(
     predictions: list[np.ndarray], labels: np.ndarray, rounds: int = 200, seed: int = 0, groups=None
-) -> dict:
-    """Mean recall over classes, averaged over judges; interval: bootstrap of held-out patients within classes and of judges."""
+) -> Measure:
+    """Mean recall over classes, averaged over classifiers; interval: bootstrap of held-out patients within classes and of classifiers."""
     hits = [_recalls(p, labels) for p in predictions]
     rng, own = (
         np.random.default_rng(seed),
@@ -39,49 +226,40 @@ def balanced_accuracy(
             recalls.append(np.mean([hits[j][c][pick].mean() for j in chosen]))
         return float(np.mean(recalls))
 
-    return number(
+    return Measure(
         once(False),
         *np.quantile([once(True) for _ in range(rounds)], [0.025, 0.975]),
-        judges=len(hits),
+        classifiers=len(hits),
     )
 
 
-def label_agreement(
-    judge: Judge, generated, generated_labels, holdout=None, holdout_labels=None
-) -> dict:
-    """How often a judge trained on real exams sees the class that the generator was asked for.
+def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
+    """How often a classifier trained on real exams finds the class that the generator was asked for.
 
     Returns:
-        overall and per class with binomial intervals, `confusion` (asked × seen, shares of the asked class), and, with
-        held-out exams, what the same judge reaches on real ones: the ceiling.
+        `overall` and `classes` {label: Measure} with Wilson intervals and `ceiling`: what the same classifier reaches on held-out real
+        exams (overall: mean of the classes). Agreement above the ceiling is a warning: only typical cases are drawn. `confusion`:
+        (asked, found), shares of the asked class.
     """
-    y = check_labels(generated_labels, len(generated), "generated")
-    seen = judge.predict(generated)
-    recalls = _recalls(seen, y)
-    confusion = np.array(
-        [
-            [(seen[y == a] == b).mean() if (y == a).any() else 0.0 for b in range(judge.n_classes)]
-            for a in range(judge.n_classes)
-        ]
-    )
+    generated = as_set(generated, "generated")
+    y, found = generated.labels, classifier.predict(generated.images)
+    every = range(classifier.n_classes)
+    confusion = [
+        [float((found[y == a] == b).mean()) if (y == a).any() else 0.0 for b in every]
+        for a in every
+    ]
     ceiling = {}
     if holdout is not None:
-        real = _recalls(
-            judge.predict(holdout), check_labels(holdout_labels, len(holdout), "held-out")
-        )
-        ceiling = {c: number(h.mean(), *wilson(int(h.sum()), len(h))) for c, h in real.items()}
-    hits = int((seen == y).sum())
+        holdout = as_set(holdout, "held-out")
+        hits = _recalls(classifier.predict(holdout.images), holdout.labels)
+        ceiling = {c: float(h.mean()) for c, h in hits.items()}
+    hits = int((found == y).sum())
+    mean = float(np.mean(list(ceiling.values()))) if ceiling else None
     return {
-        "overall": number(
-            hits / len(y),
-            *wilson(hits, len(y)),
-            ceiling=float(np.mean([v["value"] for v in ceiling.values()])) if ceiling else None,
-        ),
+        "overall": Measure(hits / len(y), *wilson(hits, len(y)), ceiling=mean),
         "classes": {
-            c: number(
-                h.mean(), *wilson(int(h.sum()), len(h)), ceiling=ceiling.get(c, {}).get("value")
-            )
-            for c, h in recalls.items()
+            c: Measure(h.mean(), *wilson(int(h.sum()), len(h)), ceiling=ceiling.get(c))
+            for c, h in _recalls(found, y).items()
         },
         "confusion": np.round(confusion, 4).tolist(),
     }
@@ -89,62 +267,48 @@ def label_agreement(
 
 def augmentation_gain(
     train,
-    train_labels,
     holdout,
-    holdout_labels,
-    synthetic: Judge,
+    synthetic: Classifier,
     sizes=(10, 20, 50),
-    repeats: int = 2,
-    steps: int = 150,
-    rounds: int = 200,
-    seed: int = 0,
-    groups=None,
-    train_groups=None,
+    repeats=2,
+    steps=150,
+    rounds=200,
+    seed=0,
 ) -> list[dict]:
     """What generated exams add where real ones are few: balanced accuracy with and without them.
 
-    `real` trains on k real exams per class alone; `both` starts from the judge trained on generated exams and goes on
-    with the same k real exams. Same real exams, same test exams, `repeats` random draws of the k, of different patients
-    (`train_groups`) as long as there are enough.
+    `real` trains on k real exams per class alone; `both` starts from the classifier trained on generated exams and goes on
+    with the same k real exams. Same real exams, same test exams, `repeats` random draws of the k, of different patients as
+    long as there are enough.
 
     Returns:
         one dict per size: per_class, real, both, and gain = both − real with a paired bootstrap interval.
     """
     rng = np.random.default_rng(seed)
-    train, y = check_images(train, "training"), check_labels(train_labels, len(train), "training")
-    holdout_labels, n = np.asarray(holdout_labels), synthetic.n_classes
-    sizes = [size for size in sizes if min(np.bincount(y)[np.unique(y)]) >= size]
+    train, holdout = as_set(train, "training"), as_set(holdout, "held-out")
+    y, n = train.labels, synthetic.n_classes
+    sizes = [size for size in sizes if np.unique(y, return_counts=True)[1].min() >= size]
 
-    def predictions(pick: np.ndarray, start: Judge | None, r: int) -> np.ndarray:
-        judge = train_judge(
-            train[pick],
-            y[pick],
-            n,
-            steps=steps // 2 if start else steps,
-            start=start,
-            seed=seed + r,
+    def predictions(pick: np.ndarray, start: Classifier | None, r: int) -> np.ndarray:
+        few = steps // 2 if start else steps
+        return train_classifier(train.take(pick), n, steps=few, start=start, seed=seed + r).predict(
+            holdout.images
         )
-        return judge.predict(holdout)
 
     jobs = []
     for size in sizes:
         for r in range(repeats):
-            pick = np.concatenate(
-                [_choose(np.flatnonzero(y == c), size, train_groups, rng) for c in np.unique(y)]
-            )
+            chosen = [
+                _choose(np.flatnonzero(y == c), size, train.patients, rng) for c in np.unique(y)
+            ]
+            pick = np.concatenate(chosen)
             jobs += [functools.partial(predictions, pick, start, r) for start in (None, synthetic)]
-    seen = side_by_side(jobs)
-    rows = []
+    found = side_by_side(jobs)
+    rows, same = [], (holdout.labels, rounds, seed, holdout.patients)
     for k, size in enumerate(sizes):
-        alone, both = (seen[2 * repeats * k + j : 2 * repeats * (k + 1) : 2] for j in (0, 1))
-        rows.append(
-            {
-                "per_class": int(size),
-                "real": balanced_accuracy(alone, holdout_labels, rounds, seed, groups),
-                "both": balanced_accuracy(both, holdout_labels, rounds, seed, groups),
-                "gain": _paired(alone, both, holdout_labels, rounds, seed, groups),
-            }
-        )
+        alone, both = (found[2 * repeats * k + j : 2 * repeats * (k + 1) : 2] for j in (0, 1))
+        rows.append({"per_class": int(size), "real": balanced_accuracy(alone, *same)})
+        rows[-1] |= {"both": balanced_accuracy(both, *same), "gain": _paired(alone, both, *same)}
     return rows
 
 
@@ -162,7 +326,7 @@ def _choose(members: np.ndarray, size: int, groups, rng) -> np.ndarray:
 
 def _paired(
     alone: list, both: list, labels: np.ndarray, rounds: int, seed: int, groups=None
-) -> dict:
+) -> Measure:
     """Difference of balanced accuracies; exams and repeats are resampled together for both, so that luck cancels."""
     rng = np.random.default_rng(seed)
     difference = np.stack(
@@ -186,65 +350,49 @@ def _paired(
             )
         )
 
-    return number(once(False), *np.quantile([once(True) for _ in range(rounds)], [0.025, 0.975]))
+    return Measure(once(False), *np.quantile([once(True) for _ in range(rounds)], [0.025, 0.975]))
 
 
 def utility_report(
     train,
     holdout,
     generated,
-    train_labels,
-    holdout_labels,
-    generated_labels,
-    train_groups=None,
-    holdout_groups=None,
-    judge: Judge | None = None,
-    epochs: int = 30,
+    classifier: Classifier | None = None,
+    epochs=30,
     sizes=(10, 20, 50),
-    repeats: int = 2,
-    rounds: int = 200,
-    seed: int = 0,
+    rounds=200,
+    seed=0,
 ) -> dict:
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 
     Args:
-        train, holdout, generated: (n, h, w) SUV, with int labels (n,) each.
-        train_groups, holdout_groups: (n,) patients, optional: intervals then resample patients, and small sets of real
-            exams are of as many patients as there can be.
-        judge: trained on the real exams; made here if missing.
-        epochs: of the judges on all real and on all generated exams.
+        train, holdout, generated: `ImageSet`s with labels; with patients, intervals resample patients.
+        classifier: trained on the real exams; made here if missing.
+        epochs: of the classifiers on all real and on all generated exams.
 
     Returns:
-        {"label_agreement", "trtr", "tstr", "tstr_ratio", "augmentation"}: TRTR trains on real and tests on held-out
-        real exams, TSTR trains on generated (the classification accuracy score of Ravuri & Vinyals, NeurIPS 2019).
+        {"label_agreement", "trtr", "tstr", "tstr_minus_trtr", "chance", "augmentation"}: TRTR trains on real and tests on held-out
+        real exams, TSTR trains on generated ones (the classification accuracy score of Ravuri & Vinyals, NeurIPS 2019).
     """
-    n = int(max(np.max(v) for v in (train_labels, holdout_labels, generated_labels))) + 1
-    p_y = check_labels(holdout_labels, len(holdout), "held-out")
-    t_groups, groups = (
-        check_groups(train_groups, len(train), "training"),
-        check_groups(holdout_groups, len(holdout), "held-out"),
+    train, holdout, generated = check_sets(train, holdout, generated)
+    if generated.labels is None:
+        raise EvaluationError("label agreement and TSTR need labels of all three sets.")
+    y, same = holdout.labels, (rounds, seed, holdout.patients)
+    n = (
+        classifier.n_classes
+        if classifier
+        else int(max(s.labels.max() for s in (train, holdout, generated))) + 1
     )
-    judge = judge or train_judge(train, train_labels, n, epochs=epochs, seed=seed)
-    synthetic = train_judge(generated, generated_labels, n, epochs=epochs, seed=seed)
-    real, synth = judge.predict(holdout), synthetic.predict(holdout)
-    trtr, tstr = (balanced_accuracy([v], p_y, rounds, seed, groups) for v in (real, synth))
+    classifier = classifier or train_classifier(train, n, epochs=epochs, seed=seed)
+    synthetic = train_classifier(generated, n, epochs=epochs, seed=seed)
+    real, synth = classifier.predict(holdout.images), synthetic.predict(holdout.images)
     return {
-        "label_agreement": label_agreement(judge, generated, generated_labels, holdout, p_y),
-        "trtr": trtr,
-        "tstr": tstr,
-        "tstr_minus_trtr": _paired([real], [synth], p_y, rounds, seed, groups),
-        "chance": 1 / len(np.unique(p_y)),
+        "label_agreement": label_agreement(classifier, generated, holdout),
+        "trtr": balanced_accuracy([real], y, *same),
+        "tstr": balanced_accuracy([synth], y, *same),
+        "tstr_minus_trtr": _paired([real], [synth], y, *same),
+        "chance": 1 / len(np.unique(y)),
         "augmentation": augmentation_gain(
-            train,
-            train_labels,
-            holdout,
-            p_y,
-            synthetic,
-            sizes,
-            repeats,
-            rounds=rounds,
-            seed=seed,
-            groups=groups,
-            train_groups=t_groups,
+            train, holdout, synthetic, sizes, rounds=rounds, seed=seed
         ),
     }

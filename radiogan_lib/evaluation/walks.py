@@ -1,8 +1,8 @@
 """Walks through the latent space.
 
-The paper judges its GAN by a walk from lung cancer to lymphoma (Fig. 5) and a memorising one by a walk that passes a
-blend of two patients (Fig. 4). A cross-fade, a jump and a morph can look alike in ten small pictures; walk_numbers.py
-tells them apart. Explained in notebooks/05_memorization.ipynb.
+The paper shows its GAN by a walk from lung cancer to lymphoma (Fig. 5) and a memorising one by a walk that passes a
+blend of two patients (Fig. 4). A cross-fade of two stored exams, a jump and a morph can look alike in ten small pictures; the
+numbers below tell them apart. Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -11,8 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radiogan_lib.evaluation.blending import segment_residual
-from radiogan_lib.evaluation.features import EvaluationError
+from radiogan_lib.evaluation.features import (
+    EvaluationError,
+    as_set,
+    check_images,
+    common_shape,
+    nearest_k,
+    one_thread,
+    pooled,
+)
+from radiogan_lib.evaluation.memorisation import best_pair, segment_residual
+from radiogan_lib.evaluation.statistics import Measure
 
 KINDS = ("slerp", "lerp", "label", "paper")
 
@@ -147,3 +156,159 @@ def shape_of(frames: np.ndarray) -> dict:
         "even_step": 1 / max(len(steps), 1),
         "chord": chord,
     }
+
+
+class WalkMeasures(dict):
+    """The numbers under a walk: a plain dict, with `captions` (one short line per frame) for figures."""
+
+    @property
+    def captions(self) -> list[str]:
+        """Blend residual and nearest training exam of each frame."""
+        both = zip(self["residual_ratio"], self["nearest"], strict=True)
+        return [f"residual {r:.2f}\nexam {i}" for r, i in both]
+
+    @property
+    def blend_frame(self) -> dict:
+        """The frame that a blend of two training exams explains best (the one Fig. 4 frames in red).
+
+        It minimises √(residual ratio × residual ÷ distance to the nearest exam), divided by how even the two shares are: close to the
+        segment between two exams, and not merely close to one. Frames that are copies or nearly all one exam come last.
+        """
+        return self["blend_frame"]
+
+    def summary(self) -> dict:
+        """One row of a table that compares walks: its shape, and the frame in red."""
+        b = self["blend_frame"]
+        return {
+            **{k: self[k] for k in ("chord_ratio", "off_chord", "largest_step")},
+            "red_frame": b["index"] + 1,
+            "its_residual": b["residual_ratio"],
+            "share_of_second_exam": b["share_of_second"],
+            "explained_by_second": b["explained_by_second"],
+        }
+
+    def __str__(self) -> str:
+        b, chord = self["blend_frame"], "a closed walk"
+        if self["chord_ratio"] is not None:
+            chord = f"chord ratio {self['chord_ratio']:.2f}, off-chord {self['off_chord']:.2f}"
+        return (
+            f"{chord}, largest step {self['largest_step']:.2f} (even: {self['even_step']:.2f}); frame {b['index'] + 1} is nearest "
+            f"to a blend: exams {b['first']} and {b['second']}, residual {b['residual_ratio']:.2f} of held-out exams'"
+        )
+
+
+class WalkReference:
+    """What the frames of walks are compared with: pooled exams, and what held-out ones give. Made once for many walks.
+
+    Args:
+        train, holdout: `ImageSet`s or (n, h, w) SUV. shape: of the frames, which may be of another size.
+    """
+
+    @one_thread
+    def __init__(self, train, holdout, shape: tuple[int, int]):
+        t, p = as_set(train, "training").images, as_set(holdout, "held-out").images
+        self.shape = common_shape(shape, t.shape[1:], p.shape[1:])
+        self.train, self.holdout = pooled(t, self.shape), pooled(p, self.shape)
+        reference = best_pair(self.holdout, self.train)
+        self.between, self.residuals = reference["between"], reference["residual"]
+        self.residual, self.single = (
+            max(float(np.median(reference[k])), 1e-12) for k in ("residual", "single")
+        )
+
+    @one_thread
+    def measure(self, frames: np.ndarray) -> WalkMeasures:
+        """`walk_measures` of frames (steps, h, w)."""
+        f = pooled(check_images(frames, "walk"), self.shape)
+        pairs = best_pair(f, self.train, between=self.between)
+        d, near = nearest_k(f, self.train)
+        ratio = pairs["residual"] / self.residual
+        gain = pairs["residual"] / np.maximum(pairs["single"], 1e-12)
+        copy = pairs["single"] <= 0.05 * self.single  # a copy is explained by one exam, not by two
+        balance = 4 * pairs["alpha"] * (1 - pairs["alpha"])  # 1 at half and half
+        blend = (np.sqrt(ratio * gain) + 0.02) / np.maximum(balance, 1e-12)
+        blend = np.where(copy | (balance < 0.2), np.inf, blend)
+        k = int(np.argmin(blend)) if np.isfinite(blend).any() else int(np.argmin(ratio))
+        both = zip(pairs["i"], pairs["j"], pairs["alpha"], strict=True)
+        found = [
+            {"first": int(i), "second": int(j), "share_of_second": float(a)} for i, j, a in both
+        ]
+        frame = {
+            "index": k,
+            **found[k],
+            "residual_ratio": float(ratio[k]),
+            "explained_by_second": float(1 - gain[k]),
+            "share_of_holdout_below": float((self.residuals <= pairs["residual"][k]).mean()),
+        }
+        return WalkMeasures(
+            {
+                **shape_of(f),
+                "nearest": near[:, 0].tolist(),
+                "nearest_distance": d[:, 0].astype(float).tolist(),
+                "nearest_ratio": (d[:, 0] / self.single).astype(float).tolist(),
+                "residual_ratio": ratio.astype(float).tolist(),
+                "pair": found,
+                "blend_frame": frame,
+            }
+        )
+
+
+def walk_measures(walk, train, holdout) -> WalkMeasures:
+    """The numbers printed under a walk: its shape, and blend residual and nearest exam of each frame.
+
+    Args:
+        walk: a `Walk` or frames (steps, h, w) SUV.
+        train, holdout: `ImageSet`s or (n, h, w) SUV: training exams, and real exams that the generator was not trained on.
+
+    Returns:
+        a dict of the numbers of `shape_of`, and per frame
+        - nearest, nearest_distance, nearest_ratio: the nearest training exam, its distance, and that ÷ the held-out exams' median;
+        - residual_ratio: distance to the nearest segment between two training exams ÷ the held-out exams' median: near 0 where the
+          frame is a blend (or a copy), near 1 where it is as far from every blend as a real exam;
+        - pair: those two exams and the share of the second;
+        and `blend_frame`: see `WalkMeasures.blend_frame`; `share_of_holdout_below` 0.05 says that a real exam is hardly ever so near a blend.
+    """
+    frames = check_images(walk.frames if isinstance(walk, Walk) else walk, "walk")
+    return WalkReference(train, holdout, frames.shape[1:]).measure(frames)
+
+
+def walk_table(
+    generator, train, holdout, walks: int = 8, steps: int = 21, seed: int = 0, kinds=KINDS
+) -> list[dict]:
+    """Walks of every kind between random classes and seeds, and for comparison cross-fades of real exams.
+
+    Returns:
+        one dict per kind: walks, and median with quartiles of chord_ratio, off_chord, largest_step and the lowest residual
+        ratio of the middle half. The last row is the cross-fade of random training exams.
+    """
+    n_classes = len(generator.get_layer("label_embedding").get_weights()[0])
+    train, rng = as_set(train, "training").images, np.random.default_rng(seed)
+    rows, reference = [], None
+    for kind in (*kinds, "cross-fade"):
+        found: dict[str, list] = {
+            k: [] for k in ("chord_ratio", "off_chord", "largest_step", "residual_ratio")
+        }
+        # the paper's axis has one path per class, whatever the seed
+        several = min(walks, n_classes) if kind == "paper" else walks
+        for k in range(several):
+            a, b = (k, k) if kind == "paper" else rng.choice(n_classes, 2, replace=n_classes < 2)
+            if kind == "cross-fade":
+                i, j = rng.choice(len(train), 2, replace=False)
+                share = np.linspace(0, 1, steps)[:, None, None]
+                frames = (1 - share) * train[i] + share * train[j]
+            else:
+                ends = (a, int(rng.integers(2**31))), (b, int(rng.integers(2**31)))
+                frames = walk(generator, *ends, steps, kind).frames
+            if reference is None or reference[0] != frames.shape[1:]:
+                reference = frames.shape[1:], WalkReference(train, holdout, frames.shape[1:])
+            m = reference[1].measure(frames)
+            middle = m["residual_ratio"][steps // 4 : steps - steps // 4]
+            for name, values in found.items():
+                value = min(middle) if name == "residual_ratio" else m[name]
+                values += [] if value is None else [value]
+        quartiles = {
+            k: np.quantile(v, [0.5, 0.25, 0.75]) if v else [None] for k, v in found.items()
+        }
+        rows.append(
+            {"walk": kind, "walks": several, **{k: Measure(*q) for k, q in quartiles.items()}}
+        )
+    return rows

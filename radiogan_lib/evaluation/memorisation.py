@@ -1,0 +1,555 @@
+"""Does the generator repeat its training exams? Copies, repeated draws, blends: every measure of memory.
+
+A fresh exam is as near to the training exams T as held-out exams P are; a copy is nearer. All thresholds come from the real exams
+themselves: from P beside T, and from every exam beside the others. Explained in notebooks/05_memorization.ipynb.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import stats
+
+from radiogan_lib.evaluation import preconditions
+from radiogan_lib.evaluation.features import (
+    ImageSet,
+    Moved,
+    as_set,
+    blocks,
+    check_sets,
+    common_shape,
+    distinct,
+    nearest_k,
+    one_thread,
+    pooled,
+    squared,
+)
+from radiogan_lib.evaluation.statistics import (
+    ALPHA,
+    FEW,
+    Measure,
+    auc,
+    bootstrap,
+    fraction,
+    matching_weights,
+    weighted_quantile,
+    wilson,
+)
+
+NEIGHBOURS = 20  # the neighbourhood that says what "near" means around an image
+LIMITS = (5000, 2500, 2500)  # images of each set that the tests use; larger sets are subsampled
+MEMBERSHIP_AUC, COPY_FRACTION = (
+    0.52,
+    0.08,
+)  # lower bounds from which a test speaks; fresh exams: 0.5, 0.05
+
+
+@dataclass
+class Near:
+    """Nearest exams of some images in one view: `d` (n, k + 1), `i` (n, k + 1), `score` (n,) in [0, 1]."""
+
+    d: np.ndarray
+    i: np.ndarray
+    score: np.ndarray
+
+    @classmethod
+    def of(cls, d: np.ndarray, i: np.ndarray) -> Near:
+        """score = d(q, nearest exam) ÷ mean d(q, its next k exams): small only where one exam stands out.
+
+        The local scale of Carlini et al. (Extracting training data from diffusion models, 2023). Unlike the bare distance it does not
+        call a blurred or average image a copy for being near everybody.
+        """
+        rest = np.where(np.isfinite(d[:, 1:]), d[:, 1:], np.nan)
+        mean = (
+            np.nanmean(rest, axis=1)
+            if rest.size and np.isfinite(rest).any(axis=1).all()
+            else d[:, 0]
+        )
+        return cls(d, i, np.where(mean > 0, d[:, 0] / np.where(mean > 0, mean, 1), 1.0))
+
+
+@dataclass
+class Reference:
+    """What the real exams say about themselves; made once and used for every generator that was trained on them.
+
+    `leaks`: held-out exams that are training exams. `reasons`: why the sets do not belong together, in words, if they do not.
+    """
+
+    train: ImageSet
+    holdout: ImageSet
+    shape: tuple[int, int]
+    seed: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @one_thread
+    def __post_init__(self):
+        self.all_train = pooled(self.train.images, self.shape)
+        self.kept_train = subsample(self.train, LIMITS[0], self.seed)
+        self.kept_holdout = subsample(self.holdout, LIMITS[1], self.seed)
+        for name, s, kept in (
+            ("training", self.train, self.kept_train),
+            ("held-out", self.holdout, self.kept_holdout),
+        ):
+            if len(kept) < len(s):
+                self.notes.append(f"{len(kept):,} of {len(s):,} {name} images were used")
+        self.t_y, self.t_g = self.train.labels, self.train.patients
+        self.t_y, self.t_g = (v if v is None else v[self.kept_train] for v in (self.t_y, self.t_g))
+        self.t = self.all_train[self.kept_train]
+        self.moved_t = Moved(self.train.images[self.kept_train], self.shape)
+        self.k = max(1, min(NEIGHBOURS, len(self.t) - 2, len(self.kept_holdout) - 2))
+        apart = self._apart(self.t_g, len(self.t))
+        self.own = {
+            "whole": Near.of(*nearest_k(self.t, self.t, self.k + 1, apart)),
+            "moved": Near.of(*self.moved_t.nearest(self.moved_t, self.k + 1, apart)),
+        }
+        self._hold(self.kept_holdout)
+        self.leaks = self._leaks()
+        self.leak_share = len(self.leaks) / len(self.kept_holdout)
+        if 0 < self.leak_share <= 0.1 and len(self.kept_holdout) - len(self.leaks) >= 5:
+            self.notes.append(
+                f"{len(self.leaks)} held-out images that are training images were left out"
+            )
+            self._hold(np.delete(self.kept_holdout, self.leaks))
+        d = {v: np.concatenate([self.own[v].d[:, 0], self.p_near[v].d[:, 0]]) for v in self.own}
+        finite = {v: x[np.isfinite(x)] for v, x in d.items()}
+        self.radius = {
+            v: 0.5 * float(np.quantile(x, 0.01)) if len(x) else 0.0 for v, x in finite.items()
+        }
+        self.real_hits = {v: (int((x <= self.radius[v]).sum()), len(x)) for v, x in finite.items()}
+        self.pairs = best_pair(self.p, self.t)
+        self.between = self.pairs.pop("between")
+        other = best_pair(self.p, self.p, own=True)
+        other.pop("between")
+        self.blend = blend_score(self.pairs, other, self.radius["whole"])
+
+    @functools.cached_property
+    def doubts(self) -> list[str]:
+        """Why training and held-out exams may not belong together, in words."""
+        return preconditions.between_real(self, self.seed)
+
+    @staticmethod
+    def _apart(groups, n):
+        groups = np.arange(n) if groups is None else groups
+        return groups, groups
+
+    def _hold(self, index: np.ndarray) -> None:
+        """Take these held-out exams, and find their nearest training exams in every view."""
+        part = self.holdout.take(index)
+        self.p_index, self.p_y, self.p_g = index, part.labels, part.patients
+        self.p = pooled(part.images, self.shape)
+        self.moved_p = Moved(part.images, self.shape)
+        k = self.k = min(self.k, max(1, len(self.p) - 2))
+        self.p_near = {
+            "whole": Near.of(*nearest_k(self.p, self.t, k + 1)),
+            "moved": Near.of(*self.moved_p.nearest(self.moved_t, k + 1)),
+            "part": self.parts(self.p, self.t),
+        }
+
+    def parts(self, x: np.ndarray, bank: np.ndarray) -> Near:
+        """The half of each image (upper, lower, left, right) that is most like a copy."""
+        h, w = self.shape
+        x, bank = (v.reshape(-1, h, w) for v in (x, bank))
+        best = None
+        for rows, columns in (
+            (slice(0, h // 2), slice(None)),
+            (slice(h - h // 2, h), slice(None)),
+            (slice(None), slice(0, w // 2)),
+            (slice(None), slice(w - w // 2, w)),
+        ):
+            a, b = (v[:, rows, columns].reshape(len(v), -1) for v in (x, bank))
+            near = Near.of(*nearest_k(np.ascontiguousarray(a), np.ascontiguousarray(b), self.k + 1))
+            if best is None:
+                best = near
+                continue
+            less = near.score < best.score
+            for name in ("d", "i", "score"):
+                getattr(best, name)[less] = getattr(near, name)[less]
+        return best
+
+    def _leaks(self) -> np.ndarray:
+        """Held-out exams that are training exams: exact ones, and near ones where there are more than among training exams."""
+        found = np.zeros(len(self.p), bool)
+        for view, own in self.own.items():
+            known = own.d[:, 0][np.isfinite(own.d[:, 0])]
+            if not len(known):
+                continue
+            radius, d = 0.5 * np.quantile(known, 0.01), self.p_near[view].d[:, 0]
+            near, base = d <= radius, (known <= radius).sum()
+            exact, exact_base = d <= 0.1 * radius, (known <= 0.1 * radius).sum()
+            rate = (base + 1) / (len(known) + 1)
+            if near.any() and stats.binom.sf(near.sum() - 1, len(d), rate) < 1e-3:
+                found |= near
+            elif exact_base == 0:
+                found |= exact
+        return np.flatnonzero(found)
+
+
+def subsample(given: ImageSet, most: int, seed: int) -> np.ndarray:
+    """Indices of at most `most` images, at random, in their order."""
+    if len(given) <= most:
+        return np.arange(len(given))
+    return np.sort(np.random.default_rng(seed).choice(len(given), most, replace=False))
+
+
+@one_thread
+def memorization_report(
+    train, holdout, generated, discriminator_scores=None, rounds=200, seed=0, reference=None
+) -> dict:
+    """Every memorisation and blend measure, with intervals.
+
+    Args:
+        train, holdout, generated: `ImageSet`s in linear intensity (SUV); sizes may differ, all are area-averaged to one small shape.
+        discriminator_scores: {"train", "holdout"}: logits of `gan.discriminator_scores`, optional.
+        rounds: bootstrap rounds; permutation tests use at least 999.
+        reference: `Reference` of the same training and held-out exams, if it exists already.
+
+    Returns:
+        dict: `Measure`s by name (see `statistics.MEASURES`); `facts`: exact and near-exact copies, repeated images, copies of held-out
+        exams; `audit` and `blend_examples`: the most suspicious images; `n`.
+
+    Raises:
+        EvaluationError: images that are empty, not finite, or not (n, h, w).
+    """
+    train, holdout, generated = check_sets(train, holdout, generated)
+    preconditions.refuse(train, holdout, generated)
+    shape = common_shape(*(s.images.shape[1:] for s in (train, holdout, generated)))
+    ref = (
+        reference
+        if reference and reference.shape == shape
+        else Reference(train, holdout, shape, seed)
+    )
+    kept = subsample(generated, LIMITS[2], seed)
+    part, many = generated.take(kept), max(999, rounds)
+    q, q_y = pooled(part.images, shape), part.labels
+    t_y, p_y = (ref.t_y, ref.p_y) if q_y is not None else (None, None)
+    moved = Moved(part.images, shape)
+    near = {
+        "whole": Near.of(*nearest_k(q, ref.t, ref.k + 1)),
+        "moved": Near.of(*moved.nearest(ref.moved_t, ref.k + 1)),
+        "part": ref.parts(q, ref.t),
+    }
+    beside = {
+        "whole": Near.of(*nearest_k(q, ref.p, ref.k + 1)),
+        "moved": Near.of(*moved.nearest(ref.moved_p, ref.k + 1)),
+        "part": ref.parts(q, ref.p),
+    }
+    stands = distinct(q, ref.radius["whole"])
+    own = np.flatnonzero(
+        stands == np.arange(len(q))
+    )  # a repeated draw is no new evidence for a share
+    own_y = None if q_y is None else q_y[own]
+    report = {"facts": facts(ref, near, beside, q, stands, kept)}
+    for view, name in (
+        ("whole", "copy_fraction"),
+        ("moved", "moved_fraction"),
+        ("part", "part_fraction"),
+    ):
+        report[name] = fraction(
+            near[view].score[own],
+            ref.p_near[view].score,
+            own_y,
+            p_y,
+            beside[view].score[own],
+            ref.p_g,
+            many,
+            seed,
+        )
+    labels, groups = (t_y, p_y), (ref.t_g, ref.p_g)
+    d = [nearest_k(x, q)[0][:, 0] for x in (ref.t, ref.p)]
+    report["membership_auc"] = auc(-d[0], -d[1], labels, groups, many, seed)
+    d = [x.nearest(moved)[0][:, 0] for x in (ref.moved_t, ref.moved_p)]
+    report["moved_auc"] = auc(-d[0], -d[1], labels, groups, many, seed)
+    repeats = len(q) - len(own)
+    real = ref.real_hits["whole"]
+    report["repeated_fraction"] = Measure(
+        repeats / len(q), *wilson(repeats, len(q)), real=real[0] / max(real[1], 1)
+    )
+    report |= _blends(ref, q[own], own_y, kept[own], rounds, seed)
+    rng, dq, dp = np.random.default_rng(seed), near["whole"].d[:, 0], ref.p_near["whole"].d[:, 0]
+    report["nearest_ratio"] = bootstrap(
+        lambda i, j: np.median(dq[i]) / max(np.median(dp[j]), 1e-12),
+        ((len(dq), None), (len(dp), ref.p_g)),
+        rounds,
+        rng,
+    )
+    report["doubts"] = [*ref.doubts, *preconditions.with_generated(ref, part, report)]
+    order = np.argsort(np.minimum(near["whole"].score, near["moved"].score), kind="stable")[:8]
+    view = np.where(near["whole"].score <= near["moved"].score, "whole", "moved")
+    report["audit"] = [
+        {
+            "generated": int(kept[j]),
+            "train": int(ref.kept_train[near[view[j]].i[j, 0]]),
+            "distance": float(dq[j]),
+            "score": float(near[view[j]].score[j]),
+        }
+        for j in order
+    ]
+    limits = (
+        []
+        if len(kept) == len(generated)
+        else [f"{len(kept):,} of {len(generated):,} generated images were used"]
+    )
+    report["notes"] = [*ref.notes, *limits]
+    report["n"] = {
+        "train": len(train),
+        "holdout": len(ref.p),
+        "generated": len(generated),
+        "distinct_generated": len(own),
+    }
+    if discriminator_scores is not None:
+        s = [np.ravel(np.asarray(discriminator_scores[k], float)) for k in ("train", "holdout")]
+        sides = (train.labels, holdout.labels), (train.patients, holdout.patients)
+        report["discriminator_auc"] = auc(*s, *sides, many, seed)
+    return report
+
+
+def facts(
+    ref: Reference, near: dict, beside: dict, q: np.ndarray, stands: np.ndarray, kept
+) -> dict:
+    """Plain counts, without any test: exact and near-exact copies by training exam, repeated images, copies of held-out exams.
+
+    Near-exact: within half of the distance that only 1 % of real exams fall below, as it is or moved; exact: within a tenth of that.
+
+    Returns:
+        dict with `copies` (images), `exact`, `exams` [{"train", "count"}] by count, `repeats` [{"generated", "count"}], `heldout` (images
+        that are held-out exams and no training exams), and `decides`: whether no chance explains the copies.
+    """
+    d, i = near["whole"].d[:, 0].copy(), ref.kept_train[near["whole"].i[:, 0]]
+    if len(ref.kept_train) < len(
+        ref.all_train
+    ):  # every training exam counts here, not only the sample
+        d, i = (v[:, 0] for v in nearest_k(q, ref.all_train))
+    moved, moved_i = near["moved"].d[:, 0], ref.kept_train[near["moved"].i[:, 0]]
+    hit, hit_moved = d <= ref.radius["whole"], moved <= ref.radius["moved"]
+    exact = (d <= 0.1 * ref.radius["whole"]) | (moved <= 0.1 * ref.radius["moved"])
+    copies, exam = hit | hit_moved, np.where(hit, i, moved_i)
+    exams, counts = np.unique(exam[copies], return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    known = max(ref.real_hits[v][0] for v in ref.radius)
+    n_real = min(ref.real_hits[v][1] for v in ref.radius)
+    if known == 0:
+        decides = bool(exact.any() or len(exams) > FEW or (counts >= FEW).any())
+    else:  # real exams resemble each other as closely: then only more of that than among them
+        p = (
+            stats.fisher_exact([[len(exams), len(q)], [known, n_real]], "greater")[1]
+            if len(exams)
+            else 1
+        )
+        most = int(counts.max()) if len(counts) else 0
+        p_most = stats.fisher_exact([[most, len(q) - most], [known, n_real - known]], "greater")[1]
+        decides = bool(p < 1e-4 or p_most < 1e-4)
+    p_hit = (beside["whole"].d[:, 0] <= ref.radius["whole"]) | (
+        beside["moved"].d[:, 0] <= ref.radius["moved"]
+    )
+    again, sizes = np.unique(stands, return_counts=True)
+    largest = np.argsort(-sizes, kind="stable")
+    return {
+        "copies": int(copies.sum()),
+        "exact": int((exact & copies).sum()),
+        "images": len(q),
+        "exams": [{"train": int(exams[j]), "count": int(counts[j])} for j in order[:20]],
+        "n_exams": len(exams),
+        "repeats": [
+            {"generated": int(kept[again[j]]), "count": int(sizes[j])}
+            for j in largest[:20]
+            if sizes[j] > 1
+        ],
+        "heldout": int((p_hit & ~copies).sum()),
+        "real_resemblances": int(known),
+        "decides": decides,
+    }
+
+
+def copying(report: dict) -> bool:
+    """Does one of the copy tests speak? The rule of the verdict, and of the smallest share that could be noticed."""
+    if (report.get("facts") or {}).get("decides"):
+        return True
+
+    def above(name, bound):
+        m = report.get(name)
+        return bool(m) and m["low"] is not None and m["low"] > bound and m.get("p", 1) < ALPHA
+
+    return any(above(n, MEMBERSHIP_AUC) for n in ("membership_auc", "moved_auc")) or any(
+        above(n, COPY_FRACTION) for n in ("copy_fraction", "moved_fraction", "part_fraction")
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------- blends
+
+
+def segment_residual(q: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of each q to the segment from a to b, and the share of b at the foot point. Row by row, float64."""
+    q, a, b = (np.asarray(v, np.float64) for v in (q, a, b))
+    u = b - a
+    along = ((q - a) * u).sum(-1) / np.maximum((u**2).sum(-1), 1e-30)
+    along = np.clip(along, 0, 1)
+    return np.linalg.norm(q - a - along[..., None] * u, axis=-1), along
+
+
+def best_pair(
+    features, bank, first: int = 128, between=None, own: bool = False
+) -> dict[str, np.ndarray]:
+    """The two bank rows whose segment comes nearest to each row of features.
+
+    ρ₂(q) = min over i, j and 0 ≤ α ≤ 1 of ‖q − (1 − α) tᵢ − α tⱼ‖. One end of the pair is searched among the `first` nearest bank rows,
+    the other among all: a blend lies at most half the pair's distance from its nearer end. Needs only distances: (q − tᵢ)·(tⱼ − tᵢ) =
+    (d²(q,i) + d²(i,j) − d²(q,j)) / 2.
+
+    Args:
+        features: (n, d) pooled linear intensity. bank: (m, d), m ≥ 2. between: (m, m) squared distances of the bank, if known.
+        own: the features are the bank, and no row explains itself.
+
+    Returns:
+        dict of arrays (n,): residual, single (distance to the nearest row), i, j (i the nearer end), alpha (share of j); and `between`.
+    """
+    n, m = len(features), len(bank)
+    first = max(1, min(first, m - own))
+    between = squared(bank, bank) if between is None else between
+    out = {k: np.empty(n, np.float32) for k in ("residual", "single", "alpha")}
+    out |= {k: np.empty(n, np.int64) for k in ("i", "j")}
+    for rows in blocks(n, first * m * 12 + m * 8):
+        q = features[rows]
+        d2 = squared(q, bank)  # (block, m)
+        if own:
+            d2[np.arange(len(q)), np.arange(rows.start, rows.stop)] = np.inf
+        near = np.argpartition(d2, first - 1, axis=1)[:, :first]
+        d2_i = np.take_along_axis(d2, near, axis=1)  # (block, first)
+        d2_ij = between[near]  # (block, first, m)
+        dot = (d2_i[:, :, None] + d2_ij - d2[:, None, :]) / 2
+        alpha = np.clip(dot / np.maximum(d2_ij, 1e-12), 0, 1)
+        dot[~np.isfinite(dot)] = 0
+        r2 = d2_i[:, :, None] - 2 * alpha * dot + alpha**2 * d2_ij
+        best = r2.reshape(len(q), -1).argmin(axis=1)
+        i, j = near[np.arange(len(q)), best // m], best % m
+        residual, share = segment_residual(q, bank[i], bank[j])
+        swap = share > 0.5
+        out["residual"][rows], out["alpha"][rows] = residual, np.where(swap, 1 - share, share)
+        out["i"][rows], out["j"][rows] = np.where(swap, j, i), np.where(swap, i, j)
+        out["single"][rows] = np.linalg.norm(q - bank[d2.argmin(axis=1)], axis=1)
+    return out | {"between": between}
+
+
+def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.ndarray:
+    """How much better two training exams explain an image than two held-out ones do: log ratio (n,), far below 0 for blends.
+
+    What is compared is ρ₂ ÷ the distance to the nearest exam: the share of that distance which a second exam cannot explain. A blurred
+    image is near every blend, of training and held-out exams alike. A copy (within `radius`) has nothing left to explain: 0.
+    """
+    left = [
+        np.maximum(s["residual"], 1e-9) / np.maximum(s["single"], 1e-9)
+        for s in (beside_train, beside_holdout)
+    ]
+    score = np.log(np.maximum(left[0], 1e-3)) - np.log(np.maximum(left[1], 1e-3))
+    return np.where(beside_train["single"] <= radius, 0.0, score)
+
+
+def _blends(ref: Reference, q: np.ndarray, q_y, index: np.ndarray, rounds: int, seed: int) -> dict:
+    """Blend fraction, residual ratio and the images most like a blend. `index`: their numbers among the generated."""
+    pairs = best_pair(q, ref.t, between=ref.between)
+    score = blend_score(pairs, best_pair(q, ref.p), ref.radius["whole"])
+    p_y = ref.p_y if q_y is not None else None
+    weights = matching_weights(p_y, q_y)
+    a, b = pairs["residual"], ref.pairs["residual"]
+
+    def ratio(i, j):
+        w = None if weights is None else weights[j]
+        return weighted_quantile(a[i], 0.5) / max(weighted_quantile(b[j], 0.5, w), 1e-12)
+
+    rng = np.random.default_rng(seed)
+    return {
+        "blend_fraction": fraction(
+            score, ref.blend, q_y, p_y, None, ref.p_g, max(999, rounds), seed
+        ),
+        "pair_residual_ratio": bootstrap(ratio, ((len(a), None), (len(b), ref.p_g)), rounds, rng),
+        "blend_examples": [
+            {
+                "generated": int(index[j]),
+                "first": int(ref.kept_train[pairs["i"][j]]),
+                "second": int(ref.kept_train[pairs["j"][j]]),
+                "share_of_second": float(pairs["alpha"][j]),
+                "score": float(score[j]),
+            }
+            for j in np.argsort(score, kind="stable")[:8]
+        ],
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------- detection
+
+
+@one_thread
+def detectable_copies(
+    train,
+    holdout,
+    shares=(0.0, 0.02, 0.05, 0.1, 0.2, 0.5),
+    trials=20,
+    likeness=0.5,
+    most=1500,
+    seed=0,
+) -> dict:
+    """Which share of copies of different exams would have been noticed at this number of exams? By planting them.
+
+    All real exams are shuffled into a training half, "generated" ones that are fresh by construction, and as many held-out exams as
+    there are; a share of the generated ones is replaced by copies, and the verdict's test of copies as they are is asked. Training
+    and generated sets are half as large as in the real test: the answer errs on the careful side.
+
+    Args:
+        likeness: how far a copy lies from its exam, in units of a held-out exam's median distance: 0 is exact.
+
+    Returns:
+        dict with `shares`, `rates` (noticed, per share; the first, 0, is the false alarm rate), `smallest` (the share from which on
+        at least 80 % are noticed; None if even the largest goes unnoticed) and the sizes used.
+    """
+    images = [as_set(x, n).images for x, n in ((train, "training"), (holdout, "held-out"))]
+    shape = common_shape(*(x.shape[1:] for x in images))
+    rng, total = np.random.default_rng(seed), sum(map(len, images))
+    n_hold = max(2, round(len(images[1]) * min(1.0, most / total)))
+    chosen = rng.permutation(total)[:most]
+    first = chosen[chosen < len(images[0])]
+    rest = chosen[chosen >= len(images[0])] - len(images[0])
+    features = np.concatenate([pooled(images[0][first], shape), pooled(images[1][rest], shape)])
+    features = features[rng.permutation(len(features))]
+    half = (len(features) - n_hold) // 2
+    found = {"shares": list(shares), "rates": [None] * len(shares), "smallest": None}
+    found |= {"n_train": half, "n_holdout": n_hold, "trials": 0, "likeness": likeness, "power": 0.8}
+    if half < 2 * NEIGHBOURS // 3 or n_hold < 5:
+        return found
+    d2 = squared(features, features)
+    k = max(1, min(NEIGHBOURS, half - 1, n_hold - 1))
+    noticed = np.zeros(len(shares))
+    for _ in range(trials):
+        order = rng.permutation(len(features))
+        t, g, p = order[:half], order[half : 2 * half], order[2 * half : 2 * half + n_hold]
+        offset = (likeness * np.median(np.sqrt(d2[np.ix_(p, t)].min(axis=1)))) ** 2
+        score_p = _scores(d2[np.ix_(p, t)], k)
+        for s, part in enumerate(shares):
+            planted = round(part * half)
+            source = np.concatenate([t[:planted], g[planted:]])  # both are in random order already
+            add = np.where(
+                np.arange(half) < planted, offset, 0
+            )  # noise adds its square to every distance
+            beside = [_scores(d2[np.ix_(source, x)] + add[:, None], k) for x in (t, p)]
+            near = [np.sqrt((d2[np.ix_(x, source)] + add).min(axis=1)) for x in (t, p)]
+            noticed[s] += copying(
+                {
+                    "membership_auc": auc(-near[0], -near[1], rounds=499, seed=seed),
+                    "copy_fraction": fraction(
+                        beside[0], score_p, beside_holdout=beside[1], rounds=499, seed=seed
+                    ),
+                }
+            )
+    found |= {"rates": (noticed / trials).tolist(), "trials": trials}
+    for part, rate in zip(reversed(shares), reversed(found["rates"]), strict=True):
+        if part == 0 or rate < 0.8:
+            break
+        found["smallest"] = part
+    return found
+
+
+def _scores(d2: np.ndarray, k: int) -> np.ndarray:
+    """`Near.score` from squared distances (n, m)."""
+    d = np.sqrt(np.partition(d2, k, axis=1)[:, : k + 1])
+    d.sort(axis=1)
+    return d[:, 0] / np.maximum(d[:, 1:].mean(axis=1), 1e-12)

@@ -1,0 +1,375 @@
+"""One sentence from many intervals, by a rule that is written down, and the controls that say which words may be used.
+
+The rule looks at plain facts first (exact copies), then asks whether the three sets belong together, then looks at intervals, never at bare
+values. A word is used only where the control with that very fault is found on the user's own images, and fresh ones are cleared.
+Explained in notebooks/05_memorization.ipynb.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import ndimage
+
+from radiogan_lib.evaluation.features import (
+    EvaluationError,
+    ImageSet,
+    as_set,
+    common_shape,
+)
+from radiogan_lib.evaluation.memorisation import (
+    COPY_FRACTION,
+    MEMBERSHIP_AUC,
+    Reference,
+    copying,
+    memorization_report,
+)
+from radiogan_lib.evaluation.quality import quality_report
+from radiogan_lib.evaluation.statistics import ALPHA, FEW, shown
+
+COVERAGE_RATIO, VENDI_RATIO = 0.6, 0.7  # upper bounds; fresh exams 1
+REPEATED = 0.05  # lower bound of the share of repeated images; fresh exams as real ones
+NOISY = 1.67  # lower bound of fine detail; fresh exams 1
+EXPECTED = {
+    "ideal": "generalises",
+    "copier": "memorises",
+    "blender": "blends",
+    "collapsed": "collapsed",
+    "blurred": "blurred",
+}
+KINDS = tuple(EXPECTED)
+SHOWN = (
+    "membership_auc",
+    "copy_fraction",
+    "moved_fraction",
+    "part_fraction",
+    "blend_fraction",
+    "pair_residual_ratio",
+    "nearest_ratio",
+    "repeated_fraction",
+    "coverage_ratio",
+    "vendi_ratio",
+    "fine_detail",
+)
+
+RULE = f"""In this order; intervals are of 95 %:
+1. memorises, by plain facts: an exact copy of a training exam, one training exam drawn {FEW} times or more, or near-exact copies of more \
+than {FEW} different ones, at a closeness that no two real exams reach (where real exams do: more than among them, p < 0.0001).
+2. undecided, with the reason: the three sets do not belong together, so that no comparison holds.
+3. blends: the lower bound of the blend fraction is above the threshold (at least 0.15, and above what the ideal and the blurred control \
+reach), p < {ALPHA:.4f}; training exams can be recognised (membership AUC, p < 0.01); and more images are blends than copies.
+4. memorises: the lower bound of a membership AUC is above {MEMBERSHIP_AUC}, or that of a copy fraction (as it is, moved, by halves) \
+above {COPY_FRACTION}, with p < {ALPHA:.4f} (permutation; for copies also: more suspicious beside training than beside held-out exams).
+5. collapsed: the upper bounds of coverage and Vendi ratio are below {COVERAGE_RATIO} and {VENDI_RATIO}, or more than {REPEATED:.0%} \
+of the images repeat another one (lower bound).
+6. blurred: the upper bound of fine detail is below the threshold (0.6 to 0.8, halfway to the blurred control); noisy: its lower bound is \
+above {NOISY}; unrealistic: coverage ratio below {COVERAGE_RATIO} without collapse.
+7. undecided: none of these, but half of the images could have been copies unnoticed, or the copier control is not found.
+8. generalises: none of these.
+A word whose own control is not found, or that the ideal control is given, is not used."""
+
+PHRASE = {
+    "blends": "blends training exams",
+    "memorises": "memorises training exams",
+    "collapsed": "has collapsed",
+    "blurred": "is blurred",
+    "noisy": "is noisy",
+    "unrealistic": "draws exams unlike real ones",
+    "generalises": "generalises",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`word` is one of blends, memorises, collapsed, blurred, noisy, unrealistic, undecided, generalises."""
+
+    word: str
+    sentence: str
+    flags: dict[str, bool] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    rule: str = RULE
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What the user's own controls say: from where on a word is used, and which words cannot be trusted here."""
+
+    blend: float = 0.15
+    blurred: float = 0.6
+    silent: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, controls: list[dict] | None) -> Thresholds:
+        """From rows of `run_controls`; the defaults without controls."""
+        if not controls:
+            return cls()
+        rows = {r["kind"]: r for r in controls}
+        innocent = [rows[k]["blend_fraction"]["high"] for k in ("ideal", "blurred") if k in rows]
+        blur = (rows.get("blurred") or {}).get("fine_detail") or {}
+        limit = (
+            0.6 if blur.get("value") is None else float(np.clip(np.sqrt(blur["value"]), 0.6, 0.8))
+        )
+        found = cls(min(0.6, max([0.15, *innocent])), limit)
+        silent = []
+        for kind, word in EXPECTED.items():
+            if kind == "ideal" or kind not in rows:
+                continue
+            falsely = [k for k in ("ideal", "blurred") if k in rows and k != kind]
+            if not found.flags(rows[kind])[word] or any(
+                found.flags(rows[k])[word] for k in falsely
+            ):
+                silent.append(word)
+        return replace(found, silent=tuple(silent))
+
+    def flags(self, m: dict) -> dict[str, bool]:
+        """Which faults the measures (flat dict by name, with `facts`) show. More than one may be true."""
+
+        def low(name, bound):
+            return bool(m.get(name)) and m[name].get("low") is not None and m[name]["low"] > bound
+
+        def high(name, bound):
+            return bool(m.get(name)) and m[name].get("high") is not None and m[name]["high"] < bound
+
+        known = any((m.get(k) or {}).get("p", 1) < 0.01 for k in ("membership_auc", "moved_auc"))
+        narrow = high("coverage_ratio", COVERAGE_RATIO)
+        real = (m.get("repeated_fraction") or {}).get("real") or 0
+        collapsed = (
+            narrow and high("vendi_ratio", VENDI_RATIO) or low("repeated_fraction", REPEATED + real)
+        )
+        blends = low("blend_fraction", self.blend) and m["blend_fraction"].get("p", 1) < ALPHA
+        return {
+            "blends": blends and known and m["blend_fraction"]["value"] > copied_share(m),
+            "memorises": copying(m),
+            "collapsed": collapsed,
+            "blurred": high("fine_detail", self.blurred),
+            "noisy": low("fine_detail", NOISY),
+            "unrealistic": narrow and not collapsed,
+        }
+
+
+def copied_share(m: dict) -> float:
+    """Share of images that are copies, exact ones by count or all by the largest copy fraction (minus the 5 % expected)."""
+    found = m.get("facts") or {}
+    counted = found.get("copies", 0) / max(found.get("images", 1), 1)
+    tests = [m[k]["value"] - 0.05 for k in ("copy_fraction", "moved_fraction") if m.get(k)]
+    return max([counted, *tests])
+
+
+def flat_measures(report: dict) -> dict:
+    """Measures of all sections of a report in one dict by name; pixel features before the classifier's."""
+    quality = report.get("quality") or {}
+    return {**quality, **quality.get("pixels", {}), **(report.get("memorization") or {})}
+
+
+def verdict(report: dict) -> Verdict:
+    """The verdict of a report of `evaluate` (or of any dict with `memorization` and `quality`)."""
+    m, limits = flat_measures(report), Thresholds.of(report.get("controls"))
+    raised = limits.flags(m)
+    flags = {w: on and w not in limits.silent for w, on in raised.items()}
+    certain = bool((m.get("facts") or {}).get("decides")) and not flags["blends"]
+    reasons = list(m.get("doubts") or [])
+    detectable = report.get("detectable") or {}
+    if certain:
+        word = "memorises"
+    elif reasons:
+        word = "undecided"
+    else:
+        word = next((w for w, on in flags.items() if on), "generalises")
+        unsaid = [w for w, on in raised.items() if on and not flags[w]]
+        if word == "generalises" and unsaid:
+            reasons.append(
+                f"it looks {unsaid[0]}, but on these images the test fails its own control"
+            )
+        elif word == "generalises" and detectable and detectable.get("smallest") is None:
+            reasons.append("not even half copies would have been noticed at this number of images")
+        elif word == "generalises" and "memorises" in limits.silent:
+            reasons.append("on these images the copier control is not found")
+        word = "undecided" if reasons else word
+    return Verdict(word, _sentence(report, m, word, flags, reasons), flags, tuple(reasons))
+
+
+def _sentence(report: dict, m: dict, word: str, flags: dict, reasons: list[str]) -> str:
+    n = (report.get("memorization") or {}).get("n", {})
+    if word == "undecided":
+        lead = f"Undecided: {'; '.join(reasons)}."
+        others = [PHRASE[w] for w, on in flags.items() if on]
+        return lead + (
+            f" If the sets can be trusted, this generator {' and '.join(others)}." if others else ""
+        )
+    scope = f"as far as {n.get('generated', '?')} generated exams and {n.get('holdout', '?')} held-out ones can tell"
+    names = {
+        "blends": ("blend_fraction", "membership_auc"),
+        "memorises": ("membership_auc", _largest(m)),
+        "generalises": ("membership_auc", _largest(m)),
+        "collapsed": ("coverage_ratio", "vendi_ratio"),
+        "unrealistic": ("coverage_ratio",),
+    }.get(word, ("fine_detail",))
+    numbers = "; ".join(f"{k.replace('_', ' ')} {shown(m[k])}" for k in names if m.get(k))
+    text = f"This generator {PHRASE[word]}, {scope}" + (f" ({numbers})." if numbers else ".")
+    counted = [plain_facts(m.get("facts") or {}, word)]
+    others = [w for w, on in flags.items() if on and w != word]
+    if others:
+        counted.append(f"Also {' and '.join(others)}.")
+    if word in ("generalises", "blurred", "noisy", "unrealistic", "collapsed"):
+        counted.append(limit(report.get("detectable") or {}))
+    return " ".join([text, *filter(None, counted)])
+
+
+def _largest(m: dict) -> str:
+    names = [k for k in ("copy_fraction", "moved_fraction", "part_fraction") if m.get(k)]
+    return max(names, key=lambda k: m[k]["value"], default="copy_fraction")
+
+
+def plain_facts(found: dict, word: str = "") -> str:
+    """The counts in words: how many images are copies of how many exams, which exams, and what is drawn again and again."""
+    parts, total = [], max(found.get("images", 1), 1)
+    if found.get("copies"):
+        named = ", ".join(
+            f"exam {e['train']}" + (f" {e['count']} times" if e["count"] > 1 else "")
+            for e in found["exams"][:5]
+        )
+        more = ", …" if found["n_exams"] > 5 else ""
+        exams = (
+            "1 training exam accounts"
+            if found["n_exams"] == 1
+            else f"{found['n_exams']} training exams account"
+        )
+        parts.append(
+            f"{exams} for {found['copies']} of the {total} images ({found['copies'] / total:.1%}; exact: "
+            f"{found['exact']}): {named}{more}."
+        )
+    repeats = found.get("repeats") or []
+    if (
+        repeats
+        and (word == "collapsed" or repeats[0]["count"] > 0.05 * total)
+        and not found.get("copies")
+    ):
+        images = sum(r["count"] for r in repeats)
+        parts.append(
+            f"{len(repeats)} image{'s are' if len(repeats) > 1 else ' is'} drawn again and again and make"
+            f"{'' if len(repeats) > 1 else 's'} {images / total:.0%} of the output (image {repeats[0]['generated']}: "
+            f"{repeats[0]['count']} times)."
+        )
+    return " ".join(parts)
+
+
+def limit(detectable: dict) -> str:
+    """What would have been noticed, in words."""
+    if not detectable:
+        return ""
+    again = f"one exam drawn {FEW} times or more exactly"
+    if detectable.get("smallest") is None:
+        return f"Copies of different exams could not have been noticed at this number of images, only {again}."
+    return (
+        f"Noisy copies of different training exams would have been noticed from about {detectable['smallest']:.0%} of the "
+        f"images upwards, and {again}."
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- controls
+
+
+def make_control(kind: str, train, fresh, n: int | None = None, seed: int = 0) -> ImageSet:
+    """Images of a generator with a known fault, made from real exams alone.
+
+    Args:
+        kind: `ideal`: fresh exams as they are. `copier`: training exams drawn at random, 2 % noise. `blender`: two different
+            training exams of one class, 30 to 70 % each. `collapsed`: two fresh exams per class again and again, 2 %
+            noise. `blurred`: fresh exams, smoothed by a Gaussian of 1/40 of the height, at least 0.8 pixels.
+        train, fresh: `ImageSet`s: training exams, and exams of the same world that are in no other set.
+        n: images to make; default as many as training exams (`ideal` and `blurred`: at most as many as `fresh`).
+
+    Returns:
+        ImageSet, float32; labels all 0 where the training exams have none.
+    """
+    if kind not in KINDS:
+        raise EvaluationError(f"there is no control {kind!r}; choose one of {', '.join(KINDS)}.")
+    rng = np.random.default_rng([seed, KINDS.index(kind)])
+    train, fresh = as_set(train, "training"), as_set(fresh, "fresh")
+    n = len(train) if n is None else n
+    t_y, f_y = (
+        np.zeros(len(s), np.int64) if s.labels is None else s.labels for s in (train, fresh)
+    )
+    if kind in ("ideal", "blurred"):
+        images, labels = fresh.images[:n], f_y[:n]
+        if kind == "blurred":
+            width = max(images.shape[1] / 40, 0.8)
+            images = ndimage.gaussian_filter(images, (0, width, width))
+    elif kind == "collapsed":
+        few = np.concatenate([np.flatnonzero(f_y == c)[:2] for c in np.unique(f_y)])
+        labels = rng.permutation(t_y)[np.arange(n) % len(t_y)]
+        pick = [rng.choice(few[f_y[few] == c] if (f_y[few] == c).any() else few) for c in labels]
+        images = _noisy(fresh.images[pick], rng)
+    else:
+        first = rng.permutation(len(train))[np.arange(n) % len(train)]
+        labels = t_y[first]
+        images = _noisy(train.images[first], rng)
+        if kind == "blender":
+            second = np.array([_other(i, np.flatnonzero(t_y == t_y[i]), rng) for i in first])
+            part = rng.uniform(0.3, 0.7, (n, 1, 1)).astype(np.float32)
+            images = (1 - part) * train.images[first] + part * train.images[second]
+    return ImageSet(images.astype(np.float32), labels)
+
+
+def _other(i: int, members: np.ndarray, rng) -> int:
+    rest = members[members != i]
+    return int(rng.choice(rest)) if len(rest) else i
+
+
+def _noisy(images: np.ndarray, rng) -> np.ndarray:
+    """Each pixel times 1 ± 2 %: no pixel is equal, every exam is recognisable."""
+    return (images * (1 + 0.02 * rng.standard_normal(images.shape))).astype(np.float32)
+
+
+def halves(train: ImageSet, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Split training exams into two random halves, class by class: one plays training, the other fresh exams.
+
+    That makes all five controls on anybody's data, without a simulator. Exams of one patient stay together.
+    """
+    rng, n = np.random.default_rng(seed), len(train)
+    labels = np.zeros(n, int) if train.labels is None else np.asarray(train.labels)
+    groups = np.arange(n) if train.patients is None else np.asarray(train.patients)
+    first, group = np.unique(groups, return_index=True, return_inverse=True)[1:]
+    chosen = np.zeros(len(first), bool)
+    for c in np.unique(labels[first]):
+        members = rng.permutation(np.flatnonzero(labels[first] == c))
+        chosen[members[: (len(members) + 1) // 2]] = True
+    return np.flatnonzero(chosen[group]), np.flatnonzero(~chosen[group])
+
+
+def run_controls(
+    train, holdout, fresh=None, kinds=KINDS, rounds: int = 200, seed: int = 0
+) -> list[dict]:
+    """Evaluate every control exactly as a generator (pixel features), and say whether the verdict is right.
+
+    Without `fresh`, half of the training exams play the fresh ones (`halves`), so the controls stand at half the n.
+
+    Returns:
+        one dict per control: kind, expected, word, right, and the key numbers; `Thresholds.of` reads them.
+    """
+    train, holdout = as_set(train, "training"), as_set(holdout, "held-out")
+    if fresh is None:
+        own, other = halves(train, seed)
+        train, fresh = train.take(own), train.take(other)
+    train = replace(train, labels=None) if holdout.labels is None else train
+    ref = Reference(
+        train, holdout, common_shape(train.images.shape[1:], holdout.images.shape[1:]), seed
+    )
+    rows = []
+    for kind in kinds:
+        made = make_control(kind, train, fresh, seed=seed)
+        made = replace(made, labels=None) if train.labels is None else made
+        m = memorization_report(train, holdout, made, rounds=rounds, seed=seed, reference=ref)
+        q = quality_report(train, holdout, made, rounds=rounds, seed=seed, details=False)
+        found = flat_measures({"memorization": m, "quality": q})
+        rows.append({"kind": kind, "expected": EXPECTED[kind], **{k: found[k] for k in SHOWN}})
+        rows[-1] |= {k: found[k] for k in ("facts", "moved_auc", "kid")}
+    limits = Thresholds.of(rows)
+    for row in rows:
+        word = next((w for w, on in limits.flags(row).items() if on), "generalises")
+        row["word"], row["right"] = word, word == row["expected"]
+    return rows
