@@ -79,24 +79,16 @@ def main(arguments=None) -> int:
         Path(a.dataset or paths.dataset_dir(base)) / "dataset.json", "01_data_preparation"
     ).parent
     train, holdout = data.load(folder, split="train"), data.load(folder, split="test")
-    judge = evaluation.train_judge(
-        train.suv, train.labels, len(train.class_names), epochs=base.classifier_epochs
+    classifier = evaluation.train_classifier(
+        train, len(train.class_names), epochs=base.classifier_epochs
     )
 
-    def more(_, generated, labels):
+    def more(_, generated):
+        sets = (train, holdout, generated)
         return {
-            "judge": judge,
+            "quality": evaluation.quality_report(*sets, classifier, rounds=base.bootstrap),
             "utility": evaluation.utility_report(
-                train.suv,
-                holdout.suv,
-                generated,
-                train.labels,
-                holdout.labels,
-                labels,
-                judge=judge,
-                epochs=base.classifier_epochs,
-                sizes=(),
-                rounds=base.bootstrap,
+                *sets, classifier, base.classifier_epochs, sizes=(), rounds=base.bootstrap
             ),
         }
 

@@ -11,9 +11,8 @@ import argparse
 import numpy as np
 
 from radiogan_lib import config, data, paths
-from radiogan_lib.evaluation import make_control, memorization_report, run_controls
-from radiogan_lib.evaluation.controls import EXPECTED
-from radiogan_lib.evaluation.verdicts import flags_of
+from radiogan_lib.evaluation import ImageSet, make_control, memorization_report, run_controls
+from radiogan_lib.evaluation.verdict import EXPECTED, Thresholds
 
 SHARES = (0.4, 0.2, 0.4)  # training, held-out, fresh
 PLANTED = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
@@ -38,29 +37,15 @@ def mixtures(mips, seeds) -> None:
     for seed in seeds:
         rng = np.random.default_rng(seed)
         t, p, f = (mips.subset(i) for i in by_patient(mips, rng))
+        limits = Thresholds.of(run_controls(t, p, rounds=50, seed=seed))
         for kind in ("copier", "blender"):
-            fault, fault_labels = make_control(
-                kind, t.suv, f.suv, t.labels, f.labels, n=len(f), seed=seed
-            )
+            fault = make_control(kind, t, f, n=len(f), seed=seed)
             for share in (0.0, *PLANTED) if kind == "copier" else PLANTED:
                 planted = rng.permutation(len(f))[: round(share * len(f))]
                 images, labels = f.suv.copy(), f.labels.copy()
-                images[planted], labels[planted] = fault[planted], fault_labels[planted]
-                found = flags_of(
-                    {
-                        "memorization": memorization_report(
-                            t.suv,
-                            p.suv,
-                            images,
-                            t.labels,
-                            p.labels,
-                            labels,
-                            t.patient_ids,
-                            p.patient_ids,
-                            seed=seed,
-                        )
-                    }
-                )
+                images[planted], labels[planted] = fault.images[planted], fault.labels[planted]
+                mixed = ImageSet(images, labels)
+                found = limits.flags(memorization_report(t, p, mixed, rounds=50, seed=seed))
                 own = found["memorises" if kind == "copier" else "blends"]
                 noticed.setdefault(("none" if not share else kind, share), []).append(
                     (own, found["memorises"] or found["blends"])
@@ -80,6 +65,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=100)
     parser.add_argument("--mixtures", action="store_true")
+    parser.add_argument("--rounds", type=int, default=200, help="bootstrap rounds")
     parser.add_argument("--dataset", default="")
     a = parser.parse_args()
     mips = data.load(
@@ -91,16 +77,7 @@ def main() -> None:
     rows = {kind: [] for kind in EXPECTED}
     for seed in range(a.first, a.first + a.seeds):
         t, p, f = by_patient(mips, np.random.default_rng(seed))
-        patients = {
-            "train_groups": np.asarray(mips.patient_ids)[t],
-            "holdout_groups": np.asarray(mips.patient_ids)[p],
-        }
-        for row in run_controls(
-            *(mips.suv[i] for i in (t, p, f)),
-            *(mips.labels[i] for i in (t, p, f)),
-            **patients,
-            seed=seed,
-        ):
+        for row in run_controls(*(mips.subset(i) for i in (t, p, f)), rounds=a.rounds, seed=seed):
             rows[row["kind"]].append(row)
         print(
             f"seed {seed}: " + ", ".join(f"{k} → {r[-1]['word']}" for k, r in rows.items()),
@@ -109,13 +86,14 @@ def main() -> None:
     names = (
         "membership_auc",
         "copy_fraction",
+        "moved_fraction",
+        "part_fraction",
         "blend_fraction",
+        "repeated_fraction",
         "coverage_ratio",
         "vendi_ratio",
         "fine_detail",
         "nearest_ratio",
-        "data_copying_ct",
-        "fld_gap",
     )
     print(
         f"\n{len(t)} training, {len(p)} held-out, {len(f)} fresh exams; seeds {a.first} to {a.first + a.seeds - 1}; mean (range)\n"

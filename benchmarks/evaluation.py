@@ -19,8 +19,8 @@ def main() -> None:
     parser.add_argument("--large", action="store_true")
     a = parser.parse_args()
     if a.large:
-        from radiogan_lib.evaluation.blending import best_pair
-        from radiogan_lib.evaluation.distances import nearest_k
+        from radiogan_lib.evaluation.features import nearest_k
+        from radiogan_lib.evaluation.memorisation import best_pair
 
         x, y = np.random.default_rng(0).random((2, 10_000, 960), dtype=np.float32)
         clock("10,000 against 10,000, nearest", lambda: nearest_k(x, y, 21))
@@ -32,30 +32,22 @@ def main() -> None:
         return
     folder = paths.need(a.dataset or paths.dataset_dir(config.load("teach")), "01_data_preparation")
     train, holdout = data.load(folder, split="train"), data.load(folder, split="test")
-    generated, labels = evaluation.make_control(
-        "blender", train.suv, holdout.suv, train.labels, holdout.labels
-    )
-    sets, y = (train.suv, holdout.suv, generated), (train.labels, holdout.labels, labels)
+    generated = evaluation.make_control("blender", train, holdout)
+    sets = train, holdout, generated
     print(
         f"{len(train)} training, {len(holdout)} held-out, {len(generated)} generated, {train.suv.shape[1:]}"
     )
     start = time.perf_counter()
-    clock("memorisation and blends", lambda: evaluation.memorization_report(*sets, *y))
+    clock("memorisation and blends", lambda: evaluation.memorization_report(*sets))
     clock("smallest detectable share", lambda: evaluation.detectable_copies(*sets[:2]))
-    clock("five controls at half n", lambda: evaluation.run_controls(*sets[:2], None, *y[:2]))
-    judge = clock(
-        "judge on real exams",
-        lambda: evaluation.train_judge(
-            train.suv, train.labels, epochs=config.load("teach").classifier_epochs
-        ),
+    clock("five controls at half n", lambda: evaluation.run_controls(*sets[:2]))
+    epochs = config.load("teach").classifier_epochs
+    classifier = clock(
+        "classifier of real exams", lambda: evaluation.train_classifier(train, epochs=epochs)
     )
-    clock(
-        "quality in two spaces, per class",
-        lambda: evaluation.quality_report(*sets, *y, judge=judge),
-    )
+    clock("quality in two spaces, per class", lambda: evaluation.quality_report(*sets, classifier))
     use = clock(
-        "use: agreement, TSTR, augmentation",
-        lambda: evaluation.utility_report(*sets, *y, judge=judge),
+        "use: agreement, TSTR, augmentation", lambda: evaluation.utility_report(*sets, classifier)
     )
     print(f"TRTR {use['trtr']['value']:.3f} [{use['trtr']['low']:.3f}, {use['trtr']['high']:.3f}]")
     print(f"all: {time.perf_counter() - start:.0f} s")

@@ -65,23 +65,22 @@ def one(
         for name, part in (("train", few), ("holdout", holdout))
     }
     report = evaluation.evaluate(
-        few.suv,
-        holdout.suv,
-        generated,
-        few.labels,
-        holdout.labels,
-        labels,
-        class_names=train.class_names,
-        discriminator_scores=scores,
-        controls=False,
+        few,
+        holdout,
+        evaluation.ImageSet(generated, labels),
+        {
+            "discriminator_scores": scores,
+            "controls": False,
+            "provenance": {
+                "settings": cfg.as_dict(),
+                "steps": int(run.history["steps"].iloc[-1]),
+                "command": command or f"python benchmarks/n_sweep.py --profile {cfg.profile}",
+            },
+            **more(few, evaluation.ImageSet(generated, labels)),
+        },
+        train.class_names,
         rounds=cfg.bootstrap,
         seed=cfg.seed,
-        provenance={
-            "settings": cfg.as_dict(),
-            "steps": int(run.history["steps"].iloc[-1]),
-            "command": command or f"python benchmarks/n_sweep.py --profile {cfg.profile}",
-        },
-        **more(few, generated, labels),
     )
     evaluation.write_report(report, folder)
     return report

@@ -1,6 +1,6 @@
 """Both recipes in numbers: python benchmarks/recipes.py shipped PATH_OF_A_RUN [more runs] [--csv docs/recipes.csv]
 
-Every run is judged with the same judge, held-out exams, seeds and patient groups: label agreement, TSTR beside TRTR, the
+Every run is classifierd with the same classifier, held-out exams, seeds and patient groups: label agreement, TSTR beside TRTR, the
 augmentation gain at 10, 20 and 50 exams a class, KID, coverage, Vendi ratio, membership AUC and the walk of Fig. 5.
 `shipped` is the repository's weights, any other name the folder of a finished run, such as benchmarks/ablation.py leaves
 (`--rows paper --epochs 160`). The csv has one row per run and measure, with its 95 % interval where it has one; notebook 05 shows it.
@@ -20,32 +20,25 @@ from radiogan_lib import config, data, evaluation, paths
 CSV = paths.REPO / "docs" / "recipes.csv"
 
 
-def measures(run, train, holdout, judge, cfg) -> dict[str, dict]:
+def measures(run, train, holdout, classifier, cfg) -> dict[str, dict]:
     """{measure: {value, low, high}} of one run."""
     from radiogan_lib import gan
 
     generated = gan.sample(run.generator, train.labels, seed=cfg.seed)
-    sets, labels = (train.suv, holdout.suv, generated), (train.labels, holdout.labels, train.labels)
-    same = {
-        "train_groups": train.patient_ids,
-        "holdout_groups": holdout.patient_ids,
-        "rounds": cfg.bootstrap,
-        "seed": cfg.seed,
-    }
-    use = evaluation.utility_report(
-        *sets, *labels, judge=judge, epochs=cfg.classifier_epochs, **same
-    )
+    sets = train, holdout, evaluation.ImageSet(generated, train.labels)
+    same = {"rounds": cfg.bootstrap, "seed": cfg.seed}
+    use = evaluation.utility_report(*sets, classifier, cfg.classifier_epochs, **same)
     scores = {
         n: gan.discriminator_scores(run, part.suv, part.labels)
         for n, part in (("train", train), ("holdout", holdout))
     }
-    memory = evaluation.memorization_report(*sets, *labels, discriminator_scores=scores, **same)
-    quality = evaluation.quality_report(*sets, *labels, judge=judge, **same)
+    memory = evaluation.memorization_report(*sets, discriminator_scores=scores, **same)
+    quality = evaluation.quality_report(*sets, classifier, **same)
     lung, lymphoma = (train.class_names.index(c) for c in ("lung", "lymphoma"))
     walk = evaluation.walk_measures(
         evaluation.walk(run.generator, (lung, 3), (lymphoma, 8), steps=cfg.walk_steps),
-        train.suv,
-        holdout.suv,
+        train,
+        holdout,
     )
     out = {
         "label agreement": use["label_agreement"]["overall"],
@@ -60,7 +53,7 @@ def measures(run, train, holdout, judge, cfg) -> dict[str, dict]:
             f"{k} real a class + generated": row["both"],
             f"gain at {k} a class": row["gain"],
         }
-    for space in ("pixels", "judge"):
+    for space in ("pixels", "classifier"):
         out |= {
             f"{title}, {space}": quality[space][name]
             for name, title in (
@@ -80,8 +73,6 @@ def measures(run, train, holdout, judge, cfg) -> dict[str, dict]:
         "chord_ratio": "chord ratio",
         "off_chord": "off-chord",
         "largest_step": "largest step",
-        "realism": "realism",
-        "nearest_switches": "changes of nearest exam",
     }
     out |= {f"Fig. 5 walk: {title}": {"value": walk[name]} for name, title in titles.items()}
     return out | {"Fig. 5 walk: lowest residual": {"value": min(walk["residual_ratio"])}}
@@ -105,8 +96,8 @@ def main(arguments=None) -> int:
     ).parent
     train, holdout = data.load(folder, split="train"), data.load(folder, split="test")
     start = time.perf_counter(), time.process_time()
-    judge = evaluation.train_judge(
-        train.suv, train.labels, len(train.class_names), epochs=cfg.classifier_epochs, seed=cfg.seed
+    classifier = evaluation.train_classifier(
+        train, len(train.class_names), epochs=cfg.classifier_epochs, seed=cfg.seed
     )
     rows = []
     for name in a.runs:
@@ -119,7 +110,7 @@ def main(arguments=None) -> int:
         }
         rows += [
             known | {"measure": k} | {p: m.get(p) for p in ("value", "low", "high")}
-            for k, m in measures(run, train, holdout, judge, cfg).items()
+            for k, m in measures(run, train, holdout, classifier, cfg).items()
         ]
         wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
         print(f"{known}: {wall:.0f} s, {cpu:.0f} s of processor", flush=True)

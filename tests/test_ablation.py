@@ -33,7 +33,7 @@ def ablation(monkeypatch, tmp_path):
             "Exams", (), {"suv": None, "labels": None, "class_names": "ab", "__len__": lambda s: 10}
         )(),
     )
-    monkeypatch.setattr(evaluation, "train_judge", lambda *_, **__: None)
+    monkeypatch.setattr(evaluation, "train_classifier", lambda *_, **__: None)
     monkeypatch.setattr(evaluation, "sweep_table", pd.DataFrame)
     monkeypatch.setattr(module.n_sweep, "one", one)
     monkeypatch.setattr(module.paths, "need", lambda path, notebook: path)

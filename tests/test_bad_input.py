@@ -1016,7 +1016,7 @@ def _report_in(folder):
     from radiogan_lib.evaluation import evaluate, write_report
 
     sets = [images for images, _ in toy_mips.split(3, n_train=20, n_holdout=20, n_fresh=20)]
-    write_report(evaluate(*sets, controls=False, rounds=10), folder)
+    write_report(evaluate(*sets, {"controls": False}, rounds=10), folder)
 
 
 def _tiny_notebook(place):

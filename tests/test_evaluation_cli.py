@@ -60,6 +60,7 @@ def test_three_folders_of_png_without_tensorflow(world, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "memorises training exams" in done.stdout
+    assert "training: 60 images, 40 × 24, 0 to 255, classes class0 12" in done.stdout
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (
         metrics["class_names"] == [f"class{k}" for k in range(5)]
@@ -103,11 +104,11 @@ def test_nifti(tmp_path):
         nibabel.Nifti1Image(rng.random((6, 9)).astype(np.float32), np.eye(4)),
         tmp_path / "flat.nii.gz",
     )
-    images, labels, names = read_images(tmp_path)
-    assert images.shape == (1, 6, 9) and labels is None and names is None
+    found, names = read_images(tmp_path)
+    assert found.images.shape == (1, 6, 9) and found.labels is None and names is None
     volume = rng.random((8, 7, 9)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([2.0, 2, 2, 1])), tmp_path / "flat.nii.gz")
-    images, _, _ = read_images(tmp_path)
+    images = read_images(tmp_path)[0].images
     assert images.shape == (1, 9, 8)
     # as in data.coronal_mip: head up, patient's right on the viewer's left
     np.testing.assert_allclose(np.sort(images[0].ravel()), np.sort(volume.max(axis=1).ravel()))
@@ -154,3 +155,79 @@ def test_faults_are_one_sentence(tmp_path, capsys):
         == 1
     )
     assert "--use needs classes" in capsys.readouterr().err
+
+
+def written(folder, images):
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, image in enumerate(images):
+        np.save(folder / f"{k:03d}.npy", image)
+    return folder
+
+
+def test_one_array_per_image(tmp_path):
+    x = np.random.default_rng(1).random((6, 12, 9)).astype(np.float32)
+    colour = np.repeat(x[..., None], 3, axis=3)
+    for k, made in enumerate((x, x[..., None], colour, np.moveaxis(colour, 3, 1))):
+        found, _ = read_images(written(tmp_path / str(k), made))
+        np.testing.assert_allclose(found.images, x, atol=1e-6)
+    with pytest.raises(EvaluationError, match="cannot be read as an image"):
+        read_images(written(tmp_path / "stacks", np.zeros((3, 5, 12, 9), np.float32)))
+
+
+def test_sixteen_bits_are_kept(tmp_path):
+    x = np.random.default_rng(2).integers(0, 65535, (4, 12, 9)).astype(np.uint16)
+    for k, image in enumerate(x):
+        Image.fromarray(image).save(tmp_path / f"{k}.tif")
+    big = Image.fromarray(x[0].astype(">u2").view(np.uint16).byteswap())
+    big.save(tmp_path / "0.tif")
+    np.testing.assert_array_equal(read_images(tmp_path)[0].images, x.astype(np.float32))
+    Image.fromarray(np.uint8(x[0] >> 8)).save(tmp_path / "9.tif")
+    with pytest.raises(EvaluationError, match="different depths"):
+        read_images(tmp_path)
+
+
+def test_pages_and_alpha_are_refused(tmp_path):
+    page = Image.fromarray(np.zeros((12, 9), np.uint8))
+    (tmp_path / "pages").mkdir()
+    page.save(tmp_path / "pages" / "a.tif", save_all=True, append_images=[page, page])
+    with pytest.raises(EvaluationError, match="a.tif"):
+        read_images(tmp_path / "pages")
+    (tmp_path / "alpha").mkdir()
+    clear = np.random.default_rng(0).integers(0, 255, (12, 9, 4)).astype(np.uint8)
+    Image.fromarray(clear, "RGBA").save(tmp_path / "alpha" / "a.png")
+    with pytest.raises(EvaluationError, match="a.png"):
+        read_images(tmp_path / "alpha")
+
+
+def test_folders_that_can_be_read_in_two_ways_are_refused(world, tmp_path):
+    x = world[0][0][:3]
+    png(tmp_path, x, [0, 1, 1])
+    (tmp_path / "__MACOSX").mkdir()
+    png(tmp_path / "__MACOSX", x)
+    (tmp_path / "empty").mkdir()
+    found, names = read_images(tmp_path)
+    assert names == ["class0", "class1"] and found.labels.tolist() == [0, 1, 1]
+    png(tmp_path, x[:1])
+    with pytest.raises(EvaluationError, match="holds images and the subfolder class0"):
+        read_images(tmp_path)
+    (tmp_path / "000.png").unlink()
+    png(tmp_path / "class1" / "more", x)
+    with pytest.raises(EvaluationError, match="two folders deep"):
+        read_images(tmp_path)
+
+
+def test_float_labels(tmp_path):
+    x = np.random.default_rng(3).random((4, 6, 6))
+    np.savez(tmp_path / "a.npz", images=x, labels=np.array([0.0, 1, 1, 2]))
+    assert read_images(tmp_path / "a.npz")[0].labels.tolist() == [0, 1, 1, 2]
+    np.savez(tmp_path / "a.npz", images=x, labels=np.array([0.5, 1, 1, 2]))
+    with pytest.raises(EvaluationError, match="whole number"):
+        read_images(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(("option", "word"), [("--rounds=0", "rounds"), ("--seed=-1", "seed")])
+def test_senseless_options(world, tmp_path, capsys, option, word):
+    np.save(tmp_path / "t.npy", world[0][0])
+    t = str(tmp_path / "t.npy")
+    assert main(["--train", t, "--holdout", t, "--generated", t, option]) == 1
+    assert word in capsys.readouterr().err

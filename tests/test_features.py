@@ -8,13 +8,14 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
-from radiogan_lib.evaluation import distances, features, intervals
+from radiogan_lib.evaluation import features
+from radiogan_lib.evaluation import statistics as intervals
 
 
 def test_import_needs_no_tensorflow():
     code = (
-        "import sys; from radiogan_lib import evaluation as e; e.memorization_report, e.verdict, e.evaluate, e.train_judge, "
-        "e.walk, e.latent_recovery; sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'jax')))"
+        "import sys; from radiogan_lib import evaluation as e; e.memorization_report, e.verdict, e.evaluate, e.train_classifier, "
+        "e.walk; sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'jax')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -25,8 +26,8 @@ def test_every_public_name_exists():
     for name in evaluation.__all__:
         assert getattr(evaluation, name) is not None
     assert callable(evaluation.verdict), "the function, not the module of the same name"
-    with pytest.raises(AttributeError, match="no attribute"):
-        evaluation.no_such_measure
+    with pytest.raises(AttributeError, match="no_such_measure"):
+        _ = evaluation.no_such_measure
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_bad_images_are_refused_by_name():
         with pytest.raises(features.EvaluationError, match=word):
             features.check_images(bad, "held-out")
     with pytest.raises(features.EvaluationError, match="labels"):
-        features.check_labels(np.array([0.5, 1]), 2, "training")
+        features.as_set(features.ImageSet(np.zeros((2, 4, 5)), np.array([0.5, 1])), "training")
 
 
 def test_nearest_agrees_with_all_distances(monkeypatch):
@@ -70,25 +71,26 @@ def test_nearest_agrees_with_all_distances(monkeypatch):
         rng.normal(5, 1, (37, 9)).astype(np.float32),
         rng.normal(5, 1, (53, 9)).astype(np.float32),
     )
-    monkeypatch.setattr(distances.blocks, "__defaults__", (53 * 16 * 5,))  # five rows per block
+    monkeypatch.setattr(features.blocks, "__defaults__", (53 * 16 * 5,))  # five rows per block
     full = cdist(a, b)
-    d, i = distances.nearest_k(a, b, 4)
+    d, i = features.nearest_k(a, b, 4)
     np.testing.assert_array_equal(i, np.argsort(full, axis=1)[:, :4])
     np.testing.assert_allclose(d, np.sort(full, axis=1)[:, :4], rtol=1e-5)
-    own, j = distances.nearest_k(a, a, 1, exclude_self=True)
+    each = np.arange(len(a))
+    own, j = features.nearest_k(a, a, 1, (each, each))
     assert (j[:, 0] != np.arange(len(a))).all() and (own > 0).all()
 
 
 def test_a_copy_far_from_the_origin_is_at_distance_zero():
     b = (1e4 + np.random.default_rng(2).random((20, 6))).astype(np.float32)
-    d, i = distances.nearest_k(b[3:4], b)
+    d, i = features.nearest_k(b[3:4], b)
     assert d[0, 0] == 0 and i[0, 0] == 3
 
 
 def test_distinct_counts_repeats_once():
     x = np.random.default_rng(3).random((6, 4)).astype(np.float32)
-    kept = distances.distinct(np.concatenate([x, x + 1e-4, x]), 0.01)
-    np.testing.assert_array_equal(kept, np.arange(6))
+    stands = features.distinct(np.concatenate([x, x + 1e-4, x]), 0.01)
+    np.testing.assert_array_equal(stands, np.tile(np.arange(6), 3))
 
 
 def test_auc_within_classes():
@@ -101,7 +103,7 @@ def test_auc_within_classes():
     lp, ln = np.repeat([0, 1], [50, 10]), np.repeat([0, 1], [10, 70])
     p, n = rng.normal(5 * (lp == 0), 1), rng.normal(5 * (ln == 0), 1)
     assert intervals.auc(p, n)["p"] < 0.01
-    assert intervals.auc(p, n, lp, ln)["p"] > 0.05
+    assert intervals.auc(p, n, (lp, ln))["p"] > 0.05
 
 
 def test_permutation_p_is_uniform_without_an_effect():
@@ -128,3 +130,19 @@ def test_spectrum_sees_blur_and_noise():
     assert (
         features.spectrum(gaussian_filter(x, (0, 1, 1)))[:, -1] < features.spectrum(x)[:, -1] - 2
     ).all()
+
+
+@pytest.mark.parametrize(("shift", "gain"), [((0, 0), 1), ((2, -2), 0.7), ((-3, 1), 1.3)])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_moved_distance_finds_a_shifted_mirrored_rescaled_exam(shift, gain, mirrored):
+    from scipy.ndimage import gaussian_filter
+    from scipy.ndimage import shift as move
+
+    bank = gaussian_filter(np.random.default_rng(6).random((40, 32, 24)), (0, 1.5, 1.5))
+    q = move(bank[[7, 19]], (0, *shift), order=1, mode="nearest") * gain + 0.2
+    q = q[:, :, ::-1] if mirrored else q
+    t, x = (features.Moved(v.astype(np.float32), (32, 24)) for v in (bank, q))
+    d, i = x.nearest(t, 2)
+    assert i[:, 0].tolist() == [7, 19] and (d[:, 0] < 0.2 * d[:, 1]).all()
+    own = np.arange(40)
+    assert (t.nearest(t, 1, (own, own))[1][:, 0] != own).all()

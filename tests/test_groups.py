@@ -6,12 +6,13 @@ import toy_mips
 
 from radiogan_lib.evaluation import (
     EvaluationError,
-    feature_sets,
-    intervals,
+    ImageSet,
     memorization_report,
+    quality,
     quality_report,
     utility,
 )
+from radiogan_lib.evaluation import statistics as intervals
 
 
 def width(m):
@@ -26,10 +27,11 @@ def test_auc_of_doubled_exams():
         np.arange(60) % 3,
         np.arange(50) % 3,
     )
-    once = intervals.auc(p, n, lp, ln)
+    once = intervals.auc(p, n, (lp, ln))
     twice = [np.repeat(v, 2) for v in (p, n, lp, ln)]
-    naive = intervals.auc(*twice)
-    patients = intervals.auc(*twice, np.repeat(np.arange(60), 2), np.repeat(np.arange(50), 2))
+    naive = intervals.auc(*twice[:2], twice[2:])
+    groups = np.repeat(np.arange(60), 2), np.repeat(np.arange(50), 2)
+    patients = intervals.auc(*twice[:2], twice[2:], groups)
     assert naive["value"] == pytest.approx(once["value"]) == pytest.approx(patients["value"])
     assert width(naive) < 0.8 * width(once), (
         "the naive interval believes that it has twice the exams"
@@ -39,13 +41,13 @@ def test_auc_of_doubled_exams():
         patients["null_sd"] == pytest.approx(once["null_sd"], rel=0.15)
         and naive["null_sd"] < 0.8 * once["null_sd"]
     )
-    assert patients["groups"] == 110 and patients["p"] > naive["p"]
+    assert patients["p"] > naive["p"]
 
 
 def test_single_exams_need_no_groups():
     rng = np.random.default_rng(4)
     p, n = rng.normal(0.2, 1, 40), rng.normal(0, 1, 30)
-    one, same = intervals.auc(p, n), intervals.auc(p, n, None, None, np.arange(40), np.arange(30))
+    one, same = intervals.auc(p, n), intervals.auc(p, n, groups=(np.arange(40), np.arange(30)))
     assert same["value"] == one["value"] and width(same) == pytest.approx(width(one), rel=0.01)
     assert same["p"] == pytest.approx(one["p"], abs=0.05)
 
@@ -59,7 +61,7 @@ def test_false_alarms_of_patients_with_many_exams():
         found.append(
             [
                 intervals.auc(a, b, rounds=99, seed=seed)["p"] <= 0.05,
-                intervals.auc(a, b, None, None, ids, ids, 99, seed)["p"] <= 0.05,
+                intervals.auc(a, b, groups=(ids, ids), rounds=99, seed=seed)["p"] <= 0.05,
             ]
         )
     naive, grouped = np.mean(found, axis=0)
@@ -79,33 +81,25 @@ def test_bootstrap_and_permutation_keep_a_patient_together():
 def test_reports_widen():
     (t, ty), (p, py), (f, fy) = toy_mips.split(71, n_train=100, n_holdout=60, n_fresh=100)
     again = [np.repeat(v, 2, axis=0) for v in (t, ty, p, py)]
-    ids = {
-        "train_groups": [f"p{k // 2}" for k in range(200)],
-        "holdout_groups": [f"h{k // 2}" for k in range(120)],
-    }
+    ids = [f"p{k // 2}" for k in range(200)], [f"h{k // 2}" for k in range(120)]
     noise = np.random.default_rng(0)
     again[0], again[2] = (
         x * noise.uniform(0.98, 1.02, (len(x), 1, 1)).astype(np.float32)
         for x in (again[0], again[2])
     )
-    sets = (again[0], again[2], f, again[1], again[3], fy)
-    naive, grouped = (
-        memorization_report(*sets, rounds=300),
-        memorization_report(*sets, **ids, rounds=300),
-    )
+    drawn = ImageSet(f, fy)
+    alone = ImageSet(again[0], again[1]), ImageSet(again[2], again[3])
+    known = [ImageSet(s.images, s.labels, i) for s, i in zip(alone, ids, strict=True)]
+    naive, grouped = (memorization_report(*s, drawn, rounds=300) for s in (alone, known))
     for name in ("membership_auc", "nearest_ratio"):
         assert width(grouped[name]) > 1.1 * width(naive[name]), name
         assert grouped[name]["value"] == naive[name]["value"]
     few = fy < 3
-    quality = [
-        quality_report(
-            again[0], again[2], f[few], again[1], again[3], fy[few], holdout_groups=g, rounds=400
-        )
-        for g in (None, ids["holdout_groups"])
+    found = [
+        quality_report(alone[0], p, drawn.take(few), rounds=400)["pixels"]["coverage_ratio"]
+        for p in (alone[1], known[1])
     ]
-    assert width(quality[1]["pixels"]["coverage_ratio"]) > 1.1 * width(
-        quality[0]["pixels"]["coverage_ratio"]
-    )
+    assert width(found[1]) > 1.1 * width(found[0])
     seen = np.where(
         np.repeat(np.random.default_rng(1).random(60), 2) < 0.7, again[3], (again[3] + 1) % 5
     )
@@ -113,8 +107,8 @@ def test_reports_widen():
         utility.balanced_accuracy([seen], again[3], 400, 0, g) for g in (None, np.arange(120) // 2)
     ]
     assert width(use[1]) > 1.2 * width(use[0])
-    with pytest.raises(EvaluationError, match="held-out groups have 3"):
-        memorization_report(*sets, holdout_groups=[1, 2, 3])
+    with pytest.raises(EvaluationError, match="held-out patients have 3"):
+        memorization_report(alone[0], ImageSet(again[2], again[3], [1, 2, 3]), drawn)
 
 
 def test_quality_of_exams_given_twice_is_that_of_the_patients():
@@ -122,16 +116,16 @@ def test_quality_of_exams_given_twice_is_that_of_the_patients():
     x, y = rng.normal(size=(80, 6)), rng.normal(0.3, 1, size=(50, 6))
     ids = np.arange(100) // 2
     once, naive, grouped = (
-        feature_sets.kid(x, y, rounds=400),
-        feature_sets.kid(x, np.repeat(y, 2, axis=0), rounds=400),
-        feature_sets.kid(x, np.repeat(y, 2, axis=0), rounds=400, y_groups=ids),
+        quality.kid(x, y, rounds=400),
+        quality.kid(x, np.repeat(y, 2, axis=0), rounds=400),
+        quality.kid(x, np.repeat(y, 2, axis=0), rounds=400, y_groups=ids),
     )
     assert grouped["value"] == pytest.approx(once["value"]), (
         "pairs of one patient are no pairs of exams"
     )
     assert naive["value"] > grouped["value"] and width(grouped) > 1.1 * width(naive)
     assert width(grouped) == pytest.approx(width(once), rel=0.1)
-    alone = feature_sets.kid(x, y, rounds=400, x_groups=np.arange(80), y_groups=np.arange(50))
+    alone = quality.kid(x, y, rounds=400, x_groups=np.arange(80), y_groups=np.arange(50))
     assert alone["value"] == pytest.approx(once["value"]) and width(alone) == pytest.approx(
         width(once), rel=0.1
     )
@@ -158,8 +152,8 @@ def test_quality_and_use_take_the_patients():
         np.arange(120) // 2,
     )
     naive, grouped = (
-        quality_report(t, p, f, ty, py, fy, **g, rounds=100)
-        for g in ({}, {"train_groups": t_ids, "holdout_groups": p_ids})
+        quality_report(ImageSet(t, ty, a), ImageSet(p, py, b), ImageSet(f, fy), rounds=100)
+        for a, b in ((None, None), (t_ids, p_ids))
     )
     for name in ("coverage", "vendi_ratio"):
         assert width(grouped["pixels"][name]) > width(naive["pixels"][name]), name

@@ -5,7 +5,7 @@ import pytest
 import toy_mips
 from scipy.ndimage import gaussian_filter
 
-from radiogan_lib.evaluation import feature_sets, quality, quality_report
+from radiogan_lib.evaluation import ImageSet, quality, quality_report
 from radiogan_lib.evaluation.features import common
 
 
@@ -15,8 +15,9 @@ def world():
 
 
 def report(world, images, labels=None):
-    (t, ty), (p, py), (_, fy) = world
-    return quality_report(t, p, images, ty, py, fy if labels is None else labels, rounds=60)
+    train, holdout, fresh = (ImageSet(*s) for s in world)
+    drawn = ImageSet(images, fresh.labels if labels is None else labels)
+    return quality_report(train, holdout, drawn, rounds=60)
 
 
 def test_coverage_and_density_equal_prdc(world, capsys):
@@ -55,8 +56,8 @@ def test_kid_interval_and_p():
 
 def test_vendi_counts_different_images():
     far = 100 * np.eye(7, dtype=np.float32)
-    assert feature_sets.vendi(far, 1.0) == pytest.approx(7, rel=1e-3)
-    assert feature_sets.vendi(np.repeat(far[:3], 4, axis=0), 1.0) == pytest.approx(3, rel=1e-3)
+    assert quality.vendi(far, 1.0) == pytest.approx(7, rel=1e-3)
+    assert quality.vendi(np.repeat(far[:3], 4, axis=0), 1.0) == pytest.approx(3, rel=1e-3)
 
 
 def test_fresh_exams_are_as_good_as_training_exams(world):
@@ -96,5 +97,11 @@ def test_blur_collapse_and_noise_each_show_in_their_measure(world):
 def test_another_class_mix_is_no_fault(world):
     (t, ty), (p, py), (f, fy) = world
     keep = np.concatenate([np.flatnonzero(fy == 0)[:40], np.flatnonzero(fy == 4)[:10]])
-    r = quality_report(t, p, f[keep], ty, py, fy[keep], rounds=60)
+    r = quality_report(ImageSet(t, ty), ImageSet(p, py), ImageSet(f[keep], fy[keep]), rounds=60)
     assert r["pixels"]["kid"]["p"] > 0.01 and r["pixels"]["coverage_ratio"]["high"] > 0.9
+
+
+def test_yardsticks_say_what_a_kid_is_worth(world):
+    found = report(world, world[2][0])["yardsticks"]
+    assert found["two pixels of blur"]["value"] > found["half a pixel of blur"]["value"]
+    assert "largest class missing" in found and "10 % brighter" in found

@@ -9,37 +9,31 @@ import toy_mips
 
 from radiogan_lib.evaluation import (
     EvaluationError,
+    ImageSet,
     evaluate,
+    model_card,
     recipe_rows,
     sweep_points,
     sweep_table,
     write_report,
 )
-from radiogan_lib.evaluation.files import model_card, schema, validate
-from radiogan_lib.evaluation.page import html
+from radiogan_lib.evaluation.report import html, mosaic, schema, validate
+from radiogan_lib.evaluation.statistics import MEASURES
 
 
 @pytest.fixture(scope="module")
 def world():
-    return toy_mips.split(41, n_train=80, n_holdout=60, n_fresh=80)
+    return [ImageSet(*s) for s in toy_mips.split(41, n_train=80, n_holdout=60, n_fresh=80)]
 
 
 @pytest.fixture(scope="module")
 def report(world):
-    (t, ty), (p, py), (f, fy) = world
     rng = np.random.default_rng(0)
-    return evaluate(
-        t,
-        p,
-        f,
-        ty,
-        py,
-        fy,
-        class_names=["a", "b <i>", "c", "d", "e"],
-        rounds=50,
-        provenance={"recipe": "paper"},
-        discriminator_scores={"train": rng.normal(1, 1, 80), "holdout": rng.normal(0, 1, 60)},
-    )
+    parts = {
+        "provenance": {"recipe": "paper"},
+        "discriminator_scores": {"train": rng.normal(1, 1, 80), "holdout": rng.normal(0, 1, 60)},
+    }
+    return evaluate(*world, parts, ["a", "b <i>", "c", "d", "e"], rounds=50)
 
 
 def test_written_files(report, tmp_path):
@@ -80,8 +74,6 @@ def test_pictures_show_the_right_exams(world):
 
     from PIL import Image
 
-    from radiogan_lib.evaluation.pictures import mosaic
-
     a, b = np.zeros((2, 10, 6), np.float32), np.ones((1, 10, 6), np.float32)
     sheet = np.asarray(Image.open(io.BytesIO(mosaic([a, b], (0, 1), side=10))))
     assert sheet.shape == (2 * 10 + 3, 2 * 6 + 3)
@@ -100,6 +92,7 @@ def test_schema_refuses_what_is_no_report(report):
         (("verdict", "word"), "fine"),
         (("memorization", "copy_fraction"), {"value": 3, "low": 0, "high": 1}),
         (("quality", "pixels"), {}),
+        (("memorization", "facts"), None),
     ):
         broken = json.loads(json.dumps(report))
         broken[path[0]][path[1]] = bad
@@ -107,13 +100,46 @@ def test_schema_refuses_what_is_no_report(report):
             write_report(broken, "/nonexistent")
 
 
+def test_page_leads_with_what_decides(report):
+    page = html(report)
+    first = page[: page.index("<details>")]
+    for words in (report["verdict"]["sentence"], "What it rests on", "What it cannot know"):
+        assert words in first
+    assert first.count("<img") == 3 and first.count("<table>") == 1
+    assert page.count("<details>") >= 6 and "copied lesion" in first
+
+
+def test_every_measure_is_in_the_registry(report):
+    named = {k for k, v in report["memorization"].items() if isinstance(v, dict) and "low" in v}
+    named |= {k for k, v in report["quality"].items() if isinstance(v, dict) and "low" in v}
+    named |= set(report["quality"]["pixels"])
+    assert named <= set(MEASURES)
+
+
 def test_no_labels(world):
-    (t, _), (p, _), (f, _) = world
-    r = evaluate(t, p, f, controls=False, rounds=30)
+    r = evaluate(*(s.images for s in world), {"controls": False}, rounds=30)
     assert r["class_names"] is None and "classes" not in r["quality"] and r["controls"] is None
     validate(r)
     with pytest.raises(EvaluationError, match="labels"):
-        evaluate(t, p, f, utility=True)
+        evaluate(*(s.images for s in world), {"utility": True})
+
+
+def test_labels_may_be_codes(world):
+    coded = [ImageSet(s.images, s.labels * 10**9 + 7) for s in world]
+    r = evaluate(*coded, {"controls": False}, rounds=30)
+    assert (
+        r["class_names"][:2] == ["class 7", "class 1000000007"] and "0" in r["quality"]["classes"]
+    )
+    with pytest.raises(EvaluationError, match="class names"):
+        evaluate(*coded, {"controls": False}, ["a", "b"])
+
+
+def test_settings_that_make_no_sense_are_refused(world):
+    for bad, word in (({"rounds": 0}, "rounds is 0"), ({"seed": -1}, "seed -1")):
+        with pytest.raises(EvaluationError, match=word):
+            evaluate(*world, **bad)
+    with pytest.raises(EvaluationError, match="no part 'control'"):
+        evaluate(*world, {"control": False})
 
 
 def test_sweep(report, tmp_path):

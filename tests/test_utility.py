@@ -1,4 +1,4 @@
-"""The judge learns, and generated exams are useful exactly when their labels mean something."""
+"""The classifier learns, and generated exams are useful exactly when their labels mean something."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,14 @@ import toy_mips
 
 from radiogan_lib.evaluation import (
     EvaluationError,
+    ImageSet,
     augmentation_gain,
     label_agreement,
-    train_judge,
+    train_classifier,
     utility,
     utility_report,
 )
-from radiogan_lib.evaluation.classifier import side_by_side
+from radiogan_lib.evaluation.utility import side_by_side
 
 
 @pytest.fixture(scope="module")
@@ -21,34 +22,40 @@ def world():
 
 
 @pytest.fixture(scope="module")
-def judge(world):
-    return train_judge(*world[0], steps=120)
+def classifier(world):
+    return train_classifier(ImageSet(*world[0]), steps=120)
 
 
-def test_judge_learns_and_is_reproducible(world, judge):
+def test_classifier_learns_and_is_reproducible(world, classifier):
     p, py = world[1]
-    assert np.mean([(judge.predict(p)[py == c] == c).mean() for c in range(5)]) > 0.5, (
+    assert np.mean([(classifier.predict(p)[py == c] == c).mean() for c in range(5)]) > 0.5, (
         "chance is 0.2"
     )
-    np.testing.assert_allclose(judge.probabilities(p).sum(axis=1), 1, rtol=1e-5)
-    f = judge.features(p)
+    np.testing.assert_allclose(classifier.probabilities(p).sum(axis=1), 1, rtol=1e-5)
+    f = classifier.features(p)
     assert f.shape == (100, 64)
     np.testing.assert_allclose(np.linalg.norm(f, axis=1), 1, rtol=1e-4)
-    twice = [train_judge(*world[0], steps=3, seed=5).probabilities(p) for _ in range(2)]
+    twice = [
+        train_classifier(ImageSet(*world[0]), steps=3, seed=5).probabilities(p) for _ in range(2)
+    ]
     np.testing.assert_allclose(*twice, atol=1e-4)
+    with pytest.raises(EvaluationError, match="number the classes from 0"):
+        train_classifier(ImageSet(p, world[1][1] * 10**9))
     with pytest.raises(EvaluationError, match="two classes"):
-        train_judge(p, np.zeros(100, int))
+        train_classifier(ImageSet(p, np.zeros(100, int)))
 
 
-def test_two_judges_do_not_share_weights(world, judge):
-    before = judge.probabilities(world[1][0][:5])
-    train_judge(*world[0], steps=2, seed=9)
-    np.testing.assert_array_equal(judge.probabilities(world[1][0][:5]), before)
+def test_two_classifiers_do_not_share_weights(world, classifier):
+    before = classifier.probabilities(world[1][0][:5])
+    train_classifier(ImageSet(*world[0]), steps=2, seed=9)
+    np.testing.assert_array_equal(classifier.probabilities(world[1][0][:5]), before)
 
 
 def test_trainings_side_by_side_give_what_one_after_the_other_gives(world):
     jobs = [
-        lambda s=s: train_judge(*world[0], steps=4, seed=s).probabilities(world[1][0])
+        lambda s=s: train_classifier(ImageSet(*world[0]), steps=4, seed=s).probabilities(
+            world[1][0]
+        )
         for s in (1, 2, 3)
     ]
     for apart, together in zip([job() for job in jobs], side_by_side(jobs), strict=True):
@@ -61,10 +68,10 @@ def test_trainings_side_by_side_give_what_one_after_the_other_gives(world):
         side_by_side([fails, *jobs[:1]])
 
 
-def test_label_agreement_sees_wrong_labels(world, judge):
+def test_label_agreement_sees_wrong_labels(world, classifier):
     f, fy = world[2]
-    right = label_agreement(judge, f, fy, *world[1])
-    wrong = label_agreement(judge, f, (fy + 1) % 5, *world[1])
+    right = label_agreement(classifier, ImageSet(f, fy), ImageSet(*world[1]))
+    wrong = label_agreement(classifier, ImageSet(f, (fy + 1) % 5), ImageSet(*world[1]))
     assert right["overall"]["low"] > wrong["overall"]["high"]
     assert abs(right["overall"]["value"] - right["overall"]["ceiling"]) < 0.15
     np.testing.assert_allclose(np.sum(right["confusion"], axis=1), 1, atol=1e-3)
@@ -80,17 +87,17 @@ def test_intervals_hold_the_value():
 
 
 def test_report(world):
-    (t, ty), (p, py), (f, fy) = world
-    r = utility_report(t, p, f, ty, py, fy, epochs=25, sizes=(10, 500), repeats=1, rounds=50)
+    (p, py), (f, fy) = world[1:]
+    r = utility_report(*(ImageSet(*w) for w in world), epochs=25, sizes=(10, 500), rounds=50)
     assert [a["per_class"] for a in r["augmentation"]] == [10], (
         "a size that the training set cannot give is left out"
     )
     assert (
         0 <= r["tstr"]["low"] <= r["tstr"]["value"] <= r["tstr"]["high"] <= 1 and r["chance"] == 0.2
     )
-    nonsense = train_judge(f, np.random.default_rng(0).permutation(fy), steps=60)
+    nonsense = train_classifier(ImageSet(f, np.random.default_rng(0).permutation(fy)), steps=60)
     assert np.mean(nonsense.predict(p) == py) < r["trtr"]["value"]
 
 
-def test_augmentation_needs_enough_exams(world, judge):
-    assert augmentation_gain(*world[0], *world[1], judge, sizes=(1000,)) == []
+def test_augmentation_needs_enough_exams(world, classifier):
+    assert augmentation_gain(*(ImageSet(*w) for w in world[:2]), classifier, sizes=(1000,)) == []

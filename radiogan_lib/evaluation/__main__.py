@@ -3,8 +3,8 @@
 Example:
     python -m radiogan_lib.evaluation --train train/ --holdout test/ --generated samples.npy --out report/
 
-Each of the three is a folder (PNG, JPEG, TIFF, .npy, NIfTI; subfolders are classes) or one .npy or .npz file. Held-out images
-must be real ones that the generator never saw. Sizes may differ: all are area-averaged to one small size, at most 40
+Each of the three is a folder (PNG, JPEG, TIFF, .npy, NIfTI, one image per file; subfolders are classes) or one .npy or .npz file. Held-out
+images must be real ones that the generator was not trained on. Sizes may differ: all are area-averaged to one small size, at most 40
 pixels on the longer side. TensorFlow is loaded only with --use.
 """
 
@@ -12,8 +12,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
 from radiogan_lib.config import RadioganError
+
+SETS = (
+    ("train", "training", "what the generator was trained on"),
+    ("holdout", "held-out", "real images that it was not trained on"),
+    ("generated", "generated", "what it drew"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,11 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name, what in (
-        ("train", "what the generator was trained on"),
-        ("holdout", "real images that it never saw"),
-        ("generated", "what it drew"),
-    ):
+    for name, _, what in SETS:
         parser.add_argument(
             f"--{name}", required=True, metavar="PATH", help=f"{what}: folder, .npy or .npz"
         )
@@ -35,23 +38,21 @@ def main(arguments: list[str] | None = None) -> int:
         "--out",
         default="report",
         metavar="DIR",
-        help="folder for metrics.json, report.html, MODEL_CARD.md",
+        help="for metrics.json, report.html, MODEL_CARD.md",
     )
     parser.add_argument(
-        "--use",
-        action="store_true",
-        help="also label agreement, TSTR and augmentation gain (needs classes)",
+        "--use", action="store_true", help="also label agreement, TSTR and gain (needs classes)"
     )
     parser.add_argument(
         "--light", action="store_true", help="show high values light (photographs), not dark (PET)"
     )
     parser.add_argument(
-        "--no-controls",
-        action="store_true",
-        help="leave out the five controls made of your training images",
+        "--no-controls", action="store_true", help="leave out the five controls of known fault"
     )
-    parser.add_argument("--rounds", type=int, default=200, help="bootstrap and permutation rounds")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--rounds", type=int, default=200, help="bootstrap and permutation rounds, at least 10"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="from 0")
     a = parser.parse_args(arguments)
     try:
         return _run(a)
@@ -62,48 +63,36 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(a: argparse.Namespace) -> int:
     from radiogan_lib.evaluation import EvaluationError, evaluate, read_images, write_report
+    from radiogan_lib.evaluation.images import described
 
-    sets = [
-        read_images(getattr(a, n), t)
-        for n, t in (("train", "training"), ("holdout", "held-out"), ("generated", "generated"))
-    ]
-    images, labels, names = zip(*sets, strict=True)
-    known = [n for n in names if n]
-    if known and any(n != known[0] for n in known):
-        raise EvaluationError(
-            "the class folders differ between the three sets: "
-            + "; ".join(", ".join(n) for n in known)
-            + "."
-        )
-    if any(y is None for y in labels):
-        labels = (None, None, None)
+    sets, known = [], []
+    for name, title, _ in SETS:
+        given, names = read_images(getattr(a, name), title)
+        print(described(given, title, names), flush=True)
+        sets.append(given)
+        known += [names] if names else []
+        if len(given) < 10:
+            raise EvaluationError(
+                f"there are {len(given)} {title} images; give at least 10 of each, better hundreds."
+            )
+    if any(n != known[0] for n in known):
+        each = "; ".join(", ".join(n) for n in known)
+        raise EvaluationError(f"the class folders differ between the three sets: {each}.")
+    if any(s.labels is None for s in sets):
         if a.use:
             raise EvaluationError(
                 "--use needs classes in all three sets: subfolders, or `labels` in an .npz file."
             )
-    smallest = min(map(len, images))
-    if smallest < 10:
-        raise EvaluationError(
-            f"one of the sets holds {smallest} images; give at least 10 of each, better hundreds."
-        )
-    print(
-        f"{len(images[0])} training, {len(images[1])} held-out, {len(images[2])} generated images",
-        flush=True,
-    )
+        sets, known = [replace(s, labels=None) for s in sets], []
+    settings = {"command": "python -m radiogan_lib.evaluation", "seed": a.seed, "rounds": a.rounds}
     report = evaluate(
-        *images,
-        *labels,
-        class_names=known[0] if known and labels[0] is not None else None,
-        utility=True if a.use else None,
-        controls=not a.no_controls,
-        rounds=a.rounds,
-        seed=a.seed,
+        *sets,
+        {"controls": not a.no_controls, "provenance": settings}
+        | ({"utility": True} if a.use else {}),
+        known[0] if known else None,
+        a.rounds,
+        a.seed,
         invert=not a.light,
-        provenance={
-            "command": "python -m radiogan_lib.evaluation",
-            "seed": a.seed,
-            "rounds": a.rounds,
-        },
     )
     written = write_report(report, a.out)
     print(report["verdict"]["sentence"])

@@ -272,8 +272,7 @@ class Moved:
 
     def __init__(self, images: np.ndarray, shape: tuple[int, int]):
         h, w = shape = pooled_shape(shape, MOVED_SIDE)
-        self.reach = max(1, round(max(shape) / 10))
-        self.reach = r = max(0, min(self.reach, (min(shape) - 1) // 4))
+        self.reach = r = max(0, min(max(2, round(max(shape) / 10)), (min(shape) - 1) // 3))
         small = area_average(images, shape)
         self.small = ndimage.gaussian_filter(small, (0, 0.6, 0.6)) if r > 1 else small
         self.coarse = _unit(ndimage.gaussian_filter(small, (0, r, r)))

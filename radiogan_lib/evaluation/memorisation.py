@@ -112,7 +112,10 @@ class Reference:
                 f"{len(self.leaks)} held-out images that are training images were left out"
             )
             self._hold(np.delete(self.kept_holdout, self.leaks))
-        d = {v: np.concatenate([self.own[v].d[:, 0], self.p_near[v].d[:, 0]]) for v in self.own}
+            self.leaks = self.leaks[:0]
+        others = np.setdiff1d(np.arange(len(self.p)), self.leaks)
+        held = {v: self.p_near[v].d[others, 0] for v in self.own}
+        d = {v: np.concatenate([self.own[v].d[:, 0], held[v]]) for v in self.own}
         finite = {v: x[np.isfinite(x)] for v, x in d.items()}
         self.radius = {
             v: 0.5 * float(np.quantile(x, 0.01)) if len(x) else 0.0 for v, x in finite.items()

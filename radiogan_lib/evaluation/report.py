@@ -391,7 +391,8 @@ def schema() -> dict:
 
     space = section("kid", "kid_floor", "coverage_ratio", "vendi_ratio")
     flags = {"type": "object", "additionalProperties": {"type": "boolean"}}
-    memory = section("membership_auc", "copy_fraction", "blend_fraction", "facts", "audit", "n")
+    needed = ("membership_auc", "copy_fraction", "blend_fraction", "facts", "audit", "n")
+    memory = section(*needed, facts={"type": "object", "required": ["copies", "exams", "decides"]})
     quality = section("fine_detail", "two_sample_auc", "pixels", pixels=space, classifier=space)
     rows = {"type": "array", "items": {"type": "object"}}
     control = {"type": "object", "required": ["kind", "expected", "word", "right"]}

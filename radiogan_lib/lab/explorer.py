@@ -109,8 +109,7 @@ class LatentExplorer(Controls, Words, Keeping, widgets.VBox):
 
     def _neighbours(self, frames):
         """Index and distance of each frame's nearest training exam; the bank is pooled once."""
-        from radiogan_lib.evaluation.distances import nearest_k
-        from radiogan_lib.evaluation.features import pooled, pooled_shape
+        from radiogan_lib.evaluation.features import nearest_k, pooled, pooled_shape
 
         if not hasattr(self, "_bank"):
             smaller = min((frames.shape[1:], self.train.suv.shape[1:]), key=lambda s: s[0] * s[1])
@@ -223,7 +222,7 @@ def explorer(
         generator: `run.generator`.
         class_names: of its labels, in order.
         train: `MipDataset` of its training exams: gives the nearest exam, the class evidence and the pixel size. None works too.
-        classifier: with `probabilities(suv) -> (n, classes)`, such as `evaluation.train_judge` returns; default a quick
+        classifier: with `probabilities(suv) -> (n, classes)`, such as `evaluation.train_classifier` returns; default a quick
             linear one fitted to `train`.
         start, end: (class index, seed).
         steps: frames of the walk.

@@ -106,7 +106,7 @@ class Space:
 def evidence(train, seed: int = 0):
     """A quick linear classifier fitted to training exams: SUV (n, h, w) → class probabilities (n, classes).
 
-    It takes about a second and is weaker than `evaluation.train_judge`; pass such a judge to the explorer instead.
+    It takes about a second and is weaker than `evaluation.train_classifier`; pass such a classifier to the explorer instead.
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression

@@ -8,24 +8,17 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import toy_mips  # noqa: E402
 
-from radiogan_lib.evaluation import evaluate, make_control, write_report  # noqa: E402
+from radiogan_lib.evaluation import ImageSet, evaluate, make_control, write_report  # noqa: E402
 
 
 def test_report_page(browser, kept, tmp_path):
-    (t, ty), (p, py), _ = toy_mips.split(91, n_train=60, n_holdout=50, n_fresh=1)
-    g, gy = make_control("copier", t, t, ty, ty)
-    report = evaluate(
-        t,
-        p,
-        g,
-        ty,
-        py,
-        gy,
-        class_names=["normal", "head_neck", "oesophagus", "lung", "lymphoma"],
-        rounds=30,
-        provenance={"recipe": "a copier, for the test"},
-        discriminator_scores={"train": np.arange(60.0), "holdout": np.arange(50.0)},
-    )
+    t, p, _ = (ImageSet(*s) for s in toy_mips.split(91, n_train=60, n_holdout=50, n_fresh=1))
+    parts = {
+        "provenance": {"recipe": "a copier, for the test"},
+        "discriminator_scores": {"train": np.arange(60.0), "holdout": np.arange(50.0)},
+    }
+    names = ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
+    report = evaluate(t, p, make_control("copier", t, t), parts, names, rounds=30)
     written = write_report(report, tmp_path)
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     asked, troubles = [], []

@@ -1,0 +1,253 @@
+"""The verdict on worlds that are not PET, and on generators of known fault: python benchmarks/verdict.py [digits photos phantoms]
+
+Prints the matrix world × generator × verdict over seeds, false alarms on ideal generators (--ideal 40), and the smallest share of repeated
+draws and of near copies that is noticed (--shares). Digits and photographs come with scikit-learn; phantoms need notebook 01 (or
+--dataset). Nothing here was used to set a threshold that is not derived from the images themselves.
+"""
+
+import argparse
+import collections
+import time
+
+import numpy as np
+from scipy import ndimage
+
+from radiogan_lib import config, data, paths
+from radiogan_lib.evaluation import (
+    EvaluationError,
+    ImageSet,
+    Reference,
+    memorization_report,
+    quality_report,
+    run_controls,
+    verdict,
+)
+
+SHARES = (0.4, 0.2, 0.4)  # training, held-out, fresh
+
+
+def digits(_) -> ImageSet:
+    """1797 digits of 8 × 8 pixels."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    return ImageSet(found.images.astype(np.float32), found.target)
+
+
+def photos(_, side: int = 24) -> ImageSet:
+    """Patches of two photographs, side by side without overlap; the photographs are the classes."""
+    from sklearn.datasets import load_sample_images
+
+    patches, labels = [], []
+    for k, photo in enumerate(load_sample_images().images):
+        grey = photo.mean(axis=2)
+        for r in range(0, grey.shape[0] - side + 1, side):
+            for c in range(0, grey.shape[1] - side + 1, side):
+                patches.append(grey[r : r + side, c : c + side])
+                labels.append(k)
+    return ImageSet(np.asarray(patches, np.float32), np.asarray(labels))
+
+
+def phantoms(folder) -> ImageSet:
+    """The prepared phantoms of notebook 01."""
+    mips = data.load(
+        paths.need(folder or paths.dataset_dir(config.load("teach")), "01_data_preparation")
+    )
+    return ImageSet(mips.suv, mips.labels, mips.patient_ids)
+
+
+WORLDS = {"digits": digits, "photos": photos, "phantoms": phantoms}
+
+
+def split(world: ImageSet, seed: int, most: int) -> list[ImageSet]:
+    """Training, held-out and fresh sets, by patient."""
+    rng = np.random.default_rng(seed)
+    patients = (
+        np.arange(len(world))
+        if world.patients is None
+        else np.unique(world.patients, return_inverse=True)[1]
+    )
+    place = rng.permutation(patients.max() + 1)[patients] / (patients.max() + 1)
+    part = np.searchsorted(np.cumsum(SHARES)[:-1], place, "right")
+    return [
+        world.take(np.flatnonzero(part == k)[: int(most * s / SHARES[0])])
+        for k, s in enumerate(SHARES)
+    ]
+
+
+def moved(x: np.ndarray, dy: float, dx: float) -> np.ndarray:
+    return ndimage.shift(x, (0, dy, dx), order=1, mode="nearest")
+
+
+def few_exams(t: ImageSet, f: ImageSet, exams: int, share: float) -> ImageSet:
+    """A share of the fresh images is replaced by draws of a few training exams."""
+    n = round(share * len(f))
+    images, labels = f.images.copy(), f.labels.copy()
+    images[:n], labels[:n] = t.images[np.arange(n) % exams], t.labels[np.arange(n) % exams]
+    return ImageSet(images, labels)
+
+
+def generators(t: ImageSet, f: ImageSet, seed: int) -> dict[str, tuple[ImageSet, tuple[str, ...]]]:
+    """name → generated images, and the words that are right."""
+    rng = np.random.default_rng(seed)
+    n = len(f)
+    scale = float(np.percentile(t.images, 99) - np.percentile(t.images, 1))
+    i = rng.permutation(len(t))[np.arange(n) % len(t)]
+    c, y = t.images[i], t.labels[i]
+
+    def other(k):
+        rest = np.flatnonzero(t.labels == t.labels[k])
+        return rng.choice(rest[rest != k])
+
+    j, k = (np.array([other(v) for v in i]) for _ in range(2))
+    a = rng.uniform(0.3, 0.7, (n, 1, 1)).astype(np.float32)
+    half = f.images[rng.permutation(n)].copy()
+    half[:, :, half.shape[2] // 2 :] = c[:, :, half.shape[2] // 2 :]
+    jitter = np.stack(
+        [ndimage.shift(v, rng.integers(-2, 3, 2), order=0, mode="nearest") for v in c]
+    )
+    noise = rng.standard_normal(c.shape).astype(np.float32)
+    once = f.images.copy()
+    once[: round(0.6 * n)] = f.images[-1]
+    h = f.images.shape[1]
+    made = {
+        "ideal": (f.images, f.labels, "generalises"),
+        "exact copies": (c, y, "memorises"),
+        "copies + 5 % noise": (c + 0.05 * scale * noise, y, "memorises"),
+        "copies × 0.9": (c * 0.9, y, "memorises"),
+        "copies shifted by (2, 2)": (moved(c, 2, 2), y, "memorises"),
+        "copies shifted by (3, 0)": (moved(c, 3, 0), y, "memorises"),
+        "copies shifted at random": (jitter, y, "memorises"),
+        "copies mirrored": (c[:, :, ::-1].copy(), y, "memorises"),
+        "halves of copies": (half, y, "memorises"),
+        "blends of two": ((1 - a) * c + a * t.images[j], y, "blends memorises"),
+        "blends of three": ((c + t.images[j] + t.images[k]) / 3, y, "blends memorises"),
+        "one fresh image, 60 %": (once, f.labels, "collapsed"),
+        "two images a class": (*_collapsed(f, rng), "collapsed"),
+        "blurred": (
+            ndimage.gaussian_filter(f.images, (0, max(h / 40, 0.8), max(h / 40, 0.8))),
+            f.labels,
+            "blurred",
+        ),
+        "strongly blurred": (
+            ndimage.gaussian_filter(f.images, (0, h / 12, h / 12)),
+            f.labels,
+            "blurred unrealistic collapsed",
+        ),
+        "noisy": (f.images + 0.2 * scale * noise, f.labels, "noisy unrealistic"),
+        "grey": (np.zeros_like(f.images), f.labels, "collapsed unrealistic undecided"),
+    }
+    sets = {
+        name: (ImageSet(x, labels), tuple(words.split()))
+        for name, (x, labels, words) in made.items()
+    }
+    for exams in (1, 5):
+        for share in (0.02, 0.1, 0.6):
+            sets[f"{exams} exam(s) make {share:.0%}"] = (
+                few_exams(t, f, exams, share),
+                ("memorises",),
+            )
+    return sets
+
+
+def _collapsed(f: ImageSet, rng):
+    few = np.concatenate([np.flatnonzero(f.labels == c)[:2] for c in np.unique(f.labels)])
+    pick = rng.choice(few, len(f))
+    return f.images[pick], f.labels[pick]
+
+
+def mismatches(t: ImageSet, p: ImageSet, f: ImageSet, seed: int):
+    """name → (training, held-out, generated) that do not belong together, and the words that are right (with "refused")."""
+    rng = np.random.default_rng(seed)
+    leak = p.images.copy()
+    m = len(p) // 2
+    pick = rng.choice(len(t), len(p), replace=False)
+    leak[:m] = t.images[pick[:m]]
+    doubt = ("undecided", "refused")
+    fifth = few_exams(t, f, len(f), 0.2)
+    pixel = 1 if p.images.shape[1] < 60 else 2
+    return {
+        "held-out × 1.2": ((t, ImageSet(p.images * 1.2, p.labels), f), doubt),
+        "held-out shifted": ((t, ImageSet(moved(p.images, pixel, 0), p.labels), f), doubt),
+        "held-out 255 times": ((t, ImageSet(p.images * 255, p.labels), f), doubt),
+        "generated 255 times": ((t, p, ImageSet(f.images * 255, f.labels)), doubt),
+        "half leaked, ideal": ((t, ImageSet(leak, p.labels), f), (*doubt, "generalises")),
+        "half leaked, 20 % copies": ((t, ImageSet(leak, p.labels), fifth), (*doubt, "memorises")),
+        "all leaked, ideal": ((t, ImageSet(t.images[pick], t.labels[pick]), f), doubt),
+        "generated = held-out": ((t, p, p), doubt),
+        "sets swapped, copies": ((p, t, p.take(np.arange(len(f)) % len(p))), ("memorises",)),
+        "trained on held-out": ((p, t, few_exams(t, f, len(f), 1.0)), doubt),
+    }
+
+
+def word(t, p, g, controls, reference=None, rounds: int = 50) -> str:
+    """The verdict's word, or "refused"."""
+    try:
+        report = {
+            "memorization": memorization_report(t, p, g, rounds=rounds, reference=reference),
+            "quality": quality_report(t, p, g, rounds=rounds, details=False),
+            "controls": controls,
+        }
+        return verdict(report).word
+    except EvaluationError:
+        return "refused"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("worlds", nargs="*", default=["digits", "photos"], choices=WORLDS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--most", type=int, default=400, help="training exams; half as many held-out"
+    )
+    parser.add_argument("--ideal", type=int, default=0, help="only ideal generators, so many draws")
+    parser.add_argument(
+        "--shares", action="store_true", help="only the smallest share that is noticed"
+    )
+    parser.add_argument("--dataset", default="")
+    a = parser.parse_args()
+    for name in a.worlds:
+        world, start = WORLDS[name](a.dataset), time.perf_counter()
+        wrong = total = 0
+        words = collections.defaultdict(list)
+        for seed in range(a.ideal or a.seeds):
+            t, p, f = split(world, seed, a.most)
+            reference = Reference(t, p, t.images.shape[1:])
+            controls = run_controls(t, p, rounds=50, seed=seed)
+            if a.ideal:
+                words["ideal"].append(word(t, p, f, controls, reference))
+                wrong, total = wrong + (words["ideal"][-1] != "generalises"), total + 1
+                continue
+            if a.shares:
+                shifted = ImageSet(moved(t.images, 2, 1), t.labels)
+                for share in (0.01, 0.02, 0.05, 0.1, 0.2):
+                    for what, source, exams in (
+                        ("one exam again and again", t, 1),
+                        ("different exams, exactly", t, len(t)),
+                        ("different exams, shifted by (2, 1)", shifted, len(t)),
+                    ):
+                        g = few_exams(source, f, exams, share)
+                        words[f"{what}: {share:.0%}"].append(word(t, p, g, controls, reference))
+                continue
+            for kind, row in ((r["kind"], r) for r in controls):
+                words[f"control: {kind}"].append(row["word"])
+                wrong, total = wrong + (not row["right"]), total + 1
+            for kind, (g, right) in generators(t, f, seed).items():
+                words[kind].append(word(t, p, g, controls, reference))
+                wrong, total = wrong + (words[kind][-1] not in right), total + 1
+            for kind, (sets, right) in mismatches(t, p, f, seed).items():
+                words[kind].append(word(*sets, controls))
+                wrong, total = wrong + (words[kind][-1] not in right), total + 1
+        print(
+            f"\n## {name}: {len(t)} training, {len(p)} held-out, {len(f)} generated, {t.images.shape[1:]}"
+        )
+        for kind, found in words.items():
+            counts = ", ".join(f"{w} {k}" for w, k in collections.Counter(found).most_common())
+            print(f"| {kind} | {counts} |", flush=True)
+        print(f"{wrong} of {total} wrong; {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
