@@ -12,7 +12,7 @@ import numpy as np
 
 from radiogan_lib import config, data, paths
 from radiogan_lib.evaluation import ImageSet, make_control, memorization_report, run_controls
-from radiogan_lib.evaluation.verdict import EXPECTED, Thresholds
+from radiogan_lib.evaluation.verdicts import EXPECTED, Thresholds
 
 SHARES = (0.4, 0.2, 0.4)  # training, held-out, fresh
 PLANTED = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)

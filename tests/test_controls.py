@@ -5,7 +5,7 @@ import pytest
 import toy_mips
 
 from radiogan_lib.evaluation import EvaluationError, ImageSet, make_control, run_controls
-from radiogan_lib.evaluation.verdict import EXPECTED, KINDS, Thresholds, halves
+from radiogan_lib.evaluation.verdicts import EXPECTED, KINDS, Thresholds, halves
 
 
 @pytest.mark.parametrize("seed", range(10))

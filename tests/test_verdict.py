@@ -3,7 +3,7 @@
 import pytest
 
 from radiogan_lib.evaluation import verdict
-from radiogan_lib.evaluation.verdict import RULE
+from radiogan_lib.evaluation.verdicts import RULE
 
 
 def m(value, low, high, p=None):

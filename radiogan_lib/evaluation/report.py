@@ -28,7 +28,7 @@ from radiogan_lib.evaluation.features import (
 from radiogan_lib.evaluation.memorisation import detectable_copies, memorization_report
 from radiogan_lib.evaluation.quality import quality_report
 from radiogan_lib.evaluation.statistics import MEASURES, is_measure, shown
-from radiogan_lib.evaluation.verdict import (
+from radiogan_lib.evaluation.verdicts import (
     PHRASE,
     SHOWN,
     flat_measures,
