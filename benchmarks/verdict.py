@@ -214,7 +214,7 @@ def main() -> None:
         words = collections.defaultdict(list)
         for seed in range(a.ideal or a.seeds):
             t, p, f = split(world, seed, a.most)
-            reference = Reference(t, p, t.images.shape[1:])
+            reference = Reference(t, p)
             controls = run_controls(t, p, rounds=50, seed=seed)
             if a.ideal:
                 words["ideal"].append(word(t, p, f, controls, reference))

@@ -25,7 +25,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def reference(world):
-    return Reference(*world[:2], world[0].images.shape[1:])
+    return Reference(*world[:2])
 
 
 @pytest.fixture(scope="module")

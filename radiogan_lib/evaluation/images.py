@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from petsuv.errors import ExamError
 from radiogan_lib.data import pictures
-from radiogan_lib.data.errors import ExamError
 from radiogan_lib.evaluation.features import EvaluationError, ImageSet, area_average, check_images
 
 VOLUMES = (".nii", ".nii.gz")

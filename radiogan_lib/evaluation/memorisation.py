@@ -14,6 +14,7 @@ from scipy import stats
 
 from radiogan_lib.evaluation import preconditions
 from radiogan_lib.evaluation.features import (
+    EvaluationError,
     ImageSet,
     Moved,
     as_set,
@@ -79,12 +80,16 @@ class Reference:
 
     train: ImageSet
     holdout: ImageSet
-    shape: tuple[int, int]
+    shape: tuple[int, int] | None = None  # at which images are compared
     seed: int = 0
     notes: list[str] = field(default_factory=list)
 
     @one_thread
     def __post_init__(self):
+        self.train, self.holdout = as_set(self.train, "training"), as_set(self.holdout, "held-out")
+        preconditions.refuse(self.train, self.holdout)
+        if self.shape is None:
+            self.shape = common_shape(*(s.images.shape[1:] for s in (self.train, self.holdout)))
         self.all_train = pooled(self.train.images, self.shape)
         self.kept_train = subsample(self.train, LIMITS[0], self.seed)
         self.kept_holdout = subsample(self.holdout, LIMITS[1], self.seed)
@@ -216,7 +221,11 @@ def memorization_report(
         EvaluationError: images that are empty, not finite, or not (n, h, w).
     """
     train, holdout, generated = check_sets(train, holdout, generated)
-    preconditions.refuse(train, holdout, generated)
+    preconditions.refuse(train, holdout)
+    if len(generated) < 5:
+        raise EvaluationError(
+            f"{len(generated)} generated images are too few to compare; give hundreds."
+        )
     shape = common_shape(*(s.images.shape[1:] for s in (train, holdout, generated)))
     ref = (
         reference

@@ -14,9 +14,9 @@ from radiogan_lib.evaluation.quality import appearance, coverage_density, two_sa
 from radiogan_lib.evaluation.statistics import ALPHA, FEW, auc, fraction
 
 
-def refuse(train: ImageSet, holdout: ImageSet, generated: ImageSet) -> None:
+def refuse(train: ImageSet, holdout: ImageSet) -> None:
     """Raise EvaluationError where no comparison can mean anything: too few or equal real images, other units."""
-    for s, name in ((train, "training"), (holdout, "held-out"), (generated, "generated")):
+    for s, name in ((train, "training"), (holdout, "held-out")):
         if len(s) < 5:
             raise EvaluationError(
                 f"{len(s)} {name} images are too few to compare; give at least 10, better hundreds."

@@ -16,7 +16,6 @@ from radiogan_lib.evaluation.features import (
     EvaluationError,
     ImageSet,
     as_set,
-    common_shape,
 )
 from radiogan_lib.evaluation.memorisation import (
     COPY_FRACTION,
@@ -356,9 +355,7 @@ def run_controls(
         own, other = halves(train, seed)
         train, fresh = train.take(own), train.take(other)
     train = replace(train, labels=None) if holdout.labels is None else train
-    ref = Reference(
-        train, holdout, common_shape(train.images.shape[1:], holdout.images.shape[1:]), seed
-    )
+    ref = Reference(train, holdout, seed=seed)
     rows = []
     for kind in kinds:
         made = make_control(kind, train, fresh, seed=seed)
