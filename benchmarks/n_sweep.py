@@ -46,12 +46,12 @@ def one(
     holdout,
     n: int,
     folder: Path,
-    more=lambda few, generated, labels: {},
+    more=lambda few, generated: {},
     command: str = "",
 ) -> dict:
     """Train on n exams, judge, write the report into the run's folder; returns the report as metrics.json holds it.
 
-    `more` gives further arguments of `evaluate`, such as a utility report.
+    `more` gives further parts of the report, such as its utility.
     """
     from radiogan_lib import gan
 

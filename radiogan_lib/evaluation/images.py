@@ -101,19 +101,34 @@ def _failed(path: Path, e: Exception) -> EvaluationError:
         if isinstance(e, ExamError)
         else f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
     )
-    return EvaluationError(f"{path.name} cannot be read as an image ({reason})")
+    return EvaluationError(
+        f"{path.name} cannot be read ({reason}); save it as plain numbers or a grey picture."
+    )
+
+
+def _arrays(path: Path) -> dict | np.ndarray:
+    """What a .npy or .npz file holds; arrays of an .npz are read when asked for."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except Exception as e:
+        raise _failed(path, e) from None
 
 
 def _array(path: Path, key: str = "images") -> np.ndarray:
     """The array of a .npy file, or the named one of an .npz file."""
-    found = np.load(path, allow_pickle=False)
+    found = _arrays(path)
     if isinstance(found, np.ndarray):
         return found
     names = (key, "suv", "x", "arr_0") if key == "images" else (key,)
     chosen = next((k for k in names if k in found), None)
     if chosen is None:
         raise EvaluationError(f"{path.name} holds {', '.join(found)}; name the array `{key}`.")
-    return found[chosen]
+    try:
+        return found[chosen]
+    except Exception as e:
+        raise EvaluationError(
+            f"the {key} in {path.name} cannot be read ({type(e).__name__}); save plain numbers."
+        ) from None
 
 
 def _stack_file(path: Path, name: str) -> ImageSet:
@@ -121,17 +136,9 @@ def _stack_file(path: Path, name: str) -> ImageSet:
     kind = _suffix(path)
     if kind not in (".npy", ".npz"):
         return ImageSet(check_images(_stack([path]), name))
-    labels = None
-    try:
-        values = _array(path)
-        if kind == ".npz" and "labels" in np.load(path, allow_pickle=False):
-            labels = _array(path, "labels")
-    except EvaluationError:
-        raise
-    except Exception as e:
-        raise EvaluationError(
-            f"{path.name} cannot be read ({type(e).__name__}: {' '.join(str(e).split())[:120]}); save plain arrays of numbers."
-        ) from None
+    values, labels = _array(path), None
+    if kind == ".npz" and "labels" in _arrays(path):
+        labels = _array(path, "labels")
     if values.ndim == 4 and values.shape[-1] == 3:
         values = values @ np.array([0.299, 0.587, 0.114], np.float32)
     if values.ndim == 4 and values.shape[1] == 1 and values.shape[-1] != 1:
