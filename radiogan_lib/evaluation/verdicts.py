@@ -113,7 +113,7 @@ class Thresholds:
             0.6 if blur.get("value") is None else float(np.clip(np.sqrt(blur["value"]), 0.6, 0.8))
         )
         found = cls(min(0.6, max([0.15, *innocent])), limit)
-        silent = []
+        silent = ["blends"] if max([0, *innocent]) > 0.6 else []
         for kind, word in EXPECTED.items():
             if kind == "ideal" or kind not in rows:
                 continue
@@ -122,7 +122,7 @@ class Thresholds:
                 found.flags(rows[k])[word] for k in falsely
             ):
                 silent.append(word)
-        return replace(found, silent=tuple(silent))
+        return replace(found, silent=tuple(dict.fromkeys(silent)))
 
     def flags(self, m: dict) -> dict[str, bool]:
         """Which faults the measures (flat dict by name, with `facts`) show. More than one may be true."""
