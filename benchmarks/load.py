@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+import petphantom
+
 REPO = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPO), str(REPO / "tests")]
 
@@ -121,9 +123,7 @@ def phantoms(count: int):
     """A cohort of embedded phantoms, all classes in turn."""
     import pandas as pd
 
-    from radiogan_lib import data
-
-    kinds = data.phantom.CLASSES
+    kinds = petphantom.CLASSES
     rows = [
         (
             f"e{i}",

@@ -16,7 +16,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
-from radiogan_lib.data import phantom  # noqa: E402
+import petphantom  # noqa: E402
 
 
 def seconds(function, jobs) -> float:
@@ -30,16 +30,16 @@ def seconds(function, jobs) -> float:
 
 
 def main(exams: int = 10) -> None:
-    phantom.make("normal", 0, 8.0)
+    petphantom.make("normal", 0, 8.0)
     jobs = [
         (name, 10000 * k + 7000 + i)
         for i in range(max(1, exams // 5))
-        for k, name in enumerate(phantom.CLASSES)
+        for k, name in enumerate(petphantom.CLASSES)
     ]
     for spacing, label, limit in ((None, "168 x 168 x 429", 1.0), (4.0, "4 mm isotropic", 0.15)):
-        ours = seconds(lambda c, s: phantom.make(c, s, spacing), jobs)
-        image = np.asarray(phantom.make("normal", 0, spacing).dataobj)
-        sigma = [6 / 2.3548 / d for d in phantom.grid(spacing)[1]]
+        ours = seconds(lambda c, s: petphantom.make(c, s, spacing), jobs)
+        image = np.asarray(petphantom.make("normal", 0, spacing).dataobj)
+        sigma = [6 / 2.3548 / d for d in petphantom.grid(spacing)[1]]
         scipy = seconds(lambda: ndimage.gaussian_filter(image, sigma), [()] * 3)
         print(
             f"{label:18s} {ours:6.3f} s an exam (wanted: {limit} s); SciPy's Gaussian filter of the same volume "

@@ -20,8 +20,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pandas as pd
 import psutil
 
+import petphantom
 from radiogan_lib import config, data
-from radiogan_lib.data import phantom
 
 
 class Memory:
@@ -53,7 +53,7 @@ def cohort(n: int) -> pd.DataFrame:
     rows = [
         (f"e{i}", f"p{i}", c, f"phantom:{c}/{70000 + i}", "test" if i % 5 == 4 else "train")
         for i in range(n)
-        for c in [phantom.CLASSES[i // 5 % 2]]
+        for c in [petphantom.CLASSES[i // 5 % 2]]
     ]
     return pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
 

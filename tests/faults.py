@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import petphantom
 import petsuv
 from radiogan_lib import config, data, paths
 from radiogan_lib.data import idc
@@ -30,7 +31,7 @@ def settings(**more):
 
 def cohort(n: int) -> pd.DataFrame:
     """n coarse phantoms of two classes."""
-    kinds = data.phantom.CLASSES
+    kinds = petphantom.CLASSES
     rows = [
         (f"e{i}", f"p{i}", c, f"phantom:{c}/{20000 + i}", "test" if i >= n - 4 else "train")
         for i in range(n)

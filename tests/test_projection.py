@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import petphantom
 from radiogan_lib import data
 from radiogan_lib.data import projection
 
@@ -196,7 +197,7 @@ def test_rotating_views_start_in_front_and_mirror_at_half_a_turn():
 
 
 def test_rotating_views_hit_every_lesion_the_coronal_view_shows():
-    image = data.phantom.make("lung", 5, 6.0)
+    image = petphantom.make("lung", 5, 6.0)
     views = data.rotating_mips(image, 4)
     front = projection.coronal_mip(image)
     assert views[0].max() == pytest.approx(front.max())

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+import petphantom
 from radiogan_lib import config
-from radiogan_lib.data import phantom, qc
+from radiogan_lib.data import qc
 from radiogan_lib.data.dataset import load, prepare
 
 
@@ -18,7 +19,7 @@ def dataset(tmp_path_factory):
     rows = [
         (f"e{i}", f"p{i}", c, f"phantom:{c}/{40000 + i}", "test" if i > 15 else "train")
         for i in range(20)
-        for c in [phantom.CLASSES[i % 2 * 3]]
+        for c in [petphantom.CLASSES[i % 2 * 3]]
     ]
     table = pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
     out = tmp_path_factory.mktemp("qc")

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 from scale_helpers import dies, square
 
+import petphantom
 from radiogan_lib import config, paths
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data import executors, executors_dask, phantom
+from radiogan_lib.data import executors, executors_dask
 from radiogan_lib.data.dataset import load, prepare
 
 N = 12
@@ -36,7 +37,7 @@ def cohort(n=N):
     rows = [
         (f"e{i}", f"p{i}", c, f"phantom:{c}/{20000 + i}", "test" if i >= n - 4 else "train")
         for i in range(n)
-        for c in [phantom.CLASSES[i % 2]]
+        for c in [petphantom.CLASSES[i % 2]]
     ]
     return pd.DataFrame(rows, columns=["exam_id", "patient_id", "class", "path", "split"])
 

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import petphantom
 import petsuv.nifti
 from radiogan_lib import data
 from radiogan_lib.data import projection, volumes
@@ -394,7 +395,7 @@ def test_paths_that_lead_nowhere(tmp_path):
 
 def test_phantoms_come_through_the_same_door():
     image = data.read_suv("phantom:lung/30017", phantom_spacing_mm=8)
-    again = data.phantom.make("lung", 30017, 8)
+    again = petphantom.make("lung", 30017, 8)
     np.testing.assert_array_equal(np.asarray(image.dataobj), np.asarray(again.dataobj))
     np.testing.assert_array_equal(
         data.read_mip("phantom:lung/30017", phantom_spacing_mm=8), data.coronal_mip(image)

@@ -26,24 +26,18 @@ _HOME = {
     "decode": "intensity",
 }
 _MODULES = (
-    "anatomy",
     "canvas",
     "cohort",
     "cohort_csv",
     "dataset",
     "deidentify",
     "executors",
-    "foci",
     "idc",
     "intensity",
-    "lesions",
-    "organs",
     "pictures",
-    "phantom",
     "preparation",
     "projection",
     "qc",
-    "scanner",
     "volumes",
 )
 __all__ = ["ExamError", "ExamNote", *_HOME]

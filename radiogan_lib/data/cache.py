@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+import petphantom
 from radiogan_lib import paths
 from radiogan_lib.config import Config
 from radiogan_lib.data import deidentify, pictures
@@ -45,7 +46,7 @@ _NO_PIXELS = {
 @cache
 def code_version() -> str:
     """A digest of the source of every module that decides pixels."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"petphantom {petphantom.VERSION}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem not in _NO_PIXELS:
             digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -6,12 +6,12 @@ Explained in notebooks/01_data_preparation.ipynb.
 from __future__ import annotations
 
 import os
-import re
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
+import petphantom
 import petsuv
 from petsuv import ExamError
 from radiogan_lib.data.projection import coronal_mip, nifti_mip
@@ -59,17 +59,7 @@ def read_mip_and_voxels(
 
 
 def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
-    from radiogan_lib.data import phantom
-
-    m = re.fullmatch(r"phantom:([A-Za-z_]+)/(\d+)", path.strip())
-    if not m:
-        raise ExamError(
-            "a phantom is named phantom:<class>/<seed>, such as phantom:lung/30017",
-            "Correct the path.",
-        )
-    if m[1] not in phantom.CLASSES:
-        raise ExamError(
-            f"there is no phantom class {m[1]}; the classes are {', '.join(phantom.CLASSES)}",
-            "Correct the path.",
-        )
-    return phantom.make(m[1], int(m[2]), spacing_mm or None)
+    try:
+        return petphantom.make(*petphantom.parse(path.strip()), spacing_mm)
+    except petphantom.PhantomError as error:
+        raise ExamError(str(error).rstrip("."), "Correct the path.") from None

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+import petphantom
 from radiogan_lib.config import RadioganError
 from radiogan_lib.lab.figures import INK, WINDOW, bare, new, show
 
@@ -97,9 +98,7 @@ def word_box(
 
 def picture(seed: int = 20001, class_name: str = "lung"):
     """A small phantom volume (x, y, z) and its MIP (rows, cols), SUV."""
-    from radiogan_lib.data import phantom
-
-    volume = np.asarray(phantom.make(class_name, seed, 6.0).dataobj, np.float32)
+    volume = np.asarray(petphantom.make(class_name, seed, 6.0).dataobj, np.float32)
     return volume, volume.max(axis=1)[::-1, ::-1].T
 
 

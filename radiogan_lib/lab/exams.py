@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+import petphantom
 import petsuv
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
@@ -30,20 +31,19 @@ def phantom_as_dicom(which: str = FOLLOWED, spacing_mm: float = 4.0) -> Path:
         which: `phantom:<class>/<seed>`, as in a cohort csv.
         spacing_mm: isotropic voxel size.
     """
-    from radiogan_lib.data import phantom
 
     try:
-        name, seed = phantom.parse(which)
-    except phantom.PhantomError:
+        name, seed = petphantom.parse(which)
+    except petphantom.PhantomError:
         raise RadioganError(
             f"{which!r} names no phantom; write phantom:<class>/<seed> with one of the classes "
-            f"{', '.join(phantom.CLASSES)}."
+            f"{', '.join(petphantom.CLASSES)}."
         ) from None
     folder = paths.home() / "data" / "phantom_dicom" / f"{name}-{seed}-{spacing_mm:g}mm"
     mark = folder.parent / f"{folder.name}.complete"
     if not mark.is_file():  # written last: a folder without it is written again
         petsuv.write_phantom_series(
-            phantom.make(name, seed, spacing_mm), folder, dose_mbq=300, seed=seed
+            petphantom.make(name, seed, spacing_mm), folder, dose_mbq=300, seed=seed
         )
         paths.write_text(mark, "written\n")
     return folder
@@ -186,10 +186,9 @@ def spoilt_exams() -> Table:
     import nibabel as nib
 
     from radiogan_lib import data
-    from radiogan_lib.data import phantom
 
     image, rows = (
-        phantom.make("lung", 20001, 12.0).slicer[:, :, 30:44],
+        petphantom.make("lung", 20001, 12.0).slicer[:, :, 30:44],
         [],
     )  # a part of the chest is enough
 

@@ -3,34 +3,39 @@
 import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from radiogan_lib import paths
-from radiogan_lib.data import anatomy, phantom, scanner, shapes, synthetic
+import petphantom
+from petphantom import canvas, cohort
+from petphantom.__main__ import main
+from petphantom.patient import Patient, patient_seed
 
+ROOT = Path(petphantom.__file__).parents[1]
+MANIFEST = ROOT / "data_manifest" / "synthetic.csv"
 SPACING = 6.0  # coarse: these tests are about rules, not looks
 
 
 def suv(class_name, seed, spacing_mm=SPACING):
-    return np.asarray(phantom.make(class_name, seed, spacing_mm).dataobj)
+    return np.asarray(petphantom.make(class_name, seed, spacing_mm).dataobj)
 
 
 def test_same_seed_same_voxels_even_in_a_fresh_process():
-    here = phantom.checksum("lymphoma", 40007, SPACING)
-    code = f"from radiogan_lib.data import phantom; print(phantom.checksum('lymphoma', 40007, {SPACING}))"
+    here = petphantom.checksum("lymphoma", 40007, SPACING)
+    code = f"import petphantom; print(petphantom.checksum('lymphoma', 40007, {SPACING}))"
     there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.REPO
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
     assert there.strip() == here
-    assert phantom.checksum("lymphoma", 40008, SPACING) != here
+    assert petphantom.checksum("lymphoma", 40008, SPACING) != here
 
 
 def test_paper_grid_and_isotropic_grid_share_one_box():
-    paper, iso = phantom.make("normal", 5), phantom.make("normal", 5, 4.0)
+    paper, iso = petphantom.make("normal", 5), petphantom.make("normal", 5, 4.0)
     assert paper.shape == (168, 168, 429)
     assert np.allclose(paper.header.get_zooms(), (4.06, 4.06, 2.0)) and np.allclose(
         iso.header.get_zooms(), 4.0
@@ -62,13 +67,13 @@ def test_values_are_suv_in_exact_steps():
     assert np.median(v) < 0.05  # most of the box is air
 
 
-@pytest.mark.parametrize("class_name", phantom.CLASSES[1:])
+@pytest.mark.parametrize("class_name", petphantom.CLASSES[1:])
 def test_class_shows_only_in_its_lesions(class_name):
     """Same seed, other class: every voxel away from a tumour is identical, noise included. No shortcut."""
     seed = 123
-    plain, ill = suv("normal", seed), phantom.make(class_name, seed, SPACING)
+    plain, ill = suv("normal", seed), petphantom.make(class_name, seed, SPACING)
     changed = np.asarray(ill.dataobj) != plain
-    tumours = [t for t in phantom.lesions(class_name, seed) if t["kind"] == "tumour"]
+    tumours = [t for t in petphantom.lesions(class_name, seed) if t["kind"] == "tumour"]
     assert tumours and changed.any()
     points = nib.affines.apply_affine(ill.affine, np.argwhere(changed))
     gap = np.min(
@@ -80,7 +85,7 @@ def test_class_shows_only_in_its_lesions(class_name):
     )
     assert gap.max() < 25, "voxels far from any tumour differ"
     benign = [
-        [t for t in phantom.lesions(c, seed) if t["kind"] == "benign"]
+        [t for t in petphantom.lesions(c, seed) if t["kind"] == "benign"]
         for c in ("normal", class_name)
     ]
     assert benign[0] == benign[1]
@@ -89,9 +94,9 @@ def test_class_shows_only_in_its_lesions(class_name):
 def test_lesions_are_where_the_truth_says():
     hits = total = 0
     for seed in range(30100, 30112):
-        image = phantom.make("lung", seed, 4.0)
+        image = petphantom.make("lung", seed, 4.0)
         v, inverse = np.asarray(image.dataobj), np.linalg.inv(image.affine)
-        for item in phantom.lesions("lung", seed):
+        for item in petphantom.lesions("lung", seed):
             index = np.rint(nib.affines.apply_affine(inverse, item["centre_mm"])).astype(int)
             in_view = (index > 2).all() and (index < np.array(v.shape) - 3).all()
             if item["site"] == "lung" and item["diameter_mm"] > 18 and in_view:
@@ -102,9 +107,9 @@ def test_lesions_are_where_the_truth_says():
 
 
 def test_normal_has_no_tumour_and_the_others_do():
-    for index, name in enumerate(phantom.CLASSES):
+    for index, name in enumerate(petphantom.CLASSES):
         counts = [
-            sum(t["kind"] == "tumour" for t in phantom.lesions(name, 10000 * index + k))
+            sum(t["kind"] == "tumour" for t in petphantom.lesions(name, 10000 * index + k))
             for k in range(30)
         ]
         assert (max(counts) == 0) == (name == "normal")
@@ -114,7 +119,7 @@ def test_normal_has_no_tumour_and_the_others_do():
 
 def test_some_lesions_are_faint_and_normals_have_benign_foci():
     exams = [
-        [t["suv"] for t in phantom.lesions("lung", seed) if t["kind"] == "tumour"]
+        [t["suv"] for t in petphantom.lesions("lung", seed) if t["kind"] == "tumour"]
         for seed in range(30000, 30300)
     ]
     peaks, every = np.array([max(exam) for exam in exams]), np.concatenate(exams)
@@ -122,24 +127,24 @@ def test_some_lesions_are_faint_and_normals_have_benign_foci():
         0.01 < np.mean(peaks < 5) < 0.2 and 8 < np.median(peaks) < 20
     )  # whole exams that are easy to miss
     assert 0.05 < np.mean(every < 4) < 0.3  # and faint lesions beside bright ones
-    benign = [len(phantom.lesions("normal", s)) for s in range(150)]
+    benign = [len(petphantom.lesions("normal", s)) for s in range(150)]
     assert 0.4 < np.mean(np.array(benign) > 0) < 0.95
 
 
 def _scan(activity, step, **settings):
     """What the scanner of a given noise and resolution makes of a block of activity; SUV."""
-    patient = anatomy.Patient(3)
+    patient = Patient(3)
     patient.__dict__.update(settings)
-    canvas = shapes.Canvas(
+    block = canvas.Canvas(
         *[(np.arange(n) - n / 2) * d for n, d in zip(activity.shape, step, strict=True)]
     )
-    canvas.v[...] = activity
-    return scanner.scan(canvas, patient) / 256
+    block.v[...] = activity
+    return canvas.scan(block, patient) / 256
 
 
 def test_smoothing_is_scipys_gaussian():
     v = np.random.default_rng(0).random((21, 17, 30), np.float32)
-    ours = shapes.smooth(v.copy(), (0.63, 0.8, 1.27))
+    ours = canvas.smooth(v.copy(), (0.63, 0.8, 1.27))
     theirs = ndimage.gaussian_filter(v, (0.63, 0.8, 1.27), mode="constant", truncate=2.6)
     assert np.allclose(ours, theirs, atol=1e-6)
 
@@ -153,7 +158,7 @@ def test_scanner_resolution_is_the_patients():
             profile = line.sum(tuple(a for a in range(3) if a != axis))
             second = np.sqrt((profile * (np.arange(41) - 20) ** 2).sum() / profile.sum())
             assert 2.3548 * second == pytest.approx(fwhm, rel=0.12)
-    assert all(5 <= anatomy.Patient(s).resolution_mm <= 7 for s in range(50))
+    assert all(5 <= Patient(s).resolution_mm <= 7 for s in range(50))
 
 
 def test_noise_is_poisson_like_and_the_same_on_any_grid():
@@ -177,27 +182,27 @@ def test_noise_is_poisson_like_and_the_same_on_any_grid():
 
 
 def test_patients_differ_and_a_second_exam_is_the_same_body():
-    crowd = [anatomy.Patient(s) for s in range(0, 400, 2)]
+    crowd = [Patient(s) for s in range(0, 400, 2)]
     assert np.std([p.bmi for p in crowd]) > 2.5 and np.std([p.height_mm for p in crowd]) > 50
     assert 0.4 < np.mean([p.arms_up for p in crowd]) < 0.8
     hearts = np.array([p.myocardium / p.blood for p in crowd])
     assert 0.2 < np.mean(hearts < 1.6) < 0.6 and np.mean(hearts > 4) > 0.15
-    first, second = anatomy.Patient(80), anatomy.Patient(81)
+    first, second = Patient(80), Patient(81)
     assert first.person == second.person == 80
     assert first.height_mm == second.height_mm and first.organ == second.organ
     assert first.bladder != second.bladder and first.fov_start_mm != second.fov_start_mm
-    assert len({anatomy.patient_seed(s) for s in range(4000)}) == 3900
+    assert len({patient_seed(s) for s in range(4000)}) == 3900
 
 
 def test_written_nifti_is_lossless(tmp_path):
     for name in ("exam.nii.gz", "exam.nii"):
-        path = phantom.write(tmp_path / name, "head_neck", 10004, SPACING)
+        path = petphantom.write(tmp_path / name, "head_neck", 10004, SPACING)
         back = nib.load(path)
-        made = phantom.make("head_neck", 10004, SPACING)
+        made = petphantom.make("head_neck", 10004, SPACING)
         assert np.array_equal(back.get_fdata(dtype=np.float32), made.get_fdata(dtype=np.float32))
         assert np.array_equal(back.affine, made.affine) and back.header.get_xyzt_units()[0] == "mm"
     assert (
-        phantom.write(tmp_path / "again.nii.gz", "head_neck", 10004, SPACING).read_bytes()
+        petphantom.write(tmp_path / "again.nii.gz", "head_neck", 10004, SPACING).read_bytes()
         == (tmp_path / "exam.nii.gz").read_bytes()
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.nii.gz", "exam.nii", "exam.nii.gz"]
@@ -207,8 +212,8 @@ def test_written_nifti_is_lossless(tmp_path):
     "path", ["phantom:liver/3", "phantom:lung", "phantom:lung/-1", "lung/3", "phantom:lung/x"]
 )
 def test_bad_names_are_refused_in_a_sentence(path):
-    with pytest.raises(phantom.PhantomError) as error:
-        phantom.parse(path)
+    with pytest.raises(petphantom.PhantomError) as error:
+        petphantom.parse(path)
     assert str(error.value).rstrip().endswith(".")
 
 
@@ -221,26 +226,26 @@ def test_bad_sizes_and_seeds_are_refused():
         ("lung", True, 4),
         ("Lung", 1, 4),
     ):
-        with pytest.raises(phantom.PhantomError):
-            phantom.make(*arguments)
-    assert phantom.parse("phantom:lung/30017") == ("lung", 30017)
-    assert phantom.grid(0) == phantom.grid(None) == ((168, 168, 429), (4.06, 4.06, 2.0))
+        with pytest.raises(petphantom.PhantomError):
+            petphantom.make(*arguments)
+    assert petphantom.parse("phantom:lung/30017") == ("lung", 30017)
+    assert petphantom.grid(0) == petphantom.grid(None) == ((168, 168, 429), (4.06, 4.06, 2.0))
 
 
 @pytest.fixture(scope="module")
 def manifest():
-    with open(synthetic.MANIFEST, encoding="utf-8", newline="") as f:
+    with open(MANIFEST, encoding="utf-8", newline="") as f:
         return list(csv.DictReader(f))
 
 
 def test_manifest_is_what_the_command_writes(manifest):
-    made = [{k: str(v) for k, v in row.items()} for row in synthetic.manifest_rows()]
+    made = [{k: str(v) for k, v in row.items()} for row in cohort.rows()]
     assert [{k: row[k] for k in made[0]} for row in manifest] == made
 
 
 def test_manifest_counts_classes_and_splits(manifest):
-    assert list(dict.fromkeys(row["class"] for row in manifest)) == list(phantom.CLASSES)
-    for name, (train, test) in synthetic.COUNTS.items():
+    assert list(dict.fromkeys(row["class"] for row in manifest)) == list(petphantom.CLASSES)
+    for name, (train, test) in cohort.COUNTS.items():
         splits = [row["split"] for row in manifest if row["class"] == name]
         assert (splits.count("train"), splits.count("test")) == (train, test)
         assert 0.05 < np.mean([s == "test" for s in splits[:60]]) < 0.5  # any first part is mixed
@@ -253,7 +258,7 @@ def test_manifest_counts_classes_and_splits(manifest):
     sides = {}
     for row in manifest:
         sides.setdefault(row["patient_id"], []).append(row["split"])
-        assert phantom.parse(row["path"]) == (row["class"], int(row["seed"]))
+        assert petphantom.parse(row["path"]) == (row["class"], int(row["seed"]))
     assert all(len(set(s)) == 1 for s in sides.values()), (
         "a patient sits on both sides of the split"
     )
@@ -262,8 +267,8 @@ def test_manifest_counts_classes_and_splits(manifest):
 
 def test_nuisances_do_not_tell_the_class(manifest):
     people = {
-        name: [anatomy.Patient(int(r["seed"])) for r in manifest if r["class"] == name]
-        for name in phantom.CLASSES
+        name: [Patient(int(r["seed"])) for r in manifest if r["class"] == name]
+        for name in petphantom.CLASSES
     }
     for read in (
         lambda p: p.arms_up,
@@ -286,7 +291,23 @@ def test_nuisances_do_not_tell_the_class(manifest):
 def test_manifest_checksums(manifest):
     if "sha256" not in manifest[0]:
         pytest.fail(
-            "data_manifest/synthetic.csv lacks sha256: run `python -m radiogan_lib.data.phantom --manifest`"
+            "data_manifest/synthetic.csv lacks sha256: run `python -m petphantom --manifest`"
         )
     for row in manifest[:5] + manifest[700::500]:
-        assert phantom.checksum(row["class"], int(row["seed"])) == row["sha256"], row["exam_id"]
+        assert petphantom.checksum(row["class"], int(row["seed"])) == row["sha256"], row["exam_id"]
+
+
+def test_the_command_writes_nifti_and_says_what_is_in_it(tmp_path, capsys):
+    main(["lung/30017", "--out", str(tmp_path / "exam.nii.gz"), "--spacing-mm", "12"])
+    assert "tumour  lung" in capsys.readouterr().out
+    made = petphantom.make("lung", 30017, 12.0)
+    written = nib.load(tmp_path / "exam.nii.gz").get_fdata(dtype=np.float32)
+    assert np.array_equal(written, np.asarray(made.dataobj))
+    with pytest.raises(SystemExit):
+        main(["liver/1"])
+    assert "no phantom class" in capsys.readouterr().err
+
+
+def test_it_needs_no_other_package_of_the_repository():
+    code = "import sys, petphantom, petphantom.cohort; sys.exit(any(m in sys.modules for m in ('radiogan_lib', 'petsuv')))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,4 +1,4 @@
-"""Soft-edged shapes painted into a float32 volume: ellipsoids, tubes and columns, each touching only its own box.
+"""Paints soft-edged shapes (ellipsoids, tubes) into a volume, and scans it as a PET camera would.
 
 Coordinates are body millimetres: x to the patient's right, y to the front, s down from the vertex (the last axis of
 the array). A shape's edge is one voxel wide, so that thin structures keep their activity on a coarse grid.
@@ -9,7 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-PLANES = 4  # of the first axis at a time: what the scanner works on stays in the processor's cache
+STEP = 1 / 256  # SUV between two grey values: exact in float32, and int16 reaches SUV 128
+AIR_SUV = 0.001  # scattered counts outside the body
+PLANES = 4  # planes of the first axis at a time stay in the processor's cache
+
+
+def table(text: str) -> np.ndarray:
+    """Rows of numbers written as text, "1 2 3, 4 5 6", as a float array (rows, columns)."""
+    return np.array([row.split() for row in text.split(",")], float)
 
 
 class Canvas:
@@ -38,10 +45,8 @@ class Canvas:
     def offsets(self, box, centre) -> list[np.ndarray]:
         """Distances from `centre` along x, y, s in `box`, shaped to broadcast."""
         shapes = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
-        return [
-            (a[b] - np.float32(c)).reshape(sh)
-            for a, b, c, sh in zip(self.axes, box, centre, shapes)
-        ]
+        axes = zip(self.axes, box, centre, shapes)
+        return [(a[b] - np.float32(c)).reshape(shape) for a, b, c, shape in axes]
 
     def blend(self, box, weight: np.ndarray, value) -> None:
         """Move the voxels of `box` towards `value` by `weight` (0 to 1)."""
@@ -59,11 +64,11 @@ class Canvas:
             centre, radii: mm along x, y, s (along the turned axes if `turn` is given).
             value: SUV inside.
             turn: 3 x 3 rotation whose rows are the ellipsoid's axes.
-            softness_mm: width of the edge beyond one voxel; a tumour's rim is not a knife's.
+            softness_mm: width of the edge beyond one voxel; a tumour's rim is soft.
         """
-        reach = (
-            radii if turn is None else np.sqrt((np.square(turn) * np.square(radii)[:, None]).sum(0))
-        )
+        reach = radii
+        if turn is not None:
+            reach = np.sqrt((np.square(turn) * np.square(radii)[:, None]).sum(0))
         edge = self.edge + softness_mm
         box = self.box(np.subtract(centre, reach) - edge, np.add(centre, reach) + edge)
         if any(b.start >= b.stop for b in box):
@@ -83,15 +88,7 @@ class Canvas:
         inside += np.float32(0.5)
         return np.clip(inside, 0, 1, out=inside)
 
-    def tube(
-        self,
-        points,
-        radii,
-        values,
-        flat: float = 1.0,
-        softness_mm: float = 0.0,
-        layers=((0.0, 1.0, 1.0),),
-    ) -> None:
+    def tube(self, points, radii, values, flat: float = 1.0, layers=((0.0, 1.0),)) -> None:
         """Fill a chain of tapered capsules.
 
         Args:
@@ -99,17 +96,15 @@ class Canvas:
             radii: one radius or n, mm.
             values: one SUV or one per segment (n - 1).
             flat: radius along y as a fraction of the others (a sternum is flat).
-            softness_mm: width of the edge beyond one voxel.
-            layers: (inset in mm, share of the radius kept, factor on the value), outermost first: skin, fat, muscle.
+            layers: (inset in mm, factor on the value), outermost first: skin, then fat.
         """
         points = np.asarray(points, float)
         n = len(points)
         radii = np.broadcast_to(np.asarray(radii, float), n)
         values = np.broadcast_to(np.asarray(values, float), n - 1)
-        edge = self.edge + softness_mm
         squash = np.array([1.0, flat, 1.0])
         for a, b, ra, rb, value in zip(points[:-1], points[1:], radii[:-1], radii[1:], values):
-            margin = max(ra, rb) + edge
+            margin = max(ra, rb) + self.edge
             box = self.box(np.minimum(a, b) - margin, np.maximum(a, b) + margin)
             if any(k.start >= k.stop for k in box):
                 continue
@@ -129,12 +124,9 @@ class Canvas:
             distance = np.sqrt(np.maximum(u, 0, out=u), out=u)
             t *= np.float32(rb - ra)
             t += np.float32(ra)
-            for inset, share, factor in layers:
-                self.blend(
-                    box,
-                    self.ramp(t * np.float32(share) - np.float32(inset) - distance, 1.0, edge),
-                    value * factor,
-                )
+            for inset, factor in layers:
+                depth = t - np.float32(inset) - distance
+                self.blend(box, self.ramp(depth, 1.0, self.edge), value * factor)
 
 
 def turn(lateral_deg: float = 0.0, sagittal_deg: float = 0.0, axial_deg: float = 0.0) -> np.ndarray:
@@ -159,9 +151,7 @@ def curve(points, n: int) -> np.ndarray:
     )
 
 
-def _smooth_axis(
-    v: np.ndarray, out: np.ndarray, kernel: np.ndarray, axis: int, spare: np.ndarray
-) -> None:
+def _smooth_axis(v, out, kernel, axis: int, spare) -> None:
     np.multiply(v, kernel[0], out=out)
     for k in range(1, min(len(kernel), v.shape[axis])):
         low, high = [slice(None)] * v.ndim, [slice(None)] * v.ndim
@@ -175,9 +165,8 @@ def _smooth_axis(
 def smooth(v: np.ndarray, sigmas, prepare=None, cut: float = 2.6) -> np.ndarray:
     """Gaussian smoothing along each axis, zero beyond the borders.
 
-    The same result as SciPy's gaussian_filter (to 1e-6) in about the same time; written out so that the order of the
-    float32 additions, and with it every checksum, depends on no library's version. A few planes at a time stay in the
-    processor's cache, and the noise is added on the way.
+    The result equals SciPy's gaussian_filter to 1e-6. It is written out so that the order of the float32 additions,
+    and with it every checksum, depends on no library's version.
 
     Args:
         v: float32, 3-D; used as scratch.
@@ -205,7 +194,47 @@ def smooth(v: np.ndarray, sigmas, prepare=None, cut: float = 2.6) -> np.ndarray:
         for k in range(1, len(kernel)):
             near = [v[j] for j in (i - k, i + k) if 0 <= j < n]
             if near:
-                out[i] += np.multiply(
-                    near[0] + near[1] if len(near) > 1 else near[0], kernel[k], out=a[0]
-                )
+                both = near[0] + near[1] if len(near) > 1 else near[0]
+                out[i] += np.multiply(both, kernel[k], out=a[0])
     return out
+
+
+STEP = 1 / 256  # SUV between two grey values: exact in float32, and int16 reaches SUV 128
+AIR_SUV = 0.001  # scattered counts outside the body
+
+
+def scan(canvas: Canvas, patient) -> np.ndarray:
+    """What the camera makes of the activity: noise, resolution, no negative values.
+
+    The noise has a variance proportional to the activity and, before smoothing, a constant density per mm3, so that
+    its size in the liver is the patient's `noise` on any grid. Outer slices are seen by fewer detector rings and are
+    noisier; so is the middle of a large body.
+
+    Returns:
+        float32 of the canvas' shape, in whole steps of 1/256 SUV; the canvas' own values are used up.
+    """
+    sigma_mm = patient.resolution_mm / 2.3548
+    density = patient.noise**2 * patient.liver * (2 * np.sqrt(np.pi) * sigma_mm) ** 3
+    s = canvas.s.astype(float)
+    ends = 1 + 0.8 * np.exp(-np.minimum(s - s[0], s[-1] - s) / 18)
+    middle = 0.75 + 0.45 * np.exp(-1.5 * (canvas.x.astype(float) / patient.half_width_mm) ** 2)
+    gain = np.sqrt(density / np.prod(canvas.step)) * middle[:, None] * ends[None]
+    gain = gain.astype(np.float32)[:, None, :]
+    random = patient.stream("noise")
+    spare = np.empty((2, PLANES, *canvas.v.shape[1:]), np.float32)
+
+    def count(part, planes):  # adds the noise of a few planes
+        np.maximum(part, 0, out=part)
+        noise, root = spare[:, : len(part)]
+        random.standard_normal(out=noise, dtype=np.float32)
+        noise *= gain[planes]
+        np.add(part, np.float32(AIR_SUV), out=root)
+        noise *= np.sqrt(root, out=root)
+        part += noise
+
+    v = smooth(canvas.v, [sigma_mm / d for d in canvas.step], count)
+    for part in v:
+        part *= np.float32(1 / STEP)
+        np.clip(part, 0, 32767, out=part)
+        np.rint(part, out=part)
+    return v
