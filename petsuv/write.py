@@ -1,4 +1,4 @@
-"""Write an SUV image as a DICOM PET series, for lessons and tests that may not ship a real exam."""
+"""Write an SUV image as a DICOM PET series, so that lessons and tests have one where no real exam may be shipped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, PositronEmissionTomographyImageS
 F18_HALF_LIFE_S = 6586.2
 
 
-def write_dicom(
+def write_phantom_series(
     image: nib.Nifti1Image,
     folder: Path | str,
     weight_kg: float = 70.0,
@@ -42,18 +42,23 @@ def write_dicom(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     image = nib.as_closest_canonical(image)
-    # RAS to LPS: DICOM rows run to the left, columns to the back
-    suv = np.clip(np.asarray(image.dataobj, np.float32), 0, None)[::-1, ::-1]
+    suv = np.clip(np.asarray(image.dataobj, np.float32), 0, None)[
+        ::-1, ::-1
+    ]  # RAS → LPS: DICOM rows run to the left, back
     spacing = nib.affines.voxel_sizes(image.affine)
-    corner = nib.affines.apply_affine(image.affine, [suv.shape[0] - 1, suv.shape[1] - 1, 0])
-    corner = corner * (-1, -1, 1)
+    corner = nib.affines.apply_affine(image.affine, [suv.shape[0] - 1, suv.shape[1] - 1, 0]) * (
+        -1,
+        -1,
+        1,
+    )
     decayed_bq = dose_mbq * 1e6 * 2 ** (-uptake_min * 60 / F18_HALF_LIFE_S)
     bq_ml = suv * np.float32(decayed_bq / (1000 * weight_kg))
     common = _common(spacing, suv.shape, weight_kg, dose_mbq, uptake_min, seed)
     top = float(bq_ml.max()) or 1.0
     for k in range(suv.shape[2]):
-        peak = top if one_slope else float(bq_ml[:, :, k].max()) or 1.0
-        slope = float(f"{peak / 32767:.9g}")  # a decimal string has 16 characters
+        slope = float(
+            f"{(top if one_slope else float(bq_ml[:, :, k].max()) or 1.0) / 32767:.9g}"
+        )  # DS: 16 characters
         ds = Dataset()
         ds.update(common)
         ds.SOPInstanceUID = generate_uid(entropy_srcs=[f"slice {k}", str(seed)])
@@ -88,8 +93,12 @@ def _common(spacing, shape, weight_kg, dose_mbq, uptake_min, seed) -> Dataset:
         generate_uid(entropy_srcs=[name, str(seed)])
         for name in ("study", "series", "frame of reference")
     )
-    ds.PatientName, ds.PatientID = "SYNTHETIC^PHANTOM", "phantom"
-    ds.PatientBirthDate, ds.PatientSex = "", "O"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = (
+        "SYNTHETIC^PHANTOM",
+        "phantom",
+        "",
+        "O",
+    )
     ds.PatientWeight, ds.PatientSize = f"{weight_kg:g}", "1.7"
     ds.Manufacturer, ds.SeriesDescription, ds.SeriesNumber = "synthetic", "synthetic PET AC", 1
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = "20000101"
@@ -98,21 +107,29 @@ def _common(spacing, shape, weight_kg, dose_mbq, uptake_min, seed) -> Dataset:
     hours, minutes = divmod(injected % (24 * 60), 60)
     drug = Dataset()
     drug.Radiopharmaceutical = "FDG"
-    seconds = minutes % 1 * 60
-    drug.RadiopharmaceuticalStartTime = f"{int(hours):02d}{int(minutes):02d}{seconds:09.6f}"
-    drug.RadionuclideTotalDose = f"{dose_mbq * 1e6:.10g}"
-    drug.RadionuclideHalfLife = f"{F18_HALF_LIFE_S:g}"
+    drug.RadiopharmaceuticalStartTime = (
+        f"{int(hours):02d}{int(minutes):02d}{minutes % 1 * 60:09.6f}"
+    )
+    drug.RadionuclideTotalDose, drug.RadionuclideHalfLife = (
+        f"{dose_mbq * 1e6:.10g}",
+        f"{F18_HALF_LIFE_S:g}",
+    )
     nuclide = Dataset()
-    nuclide.CodeValue, nuclide.CodingSchemeDesignator = "C-111A1", "SRT"
-    nuclide.CodeMeaning = "^18^Fluorine"
+    nuclide.CodeValue, nuclide.CodingSchemeDesignator, nuclide.CodeMeaning = (
+        "C-111A1",
+        "SRT",
+        "^18^Fluorine",
+    )
     drug.RadionuclideCodeSequence = [nuclide]
     ds.RadiopharmaceuticalInformationSequence = [drug]
     ds.Units, ds.CountsSource, ds.DecayCorrection = "BQML", "EMISSION", "START"
     ds.CorrectedImage = ["NORM", "DTIM", "ATTN", "SCAT", "DECY", "RAN"]
     ds.FrameReferenceTime, ds.ActualFrameDuration, ds.NumberOfSlices = "0", "180000", shape[2]
     ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    ds.PixelSpacing = [f"{spacing[1]:.6f}", f"{spacing[0]:.6f}"]
-    ds.SliceThickness = f"{spacing[2]:.6f}"
+    ds.PixelSpacing, ds.SliceThickness = (
+        [f"{spacing[1]:.6f}", f"{spacing[0]:.6f}"],
+        f"{spacing[2]:.6f}",
+    )
     ds.Columns, ds.Rows = shape[:2]
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
