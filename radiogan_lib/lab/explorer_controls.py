@@ -10,13 +10,8 @@ import ipywidgets as widgets
 from radiogan_lib.config import RadioganError
 from radiogan_lib.lab import saved
 from radiogan_lib.lab.figures import readable
+from radiogan_lib.lab.latent import KIND_WORDS
 
-KIND_WORDS = {
-    "slerp": "slerp: on the sphere",
-    "lerp": "lerp: straight line",
-    "label": "label only",
-    "paper": "paper: z = [k, 0, …, 0]",
-}
 SEED_MAX = 2**31 - 1
 # -1 and not None: ipywidgets takes None for “nothing chosen”, and may then choose nothing of the next options either
 NO_DIRECTION = [("(choose “edit this frame”)", -1)]

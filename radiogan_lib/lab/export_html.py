@@ -99,8 +99,7 @@ def page(
         height: pixels of a stored picture; smaller canvases are stored as they are.
     """
     from radiogan_lib.evaluation import nearest
-    from radiogan_lib.lab.explorer_controls import KIND_WORDS
-    from radiogan_lib.lab.latent import Space
+    from radiogan_lib.lab.latent import KIND_WORDS, Space
 
     space = Space(generator)
 

@@ -15,7 +15,21 @@ from radiogan_lib.lab.directions import Direction, find
 from radiogan_lib.lab.places import body_box, region
 
 __all__ = ["Direction", "ExplorerError", "KINDS", "Space", "body_box", "evidence", "region"]
-KINDS = ("slerp", "lerp", "label", "paper")
+# A kind of walk, and its name on a control
+KIND_WORDS = {
+    "slerp": "slerp: on the sphere",
+    "lerp": "lerp: straight line",
+    "label": "label only",
+    "paper": "paper: z = [k, 0, …, 0]",
+}
+KINDS = tuple(KIND_WORDS)
+# How near the nearest training exam is: below this share of the usual distance between two of them, these words
+NEARNESS = (
+    (0.25, "almost a copy of it"),
+    (0.8, "closer to it than two training exams usually are"),
+    (1.3, "as far from it as two training exams usually are"),
+)
+FAR = "unlike any training exam"
 
 
 class ExplorerError(RadioganError, ValueError):

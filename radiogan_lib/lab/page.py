@@ -1,0 +1,434 @@
+"""The live page: a trained generator in one HTML file that draws in the browser. `python -m radiogan_lib.lab.page`.
+
+The Keras model is exported as a list of operations with their weights, which templates/page.js computes. BatchNorm is
+folded into the layer before it. Nothing is fetched: the file opens from disk with the network off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from radiogan_lib import paths
+from radiogan_lib.config import RadioganError
+from radiogan_lib.lab.figures import readable
+from radiogan_lib.lab.latent import FAR, KIND_WORDS, NEARNESS, Space
+from radiogan_lib.lab.notebook import pick_classes
+
+TEMPLATES = Path(__file__).parent / "templates"
+SLOPES = {"linear": 1.0, "relu": 0.0}  # what a ReLU does below zero; 1 leaves a value as it is
+SMALL = (
+    40_000  # numbers; in a late layer each rounding error is seen, in an early one they average out
+)
+THUMBNAIL = (40, 24)  # rows and columns of a training phantom's small picture
+LARGEST_SUV = 30.0  # of a small picture: grey = 255·√(SUV / 30)
+
+
+class ExportError(RadioganError, ValueError):
+    """A layer, setting or file that the page cannot use."""
+
+
+@dataclass
+class Graph:
+    """Operations in order, and the arrays that they name by index."""
+
+    ops: list[dict] = field(default_factory=list)
+    arrays: list[np.ndarray] = field(default_factory=list)
+
+    def array(self, values, dtype) -> int:
+        """Store an array and give its index. Small float16 arrays stay float32: they cost next to nothing."""
+        small = np.size(values) < SMALL
+        self.arrays.append(np.ascontiguousarray(values, np.float32 if small else dtype).ravel())
+        return len(self.arrays) - 1
+
+    def packed(self) -> tuple[bytes, list[dict]]:
+        """All arrays behind each other, each at a multiple of four bytes, and where each lies."""
+        data, places = bytearray(), []
+        for a in self.arrays:
+            places.append({"type": a.dtype.name, "offset": len(data), "length": a.size})
+            data += a.tobytes() + bytes(-a.nbytes % 4)
+        return bytes(data), places
+
+
+def export(generator) -> Graph:
+    """The operations of a generator G([z, label]) → grey values (h, w, 1), in the order of computation.
+
+    Args:
+        generator: a functional keras.Model of the layers that `gan.build_generator` uses, of any size.
+
+    Raises:
+        ExportError: names the layer that the page cannot compute.
+    """
+    graph, made = Graph(), {}
+    users = Counter(name for layer in generator.layers for name in _parents(layer))
+    shared = set()  # operations whose value has several users: nothing may be folded into them
+    for layer in generator.layers:
+        op = _operation(layer, [made[name] for name in _parents(layer)], shared)
+        if op["name"] not in [known["name"] for known in graph.ops]:
+            graph.ops.append(op)
+        made[layer.name] = op
+        if users[layer.name] > 1:
+            shared.add(op["name"])
+    if graph.ops[-1]["op"] != "decode":
+        raise ExportError(
+            f"the generator ends in layer {generator.layers[-1].name!r}, which does not know the scale"
+            " of its pixels; the page needs a generator that ends in SuvImage (gan.build_generator)."
+        )
+    for op in graph.ops:
+        if op["op"] == "conv":
+            _order(op)
+        for name, dtype in _STORED.items():
+            if name in op:
+                op[name] = graph.array(op[name], dtype)
+    return graph
+
+
+_STORED = {
+    "kernel": np.float16,
+    "table": np.float16,
+    "bias": np.float32,
+    "scale": np.float32,
+    "shift": np.float32,
+}
+
+
+def _parents(layer) -> list[str]:
+    """Names of the layers whose outputs this one takes."""
+    inputs = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
+    return [
+        t._keras_history.operation.name for t in inputs if t._keras_history.operation is not layer
+    ]
+
+
+def _operation(layer, before: list[dict], shared: set[str]) -> dict:
+    """The operation that holds this layer's value: a new one, or the one before with the layer folded in."""
+    from keras import layers
+
+    name, shape = layer.name, tuple(layer.output.shape[1:])
+    new = {"name": name, "from": [op["name"] for op in before]}
+    linear = {"slope": 1.0, "tanh": False}
+    first = before[0] if before else None
+    if isinstance(layer, layers.InputLayer):
+        return new | {"op": "label" if "int" in layer.output.dtype else "noise"}
+    if isinstance(layer, (layers.Reshape, layers.Flatten, layers.Dropout)):
+        return first
+    if isinstance(layer, layers.Embedding):
+        if first["op"] != "label":
+            _refuse(layer, "does not take the label")
+        table = layer.get_weights()[0]
+        return new | {"op": "embedding", "table": table, "width": table.shape[1]}
+    if first["op"] == "label":
+        _refuse(layer, "takes the label without an Embedding")
+    if isinstance(layer, layers.Dense):
+        kernel = layer.get_weights()[0]
+        return _activated(new | {"op": "dense", "kernel": kernel, "bias": _bias(layer)}, layer)
+    if isinstance(layer, layers.BatchNormalization):
+        scale, shift = _normalisation(layer)
+        if first["op"] in ("dense", "conv") and _plain(first) and first["name"] not in shared:
+            times = first["bias"].size // scale.size  # a Dense layer that is reshaped to a map
+            first["bias"] = first["bias"] * np.tile(scale, times) + np.tile(shift, times)
+            first["kernel"] = first["kernel"] * np.tile(scale, times)
+            return first
+        return new | linear | {"op": "affine", "scale": scale, "shift": shift}
+    if isinstance(layer, (layers.ReLU, layers.LeakyReLU, layers.Activation)):
+        if not ("slope" in first and _plain(first) and first["name"] not in shared):
+            channels = np.ones(shape[-1])
+            first = new | linear | {"op": "affine", "scale": channels, "shift": 0 * channels}
+        return _activated(first, layer)
+    if isinstance(layer, (layers.Conv2D, layers.Conv2DTranspose)):
+        return _activated(new | _convolution(layer), layer)
+    if isinstance(layer, layers.Concatenate):
+        if len(before) != 2 or layer.axis not in (-1, len(shape)):
+            _refuse(layer, "joins other than two inputs along their channels")
+        return new | {"op": "concatenate", "widths": [t.shape[-1] for t in layer.input]}
+    if hasattr(layer, "to_suv"):
+        return new | {
+            "op": "decode",
+            "curve": layer.curve,
+            "maximum": layer.suv_max,
+            "symmetric": layer.value_range == "symmetric",
+        }
+    _refuse(layer, "is of a kind")
+
+
+def _refuse(layer, what: str):
+    raise ExportError(
+        f"layer {layer.name!r} ({type(layer).__name__}) {what} that the page cannot compute. It knows"
+        " Dense, Reshape, Flatten, Dropout, BatchNormalization, Embedding, Concatenate, Conv2D of stride"
+        " 1, Conv2DTranspose of stride 1 or 2, ReLU, LeakyReLU, Activation and SuvImage."
+    )
+
+
+def _plain(op: dict) -> bool:
+    """Is nothing yet applied to what this operation computes?"""
+    return op["slope"] == 1.0 and not op["tanh"]
+
+
+def _bias(layer) -> np.ndarray:
+    width = layer.output.shape[-1]
+    return layer.get_weights()[1] if layer.use_bias else np.zeros(width, np.float32)
+
+
+def _activated(op: dict, layer) -> dict:
+    """The operation followed by the layer's activation: a slope below zero, or tanh."""
+    from keras import layers
+
+    if isinstance(layer, layers.ReLU) and (layer.max_value is not None or layer.threshold):
+        _refuse(layer, "has a limit")
+    if isinstance(layer, (layers.ReLU, layers.LeakyReLU)):
+        op.update(slope=float(layer.negative_slope), tanh=False)
+        return op
+    kind = getattr(layer.activation, "__name__", str(layer.activation))
+    if kind != "tanh" and kind not in SLOPES:
+        _refuse(layer, f"has the activation {kind!r}")
+    op.update(slope=SLOPES.get(kind, 1.0), tanh=kind == "tanh")
+    return op
+
+
+def _normalisation(layer) -> tuple[np.ndarray, np.ndarray]:
+    """What BatchNorm does once trained, per channel: x → x·scale + shift."""
+    if layer.axis not in (-1, len(layer.output.shape) - 1):
+        _refuse(layer, "does not normalise the channels")
+    mean, variance = (np.asarray(v, np.float64) for v in (layer.moving_mean, layer.moving_variance))
+    scale = 1 / np.sqrt(variance + layer.epsilon)
+    scale = scale * np.asarray(layer.gamma, np.float64) if layer.scale else scale
+    shift = (np.asarray(layer.beta, np.float64) if layer.center else 0) - mean * scale
+    return scale, shift
+
+
+def _convolution(layer) -> dict:
+    """A convolution as phases: the output pixels of one row and column parity, which take the same taps.
+
+    A tap (dy, dx) adds the input pixel that lies so far from the output's own.
+    """
+    from keras import layers
+
+    transposed = isinstance(layer, layers.Conv2DTranspose)
+    plain = layer.data_format == "channels_last" and set(layer.dilation_rate) == {1}
+    if not plain or getattr(layer, "groups", 1) != 1 or getattr(layer, "output_padding", None):
+        _refuse(layer, "has groups, dilation, output padding or channels first,")
+    stride = layer.strides[0]
+    if layer.strides not in (((1, 1), (2, 2)) if transposed else ((1, 1),)):
+        _refuse(layer, f"has strides {layer.strides}")
+    kernel = layer.get_weights()[
+        0
+    ]  # (rows, columns, in, out), transposed: (rows, columns, out, in)
+    kernel = np.swapaxes(kernel, 2, 3) if transposed else kernel[::-1, ::-1]
+    begin = [
+        (max(k - stride, 0) // 2 if transposed else k - 1 - (k - 1) // 2)
+        if layer.padding == "same"
+        else (0 if transposed else k - 1)
+        for k in layer.kernel_size
+    ]
+    phases = []
+    for row in range(stride):
+        for column in range(stride):
+            taps = [
+                [(row + begin[0] - i) // stride, (column + begin[1] - j) // stride, i, j]
+                for i in range(kernel.shape[0])
+                for j in range(kernel.shape[1])
+                if (row + begin[0] - i) % stride == 0 and (column + begin[1] - j) % stride == 0
+            ]
+            phases.append({"row": row, "column": column, "taps": taps})
+    size, out = [tuple(t.shape[1:]) for t in (layer.input, layer.output)]
+    reach = [_reach(phases, axis, size, out, stride) for axis in (0, 1)]
+    return {
+        "op": "conv",
+        "input": size,
+        "output": out,
+        "stride": stride,
+        "pad": [reach[0][0], reach[1][0], reach[0][1], reach[1][1]],  # top, left, bottom, right
+        "phases": phases,
+        "kernel": kernel,
+        "bias": _bias(layer),
+    }
+
+
+def _reach(phases: list[dict], axis: int, size, out, stride: int) -> tuple[int, int]:
+    """How many pixels before and after the input the taps take, along rows (0) or columns (1)."""
+    steps = [tap[axis] for phase in phases for tap in phase["taps"]]
+    last = -(-out[axis] // stride) - 1
+    return max(0, -min(steps)), max(0, last + max(steps) - size[axis] + 1)
+
+
+def _order(op: dict) -> None:
+    """Lay a convolution's weights in the order of use: phase, four channels (the rest one by one), tap, depth."""
+    kernel, parts, start = op["kernel"], [], 0
+    width = kernel.shape[-1]
+    groups = [4] * (width // 4) + [1] * (width % 4)
+    for phase in op["phases"]:
+        phase["start"] = start
+        taps = np.array([kernel[i, j] for _, _, i, j in phase["taps"]]).reshape(
+            -1, *kernel.shape[2:]
+        )
+        first = 0
+        for group in groups:
+            parts.append(taps[:, :, first : first + group].ravel())
+            first += group
+        start += taps.size
+        phase["taps"] = [[dy, dx] for dy, dx, _, _ in phase["taps"]]
+    op["kernel"] = np.concatenate(parts)
+
+
+def thumbnails(images: np.ndarray) -> np.ndarray:
+    """SUV (n, h, w) as small pictures: uint8 (n, 40, 24), 255·√(SUV / 30), means over the pixels."""
+    rows, cols = THUMBNAIL
+    n, h, w = images.shape
+    if h % rows or w % cols:
+        raise ExportError(
+            f"training exams of {h} × {w} pixels cannot be pooled to {rows} × {cols}."
+        )
+    small = images.reshape(n, rows, h // rows, cols, w // cols).mean(axis=(2, 4))
+    return np.round(255 * np.sqrt(np.clip(small / LARGEST_SUV, 0, 1))).astype(np.uint8)
+
+
+def phantom_sheet(images: np.ndarray, labels) -> bytes:
+    """The training phantoms as one PNG, a small picture below the other; their labels are in its text."""
+    from PIL import Image, PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
+    info.add_text("labels", json.dumps([int(k) for k in labels]))
+    small, out = thumbnails(images), io.BytesIO()
+    Image.fromarray(small.reshape(-1, small.shape[-1])).save(
+        out, "PNG", optimize=True, pnginfo=info
+    )
+    return out.getvalue()
+
+
+def _read_sheet(sheet: bytes) -> dict:
+    """What the page needs to know of a sheet: labels, sizes, the usual distance of a phantom to its nearest."""
+    from PIL import Image
+
+    facts = {"labels": [], "size": THUMBNAIL, "maximum": LARGEST_SUV, "usual": 1.0}
+    if sheet:
+        image = Image.open(io.BytesIO(sheet))
+        facts["labels"] = json.loads(image.text["labels"])
+        suv = LARGEST_SUV * (np.asarray(image, np.float64) / 255) ** 2
+        suv = suv.reshape(len(facts["labels"]), -1)
+        some, norms = suv[:200], (suv**2).sum(axis=1)
+        squares = norms[: len(some), None] + norms - 2 * some @ suv.T
+        squares[np.arange(len(some)), np.arange(len(some))] = np.inf  # none is its own nearest
+        nearest = np.sqrt(np.maximum(squares.min(axis=1), 0) / suv.shape[1])
+        facts["usual"] = round(float(np.median(nearest)), 4)
+    return facts
+
+
+def html(
+    generator, class_names: Sequence[str], about: dict | None = None, sheet: bytes = b""
+) -> str:
+    """The page as text.
+
+    Args:
+        generator: G([z, label]) → grey values.
+        class_names: of its labels, in order.
+        about: what the page says of the weights: `trained_on`, `licence`, `verdict` (sentences), `unit`
+            ("SUV" unless given) and `window` ([white, black], in that unit).
+        sheet: of `phantom_sheet`; without it the page shows no nearest training phantom.
+    """
+    import jinja2
+
+    graph, space = export(generator), Space(generator)
+    if len(class_names) != len(space.table):
+        raise ExportError(
+            f"the generator knows {len(space.table)} classes, but {len(class_names)} names were given."
+        )
+    data, places = graph.packed()
+    rows, cols = generator.output_shape[1:3]
+    directions = [[d.vector for d in space.directions(k)] for k in range(len(class_names))]
+    decoder = graph.ops[-1]
+    facts = {
+        "graph": {"ops": graph.ops, "arrays": places},
+        "size": [rows, cols],
+        "noise": space.noise_dim,
+        "classes": [readable(name) for name in class_names],
+        "keys": list(class_names),
+        "directions": [[np.round(v, 4).tolist() for v in vectors] for vectors in directions],
+        "unit": "SUV",
+        "window": [0, min(7.0, decoder["maximum"])],
+        "maximum": decoder["maximum"],
+        "weights": space.weights_hash,
+        "start": pick_classes(class_names, "lung", "lymphoma"),
+        "kinds": KIND_WORDS,
+        "nearness": NEARNESS,
+        "far": FAR,
+        "phantoms": _read_sheet(sheet),
+        "trained_on": "Which exams trained these weights is not recorded beside them.",
+        "licence": "Their licence is not recorded beside them.",
+        "verdict": "No test of memory is recorded beside them.",
+    } | (about or {})
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("page.html").render(
+        facts=facts,
+        # inside <script>, only "<" could end the element
+        facts_json=json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c"),
+        weights=base64.b64encode(data).decode(),
+        sheet=base64.b64encode(sheet).decode(),
+        program=(TEMPLATES / "page.js").read_text(encoding="utf-8"),
+    )
+
+
+def write(weights: Path, out: Path) -> Path:
+    """The page of a folder of weights: generator.keras, provenance.json and, where there, about.json and phantoms.png.
+
+    Raises:
+        ExportError: a file is missing or unreadable, or the generator cannot be exported.
+    """
+    import keras
+
+    import radiogan_lib.gan.networks  # noqa: F401 - registers the layers of a saved generator
+
+    for name in ("generator.keras", "provenance.json"):
+        if not (weights / name).is_file():
+            raise ExportError(
+                f"{paths.shown(weights / name)} is missing; give the folder of a finished training."
+            )
+    about = weights / "about.json"
+    sheet = weights / "phantoms.png"
+    try:
+        names = json.loads((weights / "provenance.json").read_text(encoding="utf-8"))["class_names"]
+        words = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+        generator = keras.saving.load_model(weights / "generator.keras", compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise ExportError(
+            f"{paths.shown(weights)} cannot be read ({type(e).__name__}: {str(e)[:160]}); copy its"
+            " files again from the run that made them."
+        ) from None
+    picture = sheet.read_bytes() if sheet.is_file() else b""
+    return paths.write_text(out, html(generator, names, words, picture))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`--weights weights --out explorer.html`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m radiogan_lib.lab.page",
+        description="Write a trained generator as one HTML page that draws in any browser.",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=paths.REPO / "weights",
+        metavar="FOLDER",
+        help="with generator.keras and provenance.json; default: the shipped weights",
+    )
+    parser.add_argument("--out", type=Path, default=Path("explorer.html"), metavar="FILE")
+    given = parser.parse_args(arguments)
+    try:
+        path = write(given.weights, given.out)
+    except RadioganError as e:
+        sys.exit(f"{type(e).__name__}: {e}")
+    print(f"written: {paths.shown(path)}, {path.stat().st_size / 2**20:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
