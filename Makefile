@@ -1,6 +1,6 @@
 # Two commands: `make run` (everything, headless) and `make test`. Each sets up the environment first, if it must.
 #   make run  PROFILE=smoke|teach|paper  COHORT=exams.csv  SET="seed=1 epochs=5"
-#   make test | make lab | make site (→ _build/site/index.html) | make lock | make clean-runs
+#   make test | make lab | make page (→ explorer.html) | make site (→ _build/site/index.html) | make lock | make clean-runs
 # PYTHON=/path/to/python3.12 chooses an interpreter; VENV=folder another place for the environment.
 
 SHELL   := /bin/bash
@@ -13,7 +13,7 @@ FIND_PYTHON = for p in "$(PYTHON)" python3.12 python3.13 python3.11 python3 pyth
 	[ -n "$$p" ] && "$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo "$$p" && break; done
 
-.PHONY: run test lab site lock clean-runs
+.PHONY: run test lab page site lock clean-runs
 .DELETE_ON_ERROR:
 
 run: $(VENV)/ready
@@ -31,8 +31,13 @@ test: $(VENV)/ready-test
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/00_start_here.ipynb
 
-# The committed notebooks as web pages; a small environment of its own, since nothing is run.
-site: _build/site-env/ready
+# The shipped generator as one HTML file that draws in any browser.
+WEIGHTS ?= weights
+page: $(VENV)/ready
+	$(BIN)/python -m radiogan_lib.lab.page --weights '$(WEIGHTS)' --out explorer.html
+
+# The committed notebooks as web pages, in a small environment of their own, since nothing is run; the live page in front.
+site: _build/site-env/ready page
 	_build/site-env/bin/python -m sphinx -q -c docs/site -b html -d _build/site-trees . _build/site
 	@echo "open _build/site/index.html"
 

@@ -3,10 +3,18 @@
 Sphinx with MyST-NB, and not the mystmd command: it comes whole from the package registry, while mystmd fetches a theme when it runs.
 """
 
+import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = ("docs/*.md", "CONTRIBUTING.md", "data_manifest/*.md", "benchmarks/*.md", "weights/*.md")
+
+# `make page` writes it; it opens in the page's own window
+LIVE_PAGE = """```{raw} html
+<p><a href="explorer.html"><strong>Walk the latent space in your browser</strong></a>: the shipped generator, nothing to install.</p>
+```
+
+"""
 
 project = "RadioGAN reproduced"
 author = "the RadioGAN reproduced project"
@@ -27,6 +35,8 @@ html_copy_source = False
 def _contents(app, docname, source):
     """README has no table of contents of its own: on GitHub the folders are one."""
     if docname == root_doc:
+        if (ROOT / "explorer.html").exists():
+            source[0] = LIVE_PAGE + source[0]
         books = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
         guides = [
             p.relative_to(ROOT).with_suffix("").as_posix()
@@ -49,6 +59,8 @@ def _contents(app, docname, source):
 def _index(app, exception):
     """A site is entered by index.html."""
     if exception is None and app.builder.name == "html":
+        if (ROOT / "explorer.html").exists():
+            shutil.copy(ROOT / "explorer.html", app.outdir)
         (Path(app.outdir) / "index.html").write_text(
             '<!doctype html><meta charset="utf-8"><title>RadioGAN reproduced</title>'
             '<meta http-equiv="refresh" content="0; url=README.html"><a href="README.html">RadioGAN reproduced</a>\n',
