@@ -1,4 +1,4 @@
-"""The pins say the same thing everywhere: pyproject.toml, environment.yml and the two hashed locks."""
+"""Versions: ranges in pyproject.toml, exact pins in the locks and in environment.yml, and all of them agree."""
 
 import re
 import subprocess
@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-REQUIRED = {"jupyterlab", "tensorflow", "ipywidgets", "nibabel", "matplotlib", "papermill", "nbval"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+# What `make run` installs: the notebooks, compressed DICOM and the public archive.
+RUN = [Requirement(r) for r in PROJECT["dependencies"] + EXTRAS["decoders"] + EXTRAS["archive"]]
+ALL = RUN + [Requirement(r) for e in ("idc", "jax", "voila", "lint", "test") for r in EXTRAS[e]]
 
 
 def pins(lines) -> dict[str, str]:
@@ -23,51 +27,43 @@ def pins(lines) -> dict[str, str]:
 
 
 def lock(name: str) -> dict[str, str]:
-    return pins((ROOT / name).read_text().splitlines())
+    return pins((ROOT / name).read_text(encoding="utf-8").splitlines())
 
 
-def test_every_dependency_is_pinned_exactly():
-    everything = PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), [])
-    loose = [d for d in everything if "==" not in d and not d.startswith("radiogan-reproduced[")]
-    assert not loose
-    assert REQUIRED <= pins(PROJECT["dependencies"]).keys()
+def test_dependencies_are_ranges():
+    for need in ALL:
+        if need.name != PROJECT["name"]:
+            operators = {s.operator for s in need.specifier}
+            assert ">=" in operators and "==" not in operators, str(need)
 
 
-def test_environment_yml_has_the_same_pins_with_a_reason_each():
-    text = (ROOT / "environment.yml").read_text()
+@pytest.mark.parametrize(
+    "name, needs", [("requirements.lock", RUN), ("requirements-test.lock", ALL)]
+)
+def test_lock_holds_a_version_within_every_range(name, needs):
+    locked = lock(name)
+    for need in needs:
+        if need.name != PROJECT["name"]:
+            assert need.specifier.contains(locked[need.name.lower()]), str(need)
+
+
+def test_environment_yml_has_the_pins_of_the_lock_with_a_reason_each():
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
     conda = yaml.safe_load(text)["dependencies"]
     pip_lines = next(d for d in conda if isinstance(d, dict))["pip"]
-    assert pins(pip_lines) == pins(PROJECT["dependencies"])
+    locked = lock("requirements.lock")
+    assert pins(pip_lines) == {r.name: locked[r.name] for r in RUN}
     assert pip_lines[-1] == "-e ."
     for line in text.splitlines():
         if line.lstrip().startswith("- ") and line.strip() not in ("- conda-forge", "- pip:"):
             assert "#" in line, f"no reason given: {line}"
 
 
-@pytest.mark.parametrize(
-    "name, extras", [("requirements.lock", []), ("requirements-test.lock", ["test"])]
-)
-def test_lock_agrees_with_pyproject(name, extras):
-    wanted = pins(PROJECT["dependencies"])
-    if extras:
-        wanted |= pins(
-            sum(
-                (
-                    PROJECT["optional-dependencies"][e]
-                    for e in ("test", "jax", "dask", "idc", "voila")
-                ),
-                [],
-            )
-        )
-    locked = lock(name)
-    assert {k: locked.get(k) for k in wanted} == wanted
-
-
 def test_the_two_locks_agree_and_are_hashed():
     small, large = lock("requirements.lock"), lock("requirements-test.lock")
     assert {k: large.get(k) for k in small} == small
     for name in ("requirements.lock", "requirements-test.lock"):
-        text = (ROOT / name).read_text()
+        text = (ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"https?://|file:|--index|--find-links", text), (
             f"{name} names a registry"
         )
@@ -75,15 +71,11 @@ def test_the_two_locks_agree_and_are_hashed():
         assert all("--hash=sha256:" in b for b in blocks if re.match(r"[A-Za-z0-9_.-]+==", b))
 
 
-def test_installed_versions_are_the_pinned_ones():
-    from importlib.metadata import version
-
-    assert {k: version(k) for k in pins(PROJECT["dependencies"])} == pins(PROJECT["dependencies"])
-
-
 @pytest.mark.parametrize(
     "module",
     [
+        "petphantom",
+        "petsuv",
         "radiogan_lib",
         "radiogan_lib.config",
         "radiogan_lib.data",

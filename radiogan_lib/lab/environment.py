@@ -84,7 +84,7 @@ def _packages():
             wrong.append(f"{need.name} {have}, wanted {need.specifier}")
     if wrong:
         return "fail", "; ".join(wrong) + "; `pip install -r requirements.lock` mends it"
-    return "ok", f"{len(wanted)} of {len(wanted)} as pinned"
+    return "ok", f"{len(wanted)} of {len(wanted)} in the range that pyproject.toml asks for"
 
 
 def _backend():
