@@ -84,6 +84,14 @@ def as_set(given, name: str = "given") -> ImageSet:
     return ImageSet(images, labels, patients)
 
 
+def one_each(given: ImageSet, seed: int = 0) -> np.ndarray:
+    """Indices of one exam of each patient, at random: two exams of a patient are no independent evidence."""
+    if given.patients is None:
+        return np.arange(len(given))
+    order = np.random.default_rng(seed).permutation(len(given))
+    return np.sort(order[np.unique(np.asarray(given.patients)[order], return_index=True)[1]])
+
+
 def check_images(images, name: str) -> np.ndarray:
     """Return images as float32 (n, h, w), or say what is wrong with them.
 

@@ -23,6 +23,7 @@ from radiogan_lib.evaluation.features import (
     common_shape,
     distinct,
     nearest_k,
+    one_each,
     one_thread,
     pooled,
     squared,
@@ -86,37 +87,38 @@ class Reference:
 
     @one_thread
     def __post_init__(self):
-        self.train, self.holdout = as_set(self.train, "training"), as_set(self.holdout, "held-out")
-        preconditions.refuse(self.train, self.holdout)
+        self.train, held = as_set(self.train, "training"), as_set(self.holdout, "held-out")
+        preconditions.refuse(self.train, held)
+        self.holdout = held.take(one_each(held, self.seed))
         if self.shape is None:
             self.shape = common_shape(*(s.images.shape[1:] for s in (self.train, self.holdout)))
-        self.all_train = pooled(self.train.images, self.shape)
         self.kept_train = subsample(self.train, LIMITS[0], self.seed)
-        self.kept_holdout = subsample(self.holdout, LIMITS[1], self.seed)
-        for name, s, kept in (
+        kept = subsample(self.holdout, LIMITS[1], self.seed)
+        for name, s, k in (
             ("training", self.train, self.kept_train),
-            ("held-out", self.holdout, self.kept_holdout),
+            ("held-out", self.holdout, kept),
         ):
-            if len(kept) < len(s):
-                self.notes.append(f"{len(kept):,} of {len(s):,} {name} images were used")
-        self.t_y, self.t_g = self.train.labels, self.train.patients
-        self.t_y, self.t_g = (v if v is None else v[self.kept_train] for v in (self.t_y, self.t_g))
+            if len(k) < len(s):
+                self.notes.append(f"{len(k):,} of {len(s):,} {name} images were used")
+        part = self.train.take(self.kept_train)
+        self.all_train, self.t_y = pooled(self.train.images, self.shape), part.labels
+        self.t_one = one_each(part, self.seed)  # independent exams, for the membership tests
         self.t = self.all_train[self.kept_train]
-        self.moved_t = Moved(self.train.images[self.kept_train], self.shape)
-        self.k = max(1, min(NEIGHBOURS, len(self.t) - 2, len(self.kept_holdout) - 2))
-        apart = self._apart(self.t_g, len(self.t))
+        self.moved_t = Moved(part.images, self.shape)
+        self.k = max(1, min(NEIGHBOURS, len(self.t) - 2, len(kept) - 2))
+        apart = np.arange(len(part)) if part.patients is None else part.patients
         self.own = {
-            "whole": Near.of(*nearest_k(self.t, self.t, self.k + 1, apart)),
-            "moved": Near.of(*self.moved_t.nearest(self.moved_t, self.k + 1, apart)),
+            "whole": Near.of(*nearest_k(self.t, self.t, self.k + 1, (apart, apart))),
+            "moved": Near.of(*self.moved_t.nearest(self.moved_t, self.k + 1, (apart, apart))),
         }
-        self._hold(self.kept_holdout)
+        self._hold(kept)
         self.leaks = self._leaks()
-        self.leak_share = len(self.leaks) / len(self.kept_holdout)
-        if 0 < self.leak_share <= 0.1 and len(self.kept_holdout) - len(self.leaks) >= 5:
+        self.leak_share = len(self.leaks) / len(kept)
+        if 0 < self.leak_share <= 0.1 and len(kept) - len(self.leaks) >= 5:
             self.notes.append(
                 f"{len(self.leaks)} held-out images that are training images were left out"
             )
-            self._hold(np.delete(self.kept_holdout, self.leaks))
+            self._hold(np.delete(kept, self.leaks))
             self.leaks = self.leaks[:0]
         others = np.setdiff1d(np.arange(len(self.p)), self.leaks)
         held = {v: self.p_near[v].d[others, 0] for v in self.own}
@@ -137,15 +139,10 @@ class Reference:
         """Why training and held-out exams may not belong together, in words."""
         return preconditions.between_real(self, self.seed)
 
-    @staticmethod
-    def _apart(groups, n):
-        groups = np.arange(n) if groups is None else groups
-        return groups, groups
-
     def _hold(self, index: np.ndarray) -> None:
         """Take these held-out exams, and find their nearest training exams in every view."""
         part = self.holdout.take(index)
-        self.p_index, self.p_y, self.p_g = index, part.labels, part.patients
+        self.p_index, self.p_y = index, part.labels
         self.p = pooled(part.images, self.shape)
         self.moved_p = Moved(part.images, self.shape)
         k = self.k = min(self.k, max(1, len(self.p) - 2))
@@ -235,7 +232,7 @@ def memorization_report(
     kept = subsample(generated, LIMITS[2], seed)
     part, many = generated.take(kept), max(999, rounds)
     q, q_y = pooled(part.images, shape), part.labels
-    t_y, p_y = (ref.t_y, ref.p_y) if q_y is not None else (None, None)
+    t_y, p_y = (ref.t_y[ref.t_one], ref.p_y) if q_y is not None else (None, None)
     moved = Moved(part.images, shape)
     near = {
         "whole": Near.of(*nearest_k(q, ref.t, ref.k + 1)),
@@ -247,32 +244,25 @@ def memorization_report(
         "moved": Near.of(*moved.nearest(ref.moved_p, ref.k + 1)),
         "part": ref.parts(q, ref.p),
     }
-    stands = distinct(q, ref.radius["whole"])
+    # blurred images lie nearer to each other than real ones do: a repeat is near on the generated images' own scale
+    alike = [
+        np.median(squared(x[::step], x[::step])) for x in (q, ref.t) for step in [1 + len(x) // 400]
+    ]
+    scale = float(np.clip(np.sqrt(alike[0] / max(alike[1], 1e-30)), 0.1, 1))
+    stands = distinct(q, scale * ref.radius["whole"])
     own = np.flatnonzero(
         stands == np.arange(len(q))
-    )  # a repeated draw is no new evidence for a share
+    )  # repeated draws are no new evidence for a share
     own_y = None if q_y is None else q_y[own]
     report = {"facts": facts(ref, near, beside, q, stands, kept)}
-    for view, name in (
-        ("whole", "copy_fraction"),
-        ("moved", "moved_fraction"),
-        ("part", "part_fraction"),
-    ):
-        report[name] = fraction(
-            near[view].score[own],
-            ref.p_near[view].score,
-            own_y,
-            p_y,
-            beside[view].score[own],
-            ref.p_g,
-            many,
-            seed,
-        )
-    labels, groups = (t_y, p_y), (ref.t_g, ref.p_g)
+    views = {"whole": "copy_fraction", "moved": "moved_fraction", "part": "part_fraction"}
+    for view, name in views.items():
+        scores = near[view].score[own], ref.p_near[view].score
+        report[name] = fraction(*scores, (own_y, p_y), beside[view].score[own], many, seed)
     d = [nearest_k(x, q)[0][:, 0] for x in (ref.t, ref.p)]
-    report["membership_auc"] = auc(-d[0], -d[1], labels, groups, many, seed)
+    report["membership_auc"] = auc(-d[0][ref.t_one], -d[1], (t_y, p_y), many, seed)
     d = [x.nearest(moved)[0][:, 0] for x in (ref.moved_t, ref.moved_p)]
-    report["moved_auc"] = auc(-d[0], -d[1], labels, groups, many, seed)
+    report["moved_auc"] = auc(-d[0][ref.t_one], -d[1], (t_y, p_y), many, seed)
     repeats = len(q) - len(own)
     real = ref.real_hits["whole"]
     report["repeated_fraction"] = Measure(
@@ -280,12 +270,11 @@ def memorization_report(
     )
     report |= _blends(ref, q[own], own_y, kept[own], rounds, seed)
     rng, dq, dp = np.random.default_rng(seed), near["whole"].d[:, 0], ref.p_near["whole"].d[:, 0]
-    report["nearest_ratio"] = bootstrap(
-        lambda i, j: np.median(dq[i]) / max(np.median(dp[j]), 1e-12),
-        ((len(dq), None), (len(dp), ref.p_g)),
-        rounds,
-        rng,
-    )
+
+    def ratio(i, j):
+        return np.median(dq[i]) / max(np.median(dp[j]), 1e-12)
+
+    report["nearest_ratio"] = bootstrap(ratio, (len(dq), len(dp)), rounds, rng)
     report["doubts"] = [*ref.doubts, *preconditions.with_generated(ref, part, report)]
     order = np.argsort(np.minimum(near["whole"].score, near["moved"].score), kind="stable")[:8]
     view = np.where(near["whole"].score <= near["moved"].score, "whole", "moved")
@@ -298,12 +287,9 @@ def memorization_report(
         }
         for j in order
     ]
-    limits = (
-        []
-        if len(kept) == len(generated)
-        else [f"{len(kept):,} of {len(generated):,} generated images were used"]
-    )
-    report["notes"] = [*ref.notes, *limits]
+    report["notes"] = list(ref.notes)
+    if len(kept) < len(generated):
+        report["notes"].append(f"{len(kept):,} of {len(generated):,} generated images were used")
     report["n"] = {
         "train": len(train),
         "holdout": len(ref.p),
@@ -312,8 +298,12 @@ def memorization_report(
     }
     if discriminator_scores is not None:
         s = [np.ravel(np.asarray(discriminator_scores[k], float)) for k in ("train", "holdout")]
-        sides = (train.labels, holdout.labels), (train.patients, holdout.patients)
-        report["discriminator_auc"] = auc(*s, *sides, many, seed)
+        one = [one_each(x, seed) for x in (train, holdout)]
+        labels = [
+            None if x.labels is None else x.labels[i]
+            for x, i in zip((train, holdout), one, strict=True)
+        ]
+        report["discriminator_auc"] = auc(s[0][one[0]], s[1][one[1]], labels, many, seed)
     return report
 
 
@@ -469,12 +459,11 @@ def _blends(ref: Reference, q: np.ndarray, q_y, index: np.ndarray, rounds: int, 
         w = None if weights is None else weights[j]
         return weighted_quantile(a[i], 0.5) / max(weighted_quantile(b[j], 0.5, w), 1e-12)
 
-    rng = np.random.default_rng(seed)
     return {
-        "blend_fraction": fraction(
-            score, ref.blend, q_y, p_y, None, ref.p_g, max(999, rounds), seed
+        "blend_fraction": fraction(score, ref.blend, (q_y, p_y), None, max(999, rounds), seed),
+        "pair_residual_ratio": bootstrap(
+            ratio, (len(a), len(b)), rounds, np.random.default_rng(seed)
         ),
-        "pair_residual_ratio": bootstrap(ratio, ((len(a), None), (len(b), ref.p_g)), rounds, rng),
         "blend_examples": [
             {
                 "generated": int(index[j]),
@@ -548,7 +537,7 @@ def detectable_copies(
                 {
                     "membership_auc": auc(-near[0], -near[1], rounds=499, seed=seed),
                     "copy_fraction": fraction(
-                        beside[0], score_p, beside_holdout=beside[1], rounds=499, seed=seed
+                        beside[0], score_p, (None, None), beside[1], 499, seed
                     ),
                 }
             )

@@ -50,34 +50,24 @@ def between_real(ref, seed: int = 0) -> list[str]:
     found = []
     for view in ("whole", "moved"):
         own = ref.own[view].score
-        copies = fraction(ref.p_near[view].score, own, ref.p_y, ref.t_y, None, ref.t_g, 999, seed)
+        copies = fraction(ref.p_near[view].score, own, (ref.p_y, ref.t_y), None, 999, seed)
         if copies["low"] > 0.1 and copies["p"] < 0.002:
             return [
                 f"{copies['value']:.0%} of the held-out images look like copies of training images"
             ]
-    near = auc(
-        ref.p_near["whole"].d[:, 0],
-        ref.own["whole"].d[:, 0],
-        (ref.p_y, ref.t_y),
-        (ref.p_g, ref.t_g),
-        99,
-    )
+    one = ref.t_one
+    labels = ref.p_y, None if ref.t_y is None else ref.t_y[one]
+    near = auc(ref.p_near["whole"].d[:, 0], ref.own["whole"].d[one, 0], labels, 99)
     components = PCA(min(32, *ref.t.shape), svd_solver="full").fit(ref.t)
-    part_t, part_p = ref.train.take(ref.kept_train), ref.holdout.take(ref.p_index)
+    part_t, part_p = ref.train.take(ref.kept_train[one]), ref.holdout.take(ref.p_index)
     spectra = part_t.images.shape[1:] == part_p.images.shape[1:]
-    told = [appearance(s, x, components, spectra) for s, x in ((part_t, ref.t), (part_p, ref.p))]
-    groups = [
-        np.arange(len(s)) if g is None else g for s, g in ((part_t, ref.t_g), (part_p, ref.p_g))
+    told = [
+        appearance(s, x, components, spectra) for s, x in ((part_t, ref.t[one]), (part_p, ref.p))
     ]
-    scored = two_sample_scores(
-        *told, seed, np.concatenate([groups[0], groups[0].max() + 1 + groups[1]])
-    )
-    told_apart = None
+    scored, told_apart = two_sample_scores(*told, seed), None
     if scored is not None:
         score, _, side = scored
-        told_apart = auc(
-            score[side == 1], score[side == 0], (ref.p_y, ref.t_y), (ref.p_g, ref.t_g), 99
-        )
+        told_apart = auc(score[side == 1], score[side == 0], labels, 99)
     for m, least, two_sided in ((near, 0.05, True), (told_apart, 0.06, False)):
         if m is None or m["value"] is None:
             continue

@@ -8,11 +8,11 @@ beside memorisation.py. Explained in notebooks/04_evaluation.ipynb.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import ndimage
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -22,17 +22,17 @@ from radiogan_lib.evaluation.features import (
     check_sets,
     common,
     nearest_k,
+    one_each,
     one_thread,
     spectrum,
     squared,
 )
 from radiogan_lib.evaluation.statistics import (
     Measure,
-    cluster_order,
+    bootstrap,
     matching_weights,
     mean_variance,
-    resample,
-    share,
+    wilson,
 )
 
 MAX_KERNEL = 2500  # rows of a Gram matrix; larger sets are subsampled
@@ -44,23 +44,11 @@ def _scaled(*sets: np.ndarray) -> list[np.ndarray]:
     return [((s - mean) / spread).astype(np.float64) for s in sets]
 
 
-def kid(
-    x: np.ndarray,
-    y: np.ndarray,
-    y_weights=None,
-    rounds: int = 200,
-    seed: int = 0,
-    x_groups=None,
-    y_groups=None,
-) -> Measure:
+def kid(x: np.ndarray, y: np.ndarray, y_weights=None, rounds: int = 200, seed: int = 0) -> Measure:
     """Kernel inception distance (Bińkowski et al., ICLR 2018): unbiased MMD² with kernel (x·y / d + 1)³.
-
-    The unbiased estimate leaves pairs of an exam with itself out. With groups it also leaves out pairs of one patient, which
-    are as little evidence of how alike two exams are: exams given twice change neither the value nor the interval.
 
     Args:
         x, y: features (n, d), (m, d), already scaled. y_weights: (m,) to match the class mix of x.
-        x_groups, y_groups: (n,), (m,) patients, optional.
 
     Returns:
         value; interval from the first-order (influence) variance plus the variance under the null; one-sided
@@ -68,64 +56,28 @@ def kid(
     """
     rng = np.random.default_rng(seed)
     y_weights = np.ones(len(y)) if y_weights is None else y_weights
-    keep = [
-        np.arange(len(s)) if len(s) <= MAX_KERNEL else rng.choice(len(s), MAX_KERNEL, replace=False)
-        for s in (x, y)
-    ]
-    x, y, y_weights = x[keep[0]], y[keep[1]], y_weights[keep[1]]
-    grouped = x_groups is not None or y_groups is not None
-    gx, gy = (
-        np.arange(len(k))
-        if g is None
-        else np.unique(np.asarray(g)[k], return_inverse=True)[1].ravel()
-        for g, k in zip((x_groups, y_groups), keep, strict=True)
-    )
-    group, z = np.concatenate([gx, gx.max() + 1 + gy]), np.concatenate([x, y])
+    keep = [rng.permutation(len(s))[:MAX_KERNEL] for s in (x, y)]
+    n, z = len(keep[0]), np.concatenate([x[keep[0]], y[keep[1]]])
+    mass = np.concatenate([np.ones(n), y_weights[keep[1]]])
     gram = (z @ z.T / z.shape[1] + 1) ** 3
-    if grouped:
-        gram[group[:, None] == group] = 0
-    else:
-        np.fill_diagonal(gram, 0)
-    n = len(x)
-    mass = np.concatenate([np.full(n, 1.0), y_weights])
-    in_group = sparse.csr_array((np.ones(len(z)), (np.arange(len(z)), group)))
+    np.fill_diagonal(gram, 0)
 
     def mmd2(first: np.ndarray) -> np.ndarray:
         """For masks first (rounds, n + m): MMD² between the masked points and the rest."""
         a, b = first * mass, ~first * mass
         a, b = a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True)
         ka, kb = a @ gram, b @ gram
-        own = [((v @ in_group) ** 2).sum(1) for v in (a, b)]
-        within = (a * ka).sum(1) / (1 - own[0]) + (b * kb).sum(1) / (1 - own[1])
-        return within - 2 * (a * kb).sum(1)
+        within = [(v * kv).sum(1) / (1 - (v**2).sum(1)) for v, kv in ((a, ka), (b, kb))]
+        return within[0] + within[1] - 2 * (a * kb).sum(1)
 
     truth = np.arange(len(z)) < n
     value = mmd2(truth[None])[0]
-    null = mmd2(
-        np.stack(
-            [
-                truth[np.argsort(cluster_order(0, group, rng))]
-                if grouped
-                else rng.permutation(truth)
-                for _ in range(rounds)
-            ]
-        )
-    )
-    a, b = truth * mass / n, ~truth * mass / mass[n:].sum()
-    influence = gram @ a - gram @ b
-    variance = (
-        4 * mean_variance(influence[:n], None, x_groups if x_groups is None else gx)
-        + 4 * mean_variance(influence[n:], mass[n:], y_groups if y_groups is None else gy)
-        + null.var()
-    )
-    half = 1.96 * np.sqrt(variance)
-    return Measure(
-        value,
-        value - half,
-        value + half,
-        p=(1 + (null >= value).sum()) / (rounds + 1),
-        null_sd=null.std(),
-    )
+    null = mmd2(np.stack([rng.permutation(truth) for _ in range(rounds)]))
+    influence = gram @ (truth * mass / n) - gram @ (~truth * mass / mass[n:].sum())
+    variance = mean_variance(influence[:n]) + mean_variance(influence[n:], mass[n:])
+    half = 1.96 * np.sqrt(4 * variance + null.var())
+    p = (1 + (null >= value).sum()) / (rounds + 1)
+    return Measure(value, value - half, value + half, p=p, null_sd=null.std())
 
 
 def coverage_density(
@@ -155,77 +107,53 @@ def vendi(features: np.ndarray, bandwidth: float) -> float:
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
-def vendi_ratio(
-    real: np.ndarray,
-    generated: np.ndarray,
-    most: int = 300,
-    draws: int = 10,
-    seed: int = 0,
-    groups=None,
-) -> Measure:
+def vendi_ratio(real: np.ndarray, generated: np.ndarray, most=300, draws=10, seed=0) -> Measure:
     """Vendi score of generated ÷ that of real exams at equal n: 1 is as varied as real, near 0 collapsed.
 
     Means over subsamples of at most `most` exams and at most 80 % of the smaller set; the interval is the
-    delete-d jackknife's (Shao & Wu 1989), which leaves whole patients out where `groups` of the real exams are given.
+    delete-d jackknife's (Shao & Wu 1989).
     """
-    rng = np.random.default_rng(seed)
-    n = min(len(real), len(generated))
+    rng, n = np.random.default_rng(seed), min(len(real), len(generated))
     m = max(2, min(most, int(0.8 * n)))
-    bandwidth = 0.5 * float(np.sqrt(np.median(squared(real[:1000], real[:1000]))))
-
-    def ratios(patients=None) -> list[float]:
-        found = []
-        for _ in range(draws):
-            q = rng.choice(len(generated), m, replace=False)
-            t = (
-                rng.choice(len(real), m, replace=False)
-                if patients is None
-                else cluster_order(0, patients, rng)[:m]
-            )
-            found.append(vendi(generated[q], bandwidth) / vendi(real[t], bandwidth))
-        return found
-
-    exams = ratios()
-    spread = np.std(exams if groups is None else ratios(groups), ddof=1) * (
-        np.sqrt(m / (n - m)) if n - m < m else 1.0
-    )
-    mean = float(np.mean(exams))
+    bandwidth = 0.5 * float(np.sqrt(np.median(squared(real[:1000], real[:1000])))) or 1.0
+    pairs = [
+        [rng.choice(len(s), m, replace=False) for s in (generated, real)] for _ in range(draws)
+    ]
+    found = [vendi(generated[q], bandwidth) / vendi(real[t], bandwidth) for q, t in pairs]
+    spread = np.std(found, ddof=1) * (np.sqrt(m / (n - m)) if n - m < m else 1.0)
+    mean = float(np.mean(found))
     return Measure(mean, max(0.0, mean - 1.96 * spread), mean + 1.96 * spread, n=m)
 
 
-def sharpness(holdout, generated, weights=None, groups=(None, None)) -> Measure:
+def sharpness(holdout: np.ndarray, generated: np.ndarray, weights=None) -> Measure:
     """Amplitude of fine detail, generated ÷ held-out: the upper half of spatial frequencies, geometric mean.
 
-    Below 1: blurred. Above 1: noisier or checkered. Normal interval on the log scale; `groups`: patients of both sets.
+    Below 1: blurred. Above 1: noisier or checkered. Normal interval on the log scale.
     """
     q, p = spectrum(generated), spectrum(holdout)
     fine = slice(q.shape[1] // 2, None)
     a, b = q[:, fine].mean(axis=1) / 2, p[:, fine].mean(axis=1) / 2  # log amplitude
     value = a.mean() - np.average(b, weights=weights)
-    half = 1.96 * np.sqrt(mean_variance(a, None, groups[1]) + mean_variance(b, weights, groups[0]))
+    half = 1.96 * np.sqrt(mean_variance(a) + mean_variance(b, weights))
     return Measure(np.exp(value), np.exp(value - half), np.exp(value + half))
 
 
-def two_sample_scores(x: np.ndarray, y: np.ndarray, seed: int = 0, groups=None):
-    """Out-of-fold scores of a logistic regression that tells y from x, fold numbers, and sides (0, 1); None below ten images a set.
-
-    No patient (`groups` of x and y together) is both learned from and asked about.
-    """
+def two_sample_scores(x: np.ndarray, y: np.ndarray, seed: int = 0):
+    """Out-of-fold scores of a logistic regression that tells y from x, fold numbers, and sides (0, 1); None below ten images a set."""
     if min(len(x), len(y)) < 10:
         return None
     both, side = np.concatenate([x, y]), np.repeat([0, 1], [len(x), len(y)])
-    own = np.arange(len(both)) if groups is None else groups
     score, fold = np.zeros(len(both)), np.zeros(len(both), int)
-    splits = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(both, side, own)
+    splits = StratifiedKFold(5, shuffle=True, random_state=seed).split(both, side)
     for k, (fit, held) in enumerate(splits):
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, C=0.1))
         score[held], fold[held] = model.fit(both[fit], side[fit]).decision_function(both[held]), k
     return score, fold, side
 
 
-def two_sample_auc(x: np.ndarray, y: np.ndarray, seed: int = 0, groups=None) -> Measure:
+def two_sample_auc(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Measure:
     """Cross-validated AUC of a linear classifier that tells generated (y) from real (x) (Lopez-Paz & Oquab, ICLR 2017)."""
-    found = two_sample_scores(x, y, seed, groups)
+    found = two_sample_scores(x, y, seed)
     if found is None:
         return Measure(None)
     score, fold, side = found
@@ -254,26 +182,25 @@ def _matched(labels_t, labels_q, n_t: int, n_q: int, rng) -> tuple[np.ndarray, n
     return np.concatenate(ti), np.concatenate(qi)
 
 
-def _space(t, p, q, weights, groups, rounds: int, seed: int) -> dict:
-    """All quality numbers of one feature space; T and Q are of equal size, `groups` are the patients of T and P."""
+def _space(t, p, q, weights, rounds: int, seed: int) -> dict:
+    """All quality numbers of one feature space; T and Q are of equal size."""
     ts, ps, qs = _scaled(t, p, q)
     weights = np.ones(len(p)) if weights is None else weights
     (covered_q, dense_q), (covered_t, dense_t) = coverage_density(p, q), coverage_density(p, t)
-    rng = np.random.default_rng(seed)
-    picks = [resample(len(p), rng, groups[1]) for _ in range(rounds)]
-    ratios = [
-        (covered_q * weights)[k].mean() / max((covered_t * weights)[k].mean(), 1e-9) for k in picks
-    ]
-    cover = share(covered_q, weights, groups[1])
-    real = float(np.average(covered_t, weights=weights))
-    density = [float(np.average(d, weights=weights)) for d in (dense_q, dense_t)]
+
+    def ratio(k):
+        return (covered_q * weights)[k].mean() / max((covered_t * weights)[k].mean(), 1e-9)
+
+    cover, real, *density = (
+        np.average(v, weights=weights) for v in (covered_q, covered_t, dense_q, dense_t)
+    )
     return {
-        "kid": kid(qs, ps, weights, rounds, seed, None, groups[1]),
-        "kid_floor": kid(ts, ps, weights, rounds, seed, *groups),
-        "coverage": Measure(*cover, real=real),
-        "coverage_ratio": Measure(cover[0] / max(real, 1e-9), *np.quantile(ratios, [0.025, 0.975])),
-        "density": Measure(density[0], real=density[1]),
-        "vendi_ratio": vendi_ratio(t, q, seed=seed, groups=groups[0]),
+        "kid": kid(qs, ps, weights, rounds, seed),
+        "kid_floor": kid(ts, ps, weights, rounds, seed),
+        "coverage": Measure(cover, *wilson(round(cover * len(p)), len(p)), real=float(real)),
+        "coverage_ratio": bootstrap(ratio, [len(p)], rounds, np.random.default_rng(seed)),
+        "density": Measure(density[0], real=float(density[1])),
+        "vendi_ratio": vendi_ratio(t, q, seed=seed),
     }
 
 
@@ -285,9 +212,9 @@ def quality_report(
 
     Args:
         train, holdout, generated: `ImageSet`s in linear intensity (SUV); with labels, comparisons match class mixes and
-            classes are reported; with patients, intervals and permutations take a patient's exams together.
+            classes are reported; of each patient one exam is used.
         classifier: an `utility.Classifier` trained on real exams; adds its feature space.
-        details: also the classes, and `yardsticks`: the KID that known changes of the held-out exams give.
+        details: also the classes, and `yardsticks`: the KID that known changes of training exams give.
 
     Returns:
         {"fine_detail", "fine_detail_floor", "two_sample_auc", "pixels": {…}, "classifier": {…} or absent,
@@ -296,7 +223,9 @@ def quality_report(
     Raises:
         EvaluationError: images that are empty, not finite, or not (n, h, w).
     """
-    sets = train, holdout, generated = check_sets(train, holdout, generated)
+    train, holdout, generated = check_sets(train, holdout, generated)
+    train, holdout = (s.take(one_each(s, seed)) for s in (train, holdout))
+    sets = train, holdout, generated
     spaces = {"pixels": common(*(s.images for s in sets))}
     if classifier is not None:
         spaces["classifier"] = tuple(classifier.features(s.images) for s in sets)
@@ -304,60 +233,55 @@ def quality_report(
     ti, qi = _matched(
         train.labels, generated.labels, len(train), len(generated), np.random.default_rng(seed)
     )
-    part_t, part_q, p_g = train.take(ti), generated.take(qi), holdout.patients
-    t_g = part_t.patients
+    part_t, part_q = train.take(ti), generated.take(qi)
     t, p, q = spaces["pixels"]
     spectra = len({s.images.shape[1:] for s in sets}) == 1
     components = PCA(min(64, *t.shape), svd_solver="full").fit(t)
     told = [appearance(s, x, components, spectra) for s, x in ((part_t, t[ti]), (part_q, q[qi]))]
-    own = None if t_g is None else np.concatenate([t_g, t_g.max() + 1 + np.arange(len(qi))])
-    nothing = Measure(None)
+    fine = [
+        sharpness(holdout.images, x, weights) if spectra else Measure(None)
+        for x in (generated.images, part_t.images)
+    ]
     report = {
-        "fine_detail": sharpness(holdout.images, generated.images, weights, (p_g, None))
-        if spectra
-        else nothing,
-        "fine_detail_floor": sharpness(holdout.images, part_t.images, weights, (p_g, t_g))
-        if spectra
-        else nothing,
-        "two_sample_auc": two_sample_auc(*told, seed=seed, groups=own),
+        "fine_detail": fine[0],
+        "fine_detail_floor": fine[1],
+        "two_sample_auc": two_sample_auc(*told, seed),
     }
     for name, (t, p, q) in spaces.items():
-        report[name] = _space(t[ti], p, q[qi], weights, (t_g, p_g), rounds, seed)
+        report[name] = _space(t[ti], p, q[qi], weights, rounds, seed)
     if not details:
         return report
-    report["yardsticks"] = yardsticks(train.images[ti], train.labels, ti, holdout, seed)
+    report["yardsticks"] = yardsticks(part_t, holdout, seed)
     if generated.labels is not None:
         report["classes"] = {}
         for c in np.unique(generated.labels):
             a, b, d = (
                 np.flatnonzero(y == c) for y in (part_t.labels, holdout.labels, part_q.labels)
             )
-            if min(len(a), len(b), len(d)) < 10:
-                continue
-            groups = [None if g is None else g[i] for g, i in ((t_g, a), (p_g, b))]
-            report["classes"][int(c)] = {
-                name: _space(t[ti][a], p[b], q[qi][d], None, groups, rounds, seed)
-                for name, (t, p, q) in spaces.items()
-            }
+            if min(len(a), len(b), len(d)) >= 10:
+                report["classes"][int(c)] = {
+                    name: _space(t[ti][a], p[b], q[qi][d], None, rounds, seed)
+                    for name, (t, p, q) in spaces.items()
+                }
     return report
 
 
-def yardsticks(
-    images: np.ndarray, labels, index: np.ndarray, holdout: ImageSet, seed: int
-) -> dict[str, Measure]:
+def yardsticks(train: ImageSet, holdout: ImageSet, seed: int) -> dict[str, Measure]:
     """KID of training exams with a known change: what a number like 0.01 is worth, on these very exams."""
+    x = train.images
     changed = {
-        "half a pixel of blur": ndimage.gaussian_filter(images, (0, 0.5, 0.5)),
-        "two pixels of blur": ndimage.gaussian_filter(images, (0, 2, 2)),
-        "10 % brighter": images * 1.1,
+        "half a pixel of blur": ndimage.gaussian_filter(x, (0, 0.5, 0.5)),
+        "two pixels of blur": ndimage.gaussian_filter(x, (0, 2, 2)),
+        "10 % brighter": x * 1.1,
+        "one exam makes 10 %": np.concatenate(
+            [x[len(x) // 10 :], np.repeat(x[:1], len(x) // 10, 0)]
+        ),
     }
-    if labels is not None and len(np.unique(labels[index])) > 1:
-        y = labels[index]
-        largest = np.unique(y)[np.argmax(np.unique(y, return_counts=True)[1])]
-        changed["largest class missing"] = images[y != largest]
+    if train.labels is not None and len(np.unique(train.labels)) > 1:
+        classes, counts = np.unique(train.labels, return_counts=True)
+        changed["largest class missing"] = x[train.labels != classes[counts.argmax()]]
     found = {}
-    for name, x in changed.items():
-        p, q = common(holdout.images, x)
-        ps, qs = _scaled(p, q)
-        found[name] = kid(qs, ps, None, 50, seed, None, holdout.patients)
+    for name, other in changed.items():
+        ps, qs = _scaled(*common(holdout.images, other))
+        found[name] = kid(qs, ps, None, 50, seed)
     return found

@@ -215,56 +215,16 @@ def wilson(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:
     return 0.0 if hits == 0 else float(max(0, low)), 1.0 if hits == n else float(min(1, high))
 
 
-def resample(n: int, rng, groups=None) -> np.ndarray:
-    """Indices of one bootstrap draw: of n exams, or of whole groups (patients), each with all its exams."""
-    if groups is None:
-        return rng.integers(0, n, n)
-    codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)[1:]
-    drawn = rng.integers(0, len(sizes), len(sizes))
-    lengths, starts = sizes[drawn], (np.cumsum(sizes) - sizes)[drawn]
-    inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return np.argsort(codes.ravel(), kind="stable")[np.repeat(starts, lengths) + inside]
-
-
 def bootstrap(statistic, sizes, rounds: int, rng) -> Measure:
-    """`statistic(*indices)` with a percentile interval. `sizes`: (n, groups or None) of each set that is drawn again."""
-    draws = [statistic(*(resample(n, rng, g) for n, g in sizes)) for _ in range(rounds)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Measure(statistic(*(np.arange(n) for n, _ in sizes)), low, high)
+    """`statistic(*indices)` with a percentile interval; `sizes`: how many exams each set holds that is drawn again."""
+    draws = [statistic(*(rng.integers(0, n, n) for n in sizes)) for _ in range(rounds)]
+    return Measure(statistic(*(np.arange(n) for n in sizes)), *np.quantile(draws, [0.025, 0.975]))
 
 
-def mean_variance(values: np.ndarray, weights=None, groups=None) -> float:
-    """Variance of a (weighted) mean: of independent exams, or of what whole groups (patients) add to it."""
-    weights = np.ones(len(values)) if weights is None else weights
+def mean_variance(values: np.ndarray, weights=None) -> float:
+    """Variance of a (weighted) mean of independent exams."""
     apart = values - np.average(values, weights=weights)
-    if groups is None:
-        return float(np.average(apart**2, weights=weights) / len(values))
-    codes = np.unique(groups, return_inverse=True)[1].ravel()
-    sums = np.bincount(codes, weights * apart) / weights.sum()
-    return float((sums**2).sum() * len(sums) / max(len(sums) - 1, 1))
-
-
-def share(hits: np.ndarray, weights=None, groups=None) -> tuple[float, float, float]:
-    """A share of exams and its Wilson interval; with groups that of as many exams as the groups are worth.
-
-    The effective number is n ÷ the design effect (Kish, Survey Sampling, 1965), or the number of groups where all or none are hit.
-    """
-    n = len(hits)
-    value = float(np.average(hits, weights=weights))
-    if groups is None:
-        return value, *wilson(round(value * n), n)
-    variance = mean_variance(np.asarray(hits, float), weights, groups)
-    worth = len(np.unique(groups))
-    if variance > 0:
-        worth = np.clip(value * (1 - value) / variance, 1, n)
-    return value, *wilson(value * worth, worth)
-
-
-def cluster_order(singles: int, groups: np.ndarray, rng) -> np.ndarray:
-    """A random order of `singles` single exams followed by those of `groups`, in which a group stays together."""
-    codes = np.unique(groups, return_inverse=True)[1].ravel()
-    codes = np.concatenate([np.arange(singles), singles + codes])
-    return np.argsort(rng.permutation(codes.max() + 1)[codes], kind="stable")
+    return float(np.average(apart**2, weights=weights) / len(values))
 
 
 def matching_weights(labels, like) -> np.ndarray | None:
@@ -300,17 +260,11 @@ def _placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray,
     return below / (2 * len(negative)), 1 - above / (2 * len(positive))
 
 
-def auc(
-    positive, negative, labels=(None, None), groups=(None, None), rounds=999, seed=0
-) -> Measure:
+def auc(positive, negative, labels=(None, None), rounds: int = 999, seed: int = 0) -> Measure:
     """AUC of `positive` above `negative` within classes, with DeLong's interval and permutation p-values.
 
-    The classes' AUCs are averaged with weights n⁺n⁻: the share of all within-class pairs in the right order. With groups (patients), the
-    interval sums what the exams of one patient contribute (Obuchowski, Biometrics 1997), and patients change sides in the
-    permutation, within the class of their first exam. No patient may be on both sides.
-
-    Args:
-        positive, negative: scores (n,), (m,). labels, groups: pairs of (n,), (m,) or None.
+    The classes' AUCs are averaged with weights n⁺n⁻: the share of all within-class pairs in the right order (DeLong et al.,
+    Biometrics 1988; stratified Wilcoxon: van Elteren 1960). Scores must be of independent exams.
 
     Returns:
         Measure with p (one-sided, above 0.5), p_below, null_sd, n_positive, n_negative.
@@ -318,39 +272,24 @@ def auc(
     x, y = np.asarray(positive, float), np.asarray(negative, float)
     lx = np.zeros(len(x), int) if labels[0] is None else np.asarray(labels[0])
     ly = np.zeros(len(y), int) if labels[1] is None else np.asarray(labels[1])
-    gx, gy = (
-        np.arange(len(s)) if g is None else np.unique(g, return_inverse=True)[1].ravel()
-        for s, g in zip((x, y), groups, strict=True)
-    )
     classes = [c for c in np.unique(lx) if (ly == c).any()]
     total = sum(int((lx == c).sum()) * int((ly == c).sum()) for c in classes)
     if not total:
         return Measure(None, p=1.0, p_below=1.0)
-    value, influence = 0.0, (np.zeros(len(x)), np.zeros(len(y)))
+    rng, value, variance, null = np.random.default_rng(seed), 0.0, 0.0, np.zeros(rounds)
     for c in classes:
-        weight = (lx == c).sum() * (ly == c).sum() / total
-        placed = _placements(x[lx == c], y[ly == c])
+        p, n = x[lx == c], y[ly == c]
+        weight = len(p) * len(n) / total
+        placed = _placements(p, n)
         value += weight * placed[0].mean()
-        for part, v, own in zip(influence, placed, (lx == c, ly == c), strict=True):
-            part[own] = weight * (v - v.mean()) / len(v)
-    sums = [np.bincount(g, part) for g, part in zip((gx, gy), influence, strict=True)]
-    half = 1.96 * np.sqrt(sum((s**2).sum() * len(s) / max(len(s) - 1, 1) for s in sums))
-    group, label = np.concatenate([gx, gx.max() + 1 + gy]), np.concatenate([lx, ly])
-    side = np.arange(group.max() + 1) <= gx.max()
-    first = label[np.unique(group, return_index=True)[1]]
-    members = [np.flatnonzero(first == c) for c in np.unique(first)]
-    ranks = [(group[label == c], stats.rankdata(np.r_[x, y][label == c])) for c in classes]
-    rng, null = np.random.default_rng(seed), np.empty(rounds)
-    for r in range(rounds):
-        drawn, won, pairs = side.copy(), 0.0, 0.0
-        for m in members:
-            drawn[m] = rng.permutation(side[m])
-        for own, rank in ranks:
-            chosen = drawn[own]
-            k = chosen.sum()
-            won += rank[chosen].sum() - k * (k + 1) / 2
-            pairs += k * (len(chosen) - k)
-        null[r] = won / max(pairs, 1)
+        # 0.25 is the largest variance of a share, where one value tells nothing
+        spread = [v.var(ddof=1) if len(v) > 1 else 0.25 for v in placed]
+        variance += weight**2 * sum(v / len(s) for v, s in zip(spread, (p, n), strict=True))
+        ranks = stats.rankdata(np.concatenate([p, n]))
+        for r in range(rounds):
+            won = rng.permutation(ranks)[: len(p)].sum() - len(p) * (len(p) + 1) / 2
+            null[r] += weight * won / (len(p) * len(n))
+    half = 1.96 * np.sqrt(variance)
     return Measure(
         value,
         max(0, value - half),
@@ -364,30 +303,33 @@ def auc(
 
 
 def fraction(
-    q, p, q_y=None, p_y=None, beside_holdout=None, groups=None, rounds=999, seed=0
+    q, p, labels=(None, None), beside_holdout=None, rounds: int = 999, seed: int = 0
 ) -> Measure:
     """Share of generated exams with a score below the 5 % quantile of held-out exams, with Wilson's interval.
 
-    5 % is expected of fresh exams. p exchanges generated and held-out exams (patients together), so that it knows how uncertain
-    a 5 % quantile of few exams is. With `beside_holdout`, the generated exams' scores beside held-out exams, p is the
-    larger of that and of a paired sign test: are more exams suspicious beside training exams than beside exams that
-    cannot have been copied? Smooth images lack the noise that keeps real exams apart and are suspicious beside both.
+    5 % is expected of fresh exams. p exchanges generated and held-out exams, so that it knows how uncertain a 5 % quantile of few
+    exams is. With `beside_holdout`, the generated exams' scores beside held-out exams, p is the larger of that and of a paired
+    sign test: are more exams suspicious beside training exams than beside exams that cannot have been copied? Smooth images
+    lack the noise that keeps real exams apart and are suspicious beside both.
+
+    Args:
+        q, p: scores of generated and held-out exams. labels: of both, or None.
     """
     q, p = np.asarray(q, float), np.asarray(p, float)
-    weights = matching_weights(p_y, q_y)
-    threshold = weighted_quantile(p, 0.05, weights)
+    threshold = weighted_quantile(p, 0.05, matching_weights(labels[1], labels[0]))
     below = q <= threshold
     hits, rng, pool = int(below.sum()), np.random.default_rng(seed), np.concatenate([q, p])
-    null = np.empty(rounds)
-    for r in range(rounds):
-        order = rng.permutation(len(pool)) if groups is None else cluster_order(len(q), groups, rng)
-        mixed = pool[order]
-        null[r] = (mixed[: len(q)] <= weighted_quantile(mixed[len(q) :], 0.05)).mean()
+    # the smallest value with 5 % of the held-out ones at or below it, round by round
+    mixed, k = (
+        np.stack([rng.permutation(pool) for _ in range(rounds)]),
+        max(int(np.ceil(0.05 * len(p) - 1e-9)), 1) - 1,
+    )
+    limits = np.partition(mixed[:, len(q) :], k, axis=1)[:, k]
+    null = (mixed[:, : len(q)] <= limits[:, None]).mean(axis=1)
     p_value = (1 + (null >= hits / len(q)).sum()) / (rounds + 1)
     if beside_holdout is not None:
         beside = np.asarray(beside_holdout) <= threshold
         only = int((below & ~beside).sum()), int((beside & ~below).sum())
-        p_value = max(
-            p_value, float(stats.binom.sf(only[0] - 1, sum(only), 0.5)) if sum(only) else 1.0
-        )
+        paired = float(stats.binom.sf(only[0] - 1, sum(only), 0.5)) if sum(only) else 1.0
+        p_value = max(p_value, paired)
     return Measure(hits / len(q), *wilson(hits, len(q)), p=p_value, threshold=threshold, n=len(q))

@@ -22,9 +22,10 @@ from radiogan_lib.evaluation.features import (
     as_set,
     check_images,
     check_sets,
+    one_each,
     pooled_shape,
 )
-from radiogan_lib.evaluation.statistics import Measure, resample, wilson
+from radiogan_lib.evaluation.statistics import Measure, wilson
 from radiogan_lib.gan import memory
 
 SIDE = 80  # pixels on the longer side of the classifier's input
@@ -207,30 +208,32 @@ def _recalls(predicted: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]
     return {int(c): predicted[labels == c] == c for c in np.unique(labels)}
 
 
+def _balanced(values: np.ndarray, labels: np.ndarray, rounds: int, seed: int) -> Measure:
+    """Mean over classes of values (classifiers, n); interval: bootstrap of exams within classes, and of classifiers."""
+    rng, parts = np.random.default_rng(seed), [values[:, labels == c] for c in np.unique(labels)]
+
+    def once() -> float:
+        rows = rng.integers(0, len(values), len(values))
+        return np.mean([p[rows][:, rng.integers(0, p.shape[1], p.shape[1])].mean() for p in parts])
+
+    interval = np.quantile([once() for _ in range(rounds)], [0.025, 0.975])
+    return Measure(np.mean([p.mean() for p in parts]), *interval, classifiers=len(values))
+
+
 def balanced_accuracy(
-    predictions: list[np.ndarray], labels: np.ndarray, rounds: int = 200, seed: int = 0, groups=None
+    predictions: list[np.ndarray], labels: np.ndarray, rounds=200, seed=0
 ) -> Measure:
-    """Mean recall over classes, averaged over classifiers; interval: bootstrap of held-out patients within classes and of classifiers."""
-    hits = [_recalls(p, labels) for p in predictions]
-    rng, own = (
-        np.random.default_rng(seed),
-        {int(c): None if groups is None else groups[labels == c] for c in np.unique(labels)},
+    """Mean recall over classes, averaged over classifiers, with a bootstrap interval."""
+    return _balanced(
+        np.stack([p == labels for p in predictions]).astype(float), labels, rounds, seed
     )
 
-    def once(draw: bool) -> float:
-        chosen = resample(len(hits), rng) if draw else range(len(hits))
-        recalls = []
-        for c in hits[0]:
-            n = len(hits[0][c])
-            pick = resample(n, rng, own[c]) if draw else np.arange(n)
-            recalls.append(np.mean([hits[j][c][pick].mean() for j in chosen]))
-        return float(np.mean(recalls))
 
-    return Measure(
-        once(False),
-        *np.quantile([once(True) for _ in range(rounds)], [0.025, 0.975]),
-        classifiers=len(hits),
-    )
+def _paired(alone: list, both: list, labels: np.ndarray, rounds: int, seed: int) -> Measure:
+    """Difference of balanced accuracies; exams and classifiers are resampled together for both, so that luck cancels."""
+    pairs = zip(alone, both, strict=True)
+    apart = np.stack([(b == labels).astype(float) - (a == labels) for a, b in pairs])
+    return _balanced(apart, labels, rounds, seed)
 
 
 def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
@@ -277,80 +280,37 @@ def augmentation_gain(
 ) -> list[dict]:
     """What generated exams add where real ones are few: balanced accuracy with and without them.
 
-    `real` trains on k real exams per class alone; `both` starts from the classifier trained on generated exams and goes on
-    with the same k real exams. Same real exams, same test exams, `repeats` random draws of the k, of different patients as
-    long as there are enough.
+    `real` trains on k real exams per class alone, of different patients; `both` starts from the classifier trained on generated exams
+    and goes on with the same k real exams. Same real exams, same test exams, `repeats` random draws of the k.
 
     Returns:
         one dict per size: per_class, real, both, and gain = both − real with a paired bootstrap interval.
     """
     rng = np.random.default_rng(seed)
     train, holdout = as_set(train, "training"), as_set(holdout, "held-out")
-    y, n = train.labels, synthetic.n_classes
-    sizes = [size for size in sizes if np.unique(y, return_counts=True)[1].min() >= size]
+    train, holdout = (s.take(one_each(s, seed)) for s in (train, holdout))
+    members = [np.flatnonzero(train.labels == c) for c in np.unique(train.labels)]
+    sizes = [size for size in sizes if min(map(len, members)) >= size]
 
     def predictions(pick: np.ndarray, start: Classifier | None, r: int) -> np.ndarray:
-        few = steps // 2 if start else steps
-        return train_classifier(train.take(pick), n, steps=few, start=start, seed=seed + r).predict(
-            holdout.images
+        few, n = train.take(pick), synthetic.n_classes
+        made = train_classifier(
+            few, n, steps=steps // 2 if start else steps, start=start, seed=seed + r
         )
+        return made.predict(holdout.images)
 
     jobs = []
     for size in sizes:
         for r in range(repeats):
-            chosen = [
-                _choose(np.flatnonzero(y == c), size, train.patients, rng) for c in np.unique(y)
-            ]
-            pick = np.concatenate(chosen)
+            pick = np.concatenate([rng.choice(m, size, replace=False) for m in members])
             jobs += [functools.partial(predictions, pick, start, r) for start in (None, synthetic)]
     found = side_by_side(jobs)
-    rows, same = [], (holdout.labels, rounds, seed, holdout.patients)
+    rows, same = [], (holdout.labels, rounds, seed)
     for k, size in enumerate(sizes):
         alone, both = (found[2 * repeats * k + j : 2 * repeats * (k + 1) : 2] for j in (0, 1))
         rows.append({"per_class": int(size), "real": balanced_accuracy(alone, *same)})
         rows[-1] |= {"both": balanced_accuracy(both, *same), "gain": _paired(alone, both, *same)}
     return rows
-
-
-def _choose(members: np.ndarray, size: int, groups, rng) -> np.ndarray:
-    """`size` of these exams at random, one per patient as long as there are enough."""
-    order = (
-        rng.permutation(members) if groups is not None else rng.choice(members, size, replace=False)
-    )
-    if groups is not None:
-        first = np.zeros(len(order), bool)
-        first[np.unique(groups[order], return_index=True)[1]] = True
-        order = np.concatenate([order[first], order[~first]])
-    return order[:size]
-
-
-def _paired(
-    alone: list, both: list, labels: np.ndarray, rounds: int, seed: int, groups=None
-) -> Measure:
-    """Difference of balanced accuracies; exams and repeats are resampled together for both, so that luck cancels."""
-    rng = np.random.default_rng(seed)
-    difference = np.stack(
-        [(b == labels).astype(float) - (a == labels) for a, b in zip(alone, both, strict=True)]
-    )
-    members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-
-    def once(draw: bool) -> float:
-        rows = resample(len(difference), rng) if draw else np.arange(len(difference))
-        return float(
-            np.mean(
-                [
-                    difference[rows][
-                        :,
-                        m[resample(len(m), rng, None if groups is None else groups[m])]
-                        if draw
-                        else m,
-                    ].mean()
-                    for m in members
-                ]
-            )
-        )
-
-    return Measure(once(False), *np.quantile([once(True) for _ in range(rounds)], [0.025, 0.975]))
 
 
 def utility_report(
@@ -366,7 +326,7 @@ def utility_report(
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 
     Args:
-        train, holdout, generated: `ImageSet`s with labels; with patients, intervals resample patients.
+        train, holdout, generated: `ImageSet`s with labels; of each held-out patient one exam is used.
         classifier: trained on the real exams; made here if missing.
         epochs: of the classifiers on all real and on all generated exams.
 
@@ -377,7 +337,8 @@ def utility_report(
     train, holdout, generated = check_sets(train, holdout, generated)
     if generated.labels is None:
         raise EvaluationError("label agreement and TSTR need labels of all three sets.")
-    y, same = holdout.labels, (rounds, seed, holdout.patients)
+    holdout = holdout.take(one_each(holdout, seed))
+    y, same = holdout.labels, (rounds, seed)
     n = (
         classifier.n_classes
         if classifier
