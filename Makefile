@@ -1,6 +1,6 @@
 # Two commands: `make run` (everything, headless) and `make test`. Each sets up the environment first, if it must.
 #   make run  PROFILE=smoke|teach|paper  COHORT=exams.csv  SET="seed=1 epochs=5"
-#   make test | make lab | make page (→ explorer.html) | make site (→ _build/site/index.html) | make lock | make clean-runs
+#   make quick | make test | make lint | make lab | make page (→ explorer.html) | make site (→ _build/site/index.html) | make lock | make clean-runs
 # PYTHON=/path/to/python3.12 chooses an interpreter; VENV=folder another place for the environment.
 
 SHELL   := /bin/bash
@@ -13,7 +13,7 @@ FIND_PYTHON = for p in "$(PYTHON)" python3.12 python3.13 python3.11 python3 pyth
 	[ -n "$$p" ] && "$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo "$$p" && break; done
 
-.PHONY: run test lab page site lock clean-runs
+.PHONY: run test quick lint lab page site lock clean-runs
 .DELETE_ON_ERROR:
 
 run: $(VENV)/ready
@@ -27,6 +27,16 @@ test: $(VENV)/ready-test
 	rm -rf "$$RADIOGAN_HOME"
 	$(BIN)/python -m radiogan_lib.batch --profile smoke
 	$(BIN)/python -m pytest tests "$$RADIOGAN_HOME/runs/smoke" $(ARGS)
+
+# While you work: layout, lint and types, then the unit tests that are not marked slow.
+quick: lint
+	$(BIN)/python -m pytest tests -m 'not slow' -q $(ARGS)
+
+lint: $(VENV)/ready-test
+	$(BIN)/python -m ruff format --check --quiet .
+	$(BIN)/python -m ruff check --quiet .
+	$(BIN)/python -m mypy
+	@if command -v actionlint >/dev/null; then actionlint; fi
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/00_start_here.ipynb
@@ -67,7 +77,7 @@ $(BIN)/python:
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml
 lock:
 	$(LOCK) --extra test -o requirements-test.lock
-	$(LOCK) -c requirements-test.lock -o requirements.lock
+	$(LOCK) --extra decoders --extra archive -c requirements-test.lock -o requirements.lock
 	$(LOCK:pyproject.toml=docs/site/requirements.in) -o docs/site/requirements.lock
 
 clean-runs:

@@ -37,10 +37,10 @@ def main(exams: int = 10) -> None:
         for k, name in enumerate(petphantom.CLASSES)
     ]
     for spacing, label, limit in ((None, "168 x 168 x 429", 1.0), (4.0, "4 mm isotropic", 0.15)):
-        ours = seconds(lambda c, s: petphantom.make(c, s, spacing), jobs)
+        ours = seconds(petphantom.make, [(*job, spacing) for job in jobs])
         image = np.asarray(petphantom.make("normal", 0, spacing).dataobj)
         sigma = [6 / 2.3548 / d for d in petphantom.grid(spacing)[1]]
-        scipy = seconds(lambda: ndimage.gaussian_filter(image, sigma), [()] * 3)
+        scipy = seconds(ndimage.gaussian_filter, [(image, sigma)] * 3)
         print(
             f"{label:18s} {ours:6.3f} s an exam (wanted: {limit} s); SciPy's Gaussian filter of the same volume "
             f"alone: {scipy:6.3f} s, {scipy / ours:.1f} x the whole exam"

@@ -175,9 +175,11 @@ def texture(canvas: Canvas, patient: Patient) -> None:
         plane *= one
 
 
-def spine(p: Patient):
+def spine(p: Patient) -> list[tuple]:
     """Vertebral bodies from C2 to L5: list of (template centre, radii) in mm."""
-    out = [((0, 52 + 2 * (k > 3), 168 + 18.5 * k), (10 + 0.6 * k, 8, 7)) for k in range(6)]
+    out: list[tuple] = [
+        ((0, 52 + 2 * (k > 3), 168 + 18.5 * k), (10 + 0.6 * k, 8, 7)) for k in range(6)
+    ]
     for k in range(12):
         centre = (0, 50 + 5 * np.sin(np.pi * k / 11) + 0.6 * k, 290 + 23.2 * k)
         out.append((centre, (12.5 + 0.7 * k, 10.5 + 0.6 * k, 9.6 + 0.15 * k)))

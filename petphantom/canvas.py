@@ -33,7 +33,7 @@ class Canvas:
         self.edge = float(np.cbrt(np.prod(self.step)))
         self.v = np.zeros([len(a) for a in self.axes], np.float32)
 
-    def box(self, low, high) -> tuple[slice, slice, slice]:
+    def box(self, low, high) -> tuple[slice, ...]:
         """The slices of the voxels between two corners (mm), clipped to the canvas."""
         out = []
         for a, step, lo, hi in zip(self.axes, self.step, low, high):

@@ -7,7 +7,16 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDES = ("docs/*.md", "CONTRIBUTING.md", "data_manifest/*.md", "benchmarks/*.md", "weights/*.md")
+GUIDES = (
+    "docs/*.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "petphantom/*.md",
+    "petsuv/*.md",
+    "data_manifest/*.md",
+    "benchmarks/*.md",
+    "weights/*.md",
+)
 
 # `make page` writes it; it opens in the page's own window
 LIVE_PAGE = """```{raw} html

@@ -277,6 +277,7 @@ def nifti_mip(path: Path, spacing_mm: float = 2.0) -> tuple[np.ndarray, np.ndarr
             flat = [part] if flat is None else [*flat, part]
     flat = flat if axis == 2 else np.concatenate(flat)
     extremes = scaled(np.array([lowest, highest]), header.slope, header.inter)
-    check_suv(*map(float, extremes), scaled(np.concatenate(sample), header.slope, header.inter))
+    low, high = map(float, extremes)
+    check_suv(low, high, scaled(np.concatenate(sample), header.slope, header.inter))
     mip = finish(scaled(flat.T, header.slope, header.inter), ornt, axis, picks, 1)
     return upright(mip), voxel_mm

@@ -122,7 +122,7 @@ def check_images(images, name: str) -> np.ndarray:
     return images
 
 
-def check_sets(train, holdout, generated) -> tuple[ImageSet, ImageSet, ImageSet]:
+def check_sets(train, holdout, generated) -> tuple[ImageSet, ...]:
     """The three sets of an evaluation, checked; labels stay only where all three have them.
 
     Raises:

@@ -64,7 +64,7 @@ def between_real(ref, seed: int = 0) -> list[str]:
     told = [
         appearance(s, x, components, spectra) for s, x in ((part_t, ref.t[one]), (part_p, ref.p))
     ]
-    scored, told_apart = two_sample_scores(*told, seed), None
+    scored, told_apart = two_sample_scores(*told, seed), None  # type: ignore[call-arg]
     if scored is not None:
         score, _, side = scored
         told_apart = auc(score[side == 1], score[side == 0], labels, 99)

@@ -245,7 +245,7 @@ def quality_report(
     report = {
         "fine_detail": fine[0],
         "fine_detail_floor": fine[1],
-        "two_sample_auc": two_sample_auc(*told, seed),
+        "two_sample_auc": two_sample_auc(*told, seed),  # type: ignore[call-arg]
     }
     for name, (t, p, q) in spaces.items():
         report[name] = _space(t[ti], p, q[qi], weights, rounds, seed)

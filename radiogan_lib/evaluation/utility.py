@@ -214,7 +214,8 @@ def _balanced(values: np.ndarray, labels: np.ndarray, rounds: int, seed: int) ->
 
     def once() -> float:
         rows = rng.integers(0, len(values), len(values))
-        return np.mean([p[rows][:, rng.integers(0, p.shape[1], p.shape[1])].mean() for p in parts])
+        parts_now = [p[rows][:, rng.integers(0, p.shape[1], p.shape[1])].mean() for p in parts]
+        return float(np.mean(parts_now))
 
     interval = np.quantile([once() for _ in range(rounds)], [0.025, 0.975])
     return Measure(np.mean([p.mean() for p in parts]), *interval, classifiers=len(values))

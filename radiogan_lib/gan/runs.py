@@ -78,7 +78,7 @@ def load_run(run_dir) -> Run:
             "delete the folder and train again."
         ) from None
     _check_fit(run_dir, cfg, names, *networks)
-    return Run(run_dir, cfg, names, *networks, read_history(run_dir), provenance)
+    return Run(run_dir, cfg, names, *networks, read_history(run_dir), provenance)  # type: ignore[call-arg]
 
 
 def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discriminator) -> None:
