@@ -46,6 +46,10 @@ SETTINGS = {
         diffaugment_share=0.5,
         auxiliary_augment="translation",
         label_smoothing=0.1,
+        generator_least=16,
+        generator_noise=True,
+        discriminator_norm=False,
+        spectrum=True,
     ),
     "bfloat16": dict(precision="mixed_bfloat16"),
 }
