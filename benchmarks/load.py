@@ -143,7 +143,7 @@ def walks(explorers: int, folder: Path) -> None:
 
     from radiogan_lib import data, gan
     from radiogan_lib.lab import latent
-    from radiogan_lib.lab.explorer import explorer
+    from radiogan_lib.lab.widget import explorer
 
     run, rng = gan.load_shipped(), np.random.default_rng(0)
     data.prepare(
@@ -153,9 +153,8 @@ def walks(explorers: int, folder: Path) -> None:
         "sync",
     )
     train = data.load(folder / "set", "train")
-    judge = latent.evidence(train)
     opened = [
-        explorer(run.generator, run.class_names, train, judge, start=(0, k), end=(1, k))
+        explorer(run.generator, run.class_names, train, start=(0, k), end=(1, k))
         for k in range(explorers)
     ]
     total = 50 * explorers

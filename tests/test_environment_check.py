@@ -12,7 +12,7 @@ from radiogan_lib import config, lab, paths
 from radiogan_lib.config import RadioganError
 from radiogan_lib.lab import environment as module_or_function
 
-environment = __import__("importlib").import_module("radiogan_lib.lab.environment")
+environment = __import__("importlib").import_module("radiogan_lib.lab.check")
 
 
 def lines(checks):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from radiogan_lib import config, data, lab
 from radiogan_lib.config import RadioganError
-from radiogan_lib.lab import diagrams, figures_networks
+from radiogan_lib.lab import charts, diagrams
 
 NAMES = ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
 
@@ -192,7 +192,7 @@ def test_architecture_is_drawn_from_the_model(networks):
         fig = lab.architecture(model)
         words = " ".join(texts(fig))
         assert f"{sum(int(np.prod(v.shape)) for v in model.trainable_weights):,}" in words
-        boxes = figures_networks.stages(model)
+        boxes = charts.stages(model)
         assert sum(b["parameters"] for b in boxes) == sum(
             int(np.prod(v.shape)) for v in model.trainable_weights
         )
@@ -200,11 +200,11 @@ def test_architecture_is_drawn_from_the_model(networks):
     assert (
         sum(
             b["name"] == "transposed conv" and b["kernel"][1] == 2
-            for b in figures_networks.stages(networks[0])
+            for b in charts.stages(networks[0])
         )
         == 3
     )
-    assert figures_networks.stages(networks[0])[-1]["shape"] == (40, 24, 1)
+    assert charts.stages(networks[0])[-1]["shape"] == (40, 24, 1)
 
 
 def test_tables_of_layers_sizes_counts_and_measures(networks):

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import bad_exams as bad
 import nibabel as nib
-import numpy as np
 import pandas as pd
 import pytest
 from survived import COUNTS
@@ -385,27 +384,6 @@ def test_an_archives_file_names_stay_in_their_folder(tmp_path, monkeypatch):
         assert {p.name for p in tmp_path.iterdir()} == {"in"} and {
             p.name for p in (tmp_path / "in").iterdir()
         } == {"series"}
-
-
-def test_a_saved_frame_stays_in_its_folder(tmp_path):
-    from radiogan_lib.lab import saved
-
-    recipe = {
-        "weights": "w",
-        "class_a": "../../x",
-        "class_b": "/etc/y",
-        "seed_a": 1,
-        "seed_b": 2,
-        "walk": "slerp",
-        "steps": 5,
-        "truncation": 1.0,
-        "step": 0,
-        "mode": "walk",
-        "window": [0, 7],
-    }
-    for suffix in ("png", "nii.gz"):
-        written = saved.write(tmp_path / "frames", np.ones((8, 5), np.float32), recipe, suffix)
-        assert written.parent == tmp_path / "frames" and written.is_file()
 
 
 # ---- servers and pins ---------------------------------------------------------------------------------------------

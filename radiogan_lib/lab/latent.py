@@ -1,4 +1,4 @@
-"""The latent space behind the explorer: points of a walk, fast drawing, directions named by what they change.
+"""The latent space behind the explorer and the live page: points of a walk, fast drawing, the strongest directions.
 
 Pure functions and one small object; no widget is needed. Explained in notebooks/06_latent_explorer.ipynb.
 """
@@ -6,15 +6,12 @@ Pure functions and one small object; no widget is needed. Explained in notebooks
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
 from radiogan_lib.config import RadioganError
-from radiogan_lib.lab.directions import Direction, find
-from radiogan_lib.lab.places import body_box, region
 
-__all__ = ["Direction", "ExplorerError", "KINDS", "Space", "body_box", "evidence", "region"]
 # A kind of walk, and its name on a control
 KIND_WORDS = {
     "slerp": "slerp: on the sphere",
@@ -33,7 +30,7 @@ FAR = "unlike any training exam"
 
 
 class ExplorerError(RadioganError, ValueError):
-    """A class, seed, walk or file that the explorer cannot use."""
+    """A class, seed, walk or direction that the explorer cannot use."""
 
 
 class Space:
@@ -44,16 +41,11 @@ class Space:
     """
 
     def __init__(self, generator):
-        self.generator = generator
-        if hasattr(generator, "draw") and hasattr(generator, "table"):
-            self.table, self.noise_dim = (
-                np.asarray(generator.table, np.float32),
-                int(generator.noise_dim),
-            )
+        self.generator, self._found = generator, {}
+        if hasattr(generator, "draw"):
+            self.table, self.noise_dim = np.asarray(generator.table), int(generator.noise_dim)
         else:
-            self.table = np.asarray(
-                generator.get_layer("label_embedding").get_weights()[0], np.float32
-            )
+            self.table = np.asarray(generator.get_layer("label_embedding").get_weights()[0])
             self.noise_dim = int(generator.inputs[0].shape[-1])
 
     @cached_property
@@ -67,7 +59,6 @@ class Space:
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # reduce_retracing would trade speed for fewer shapes; a walk has one shape for as long as it is explored
             return tf.function(lambda z, e: model([z, e], training=False))
         return lambda z, e: model([z, e], training=False)
 
@@ -88,15 +79,19 @@ class Space:
             start, end: (class index, seed).
             kind: as in `evaluation.walk`, whose frames these points give at truncation 1.
             truncation: factor on z; below 1 draws more typical and less varied images.
+
+        Raises:
+            ExplorerError: an unknown kind or class.
         """
         from radiogan_lib.evaluation.walks import path
 
         if kind not in KINDS:
             raise ExplorerError(f"there is no walk {kind!r}; choose one of {', '.join(KINDS)}.")
+        last = len(self.table) - 1
         for c, _ in (start, end):
-            if not 0 <= c < len(self.table):
+            if not 0 <= c <= last:
                 raise ExplorerError(
-                    f"the generator knows classes 0 to {len(self.table) - 1}; there is no class {c}."
+                    f"the generator knows classes 0 to {last}; there is no class {c}."
                 )
         z, e, _ = path(kind, start, end, steps, self.noise_dim, self.table)
         return (truncation * z).astype(np.float32), e.astype(np.float32)
@@ -105,46 +100,33 @@ class Space:
     def weights_hash(self) -> str:
         """Twelve digits of the SHA-256 of all weights: the same for the same generator, whatever its file."""
         digest = hashlib.sha256()
-        for w in (
-            self.generator.get_weights() if hasattr(self.generator, "get_weights") else [self.table]
-        ):
+        for w in self.generator.get_weights():
             digest.update(np.ascontiguousarray(w).tobytes())
         return digest.hexdigest()[:12]
 
-    @lru_cache(maxsize=32)
-    def directions(self, label: int, count: int = 5, samples: int = 192) -> tuple[Direction, ...]:
-        """The directions of z along which the pictures of one class change most, named by what is seen to change."""
-        return find(self.draw, self.table[label], self.noise_dim, count, samples)
+    def directions(self, label: int, count: int = 5, samples: int = 192) -> list[np.ndarray]:
+        """Directions of z (noise_dim,) along which the pictures of one class change most, strongest first.
 
+        Principal components of the response: images are drawn at random z, their main ways to differ are found, and each
+        is led back to z by least squares (the idea of GANSpace, Härkönen et al., NeurIPS 2020, on images instead of
+        features). Each has length 1 and points to where the pictures get brighter.
+        """
+        if label not in self._found:
+            self._found[label] = self._strongest(label, count, samples)
+        return self._found[label]
 
-def evidence(train, seed: int = 0):
-    """A quick linear classifier fitted to training exams: SUV (n, h, w) → class probabilities (n, classes).
-
-    It takes about a second and is weaker than `evaluation.train_classifier`; pass such a classifier to the explorer instead.
-    """
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from radiogan_lib.evaluation.features import pooled, pooled_shape
-
-    labels, shape = np.asarray(train.labels), pooled_shape(train.suv.shape[1:])
-    if len(np.unique(labels)) < 2:
-        return None
-    x = np.sqrt(np.maximum(pooled(train.suv, shape), 0))
-    model = make_pipeline(
-        PCA(min(40, len(x) - 1, x.shape[1]), random_state=seed),
-        StandardScaler(),
-        LogisticRegression(C=0.05, max_iter=300),
-    ).fit(x, labels)
-    present = model.classes_.astype(int)
-
-    def probabilities(suv: np.ndarray) -> np.ndarray:
-        out = np.zeros((len(suv), len(train.class_names)))
-        out[:, present] = model.predict_proba(
-            np.sqrt(np.maximum(pooled(np.asarray(suv, np.float32), shape), 0))
-        )
-        return out
-
-    return probabilities
+    def _strongest(self, label: int, count: int, samples: int) -> list[np.ndarray]:
+        z = np.random.default_rng(0).standard_normal((samples, self.noise_dim)).astype(np.float32)
+        e = np.tile(self.table[label], (samples, 1))
+        parts = [self.draw(z[i : i + 32], e[i : i + 32]) for i in range(0, samples, 32)]
+        # the square root keeps the bladder from deciding everything
+        flat = np.sqrt(np.maximum(np.concatenate(parts), 0)).reshape(samples, -1)
+        flat -= flat.mean(axis=0)
+        left, size, right = np.linalg.svd(flat, full_matrices=False)
+        ridge = 0.1 * samples * np.eye(self.noise_dim)
+        found = []
+        for k in range(min(count, int((size > 1e-6 * max(size[0], 1e-12)).sum()))):
+            vector = np.linalg.solve(z.T @ z + ridge, z.T @ left[:, k])
+            vector *= np.sign(right[k].sum()) or 1.0
+            found.append((vector / max(np.linalg.norm(vector), 1e-12)).astype(np.float32))
+        return found

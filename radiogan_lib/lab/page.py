@@ -343,7 +343,7 @@ def html(
         )
     data, places = graph.packed()
     rows, cols = generator.output_shape[1:3]
-    directions = [[d.vector for d in space.directions(k)] for k in range(len(class_names))]
+    directions = [space.directions(k) for k in range(len(class_names))]
     decoder = graph.ops[-1]
     facts = {
         "graph": {"ops": graph.ops, "arrays": places},
