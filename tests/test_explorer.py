@@ -213,4 +213,4 @@ def test_uncalibrated_pictures_are_not_called_suv():
     from dataclasses import replace
 
     x = explorer(FakeGenerator(), NAMES, train=replace(dataset(), unit="window"))
-    assert "White at window" == x.white.description and "SUV" not in x.describe(0)
+    assert "White at grey value" == x.white.description and "SUV" not in x.describe(0)

@@ -322,5 +322,5 @@ def test_the_exam_to_follow(tmp_path, monkeypatch, capsys):
     assert lab.exam_to_follow(cfg, "mine") == "mine"
     assert (
         lab.exam_to_follow(config.load("smoke")).is_dir()
-        and "no real exam" in capsys.readouterr().out
+        and "no volume of a real exam" in capsys.readouterr().out
     )

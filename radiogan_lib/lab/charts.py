@@ -67,7 +67,7 @@ def curves(history) -> Figure:
     fig = new(8, 4.4)
     top, bottom = fig.subplots(2, 1, sharex=True)
     for ax, lines, name in ((top, losses, "loss"), (bottom, rates, "accuracy")):
-        for k, (column, y) in enumerate(lines.items()):
+        for k, y in enumerate(lines.values()):
             ax.plot(
                 x,
                 y,

@@ -29,6 +29,11 @@ NEARNESS = (
 FAR = "unlike any training exam"
 
 
+def unit_word(unit: str) -> str:
+    """What a pixel's value is called: SUV, or a grey value where the exams were pictures without calibration."""
+    return "SUV" if unit == "SUV" else "grey value"
+
+
 class ExplorerError(RadioganError, ValueError):
     """A class, seed, walk or direction that the explorer cannot use."""
 

@@ -21,7 +21,7 @@ import numpy as np
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
 from radiogan_lib.lab.figures import readable
-from radiogan_lib.lab.latent import FAR, KIND_WORDS, NEARNESS, Space
+from radiogan_lib.lab.latent import FAR, KIND_WORDS, NEARNESS, Space, unit_word
 from radiogan_lib.lab.notebook import pick_classes
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -365,6 +365,7 @@ def html(
         "licence": "Their licence is not recorded beside them.",
         "verdict": "No test of memory is recorded beside them.",
     } | (about or {})
+    facts["unit"] = unit_word(facts["unit"])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -398,7 +399,9 @@ def write(weights: Path, out: Path) -> Path:
     try:
         names = json.loads((weights / "provenance.json").read_text(encoding="utf-8"))["class_names"]
         words = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-        generator = keras.saving.load_model(weights / "generator.keras", compile=False)
+        generator = keras.saving.load_model(
+            weights / "generator.keras", compile=False, safe_mode=True
+        )
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise ExportError(
             f"{paths.shown(weights)} cannot be read ({type(e).__name__}: {str(e)[:160]}); copy its"

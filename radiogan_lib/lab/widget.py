@@ -23,7 +23,7 @@ from PIL import Image
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
 from radiogan_lib.lab.figures import WINDOW, grey, readable
-from radiogan_lib.lab.latent import FAR, KIND_WORDS, NEARNESS, ExplorerError, Space
+from radiogan_lib.lab.latent import FAR, KIND_WORDS, NEARNESS, ExplorerError, Space, unit_word
 
 SEED_MAX = 2**31 - 1
 TALL = 400  # pixels on the screen of the large frame
@@ -68,7 +68,7 @@ class LatentExplorer(widgets.VBox):
                 f"the generator knows {known} classes, but {len(self.class_names)} names were given."
             )
         self.train = train if train is not None and len(train) else None
-        self.unit = getattr(train, "unit", "SUV")
+        self.unit = unit_word(getattr(train, "unit", "SUV"))
         self.steps, self.folder = int(steps), paths.home() / "runs" / "explorer"
         self._busy, self._alert, self._later = False, False, None
         self._make_controls((min(start[0], known - 1), start[1]), (min(end[0], known - 1), end[1]))
