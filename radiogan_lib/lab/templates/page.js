@@ -113,6 +113,7 @@ class Generator {
         : op.op === "dense" ? activate(dense(first, of(op.kernel), of(op.bias)), op)
         : op.op === "conv" ? convolve(first, op, of(op.kernel), of(op.bias))
         : op.op === "affine" ? activate(affine(first, of(op.scale), of(op.shift)), op)
+        : op.op === "pixels" ? activate(pixels(first, second, of(op.strength), op), op)
         : op.op === "concatenate" ? concatenate(first, second, op.widths)
         : op.op === "decode" ? decode(first, op)
         : fail(op.op);
@@ -147,6 +148,25 @@ function concatenate(x, y, [wide, narrow]) {
     k += wide + narrow;
   }
   return out;
+}
+
+/** Noise of its own for every pixel: a fixed projection of z by signs (PixelNoise of radiogan_lib/gan/networks.py). */
+function pixels(x, z, strength, op) {
+  const [rows, cols, width] = op.size, count = rows * cols;
+  op.signs ??= Int8Array.from({ length: z.length * count }, (_, k) => sign(k)); // kept for the next image
+  const noise = new Float64Array(count);
+  for (let i = 0, k = 0; i < z.length; i++) {
+    const value = z[i] / Math.sqrt(z.length);
+    for (let p = 0; p < count; p++, k++) noise[p] += value * op.signs[k];
+  }
+  return x.map((v, k) => v + noise[(k / width) | 0] * strength[k % width]);
+}
+
+/** The lowest bit of a hash of a whole number, as -1 or 1: murmur3's finalizer. */
+function sign(k) {
+  k = Math.imul(k ^ (k >>> 16), 0x85ebca6b);
+  k = Math.imul(k ^ (k >>> 13), 0xc2b2ae35);
+  return ((k ^ (k >>> 16)) & 1) * 2 - 1;
 }
 
 /** ReLU and its leaky form are a slope below zero; 1 leaves the values as they are. */
