@@ -1,6 +1,31 @@
-"""After the tests: what the hard ones tried, and what survived."""
+"""Which tests `make quick` leaves out; after the tests, what the hard ones tried and what survived."""
 
 import sys
+
+import pytest
+
+# Files whose tests train networks, start kernels, browsers or many processes, or load TensorFlow.
+SLOW = """
+    test_ablation test_augment test_bad_input test_baseline test_batch test_controls test_cores test_deidentify test_engine test_engines
+    test_environment_check test_evaluation_cli test_explorer test_explorer_in_browser test_faults test_fuzz
+    test_diagnosis test_improvements test_memoriser test_page_in_browser test_running
+    test_health test_latent test_memorisation test_memorization test_memory test_n_sweep test_networks test_page
+    test_privacy test_radiogan test_recovery test_report_in_browser test_scale test_site test_training
+    test_training_benchmark test_turning test_utility test_walks
+""".split()
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Files of which nothing would run are not even imported."""
+    if config.option.markexpr == "not slow" and collection_path.stem in SLOW:
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_terminal_summary(terminalreporter):
