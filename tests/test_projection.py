@@ -103,7 +103,7 @@ def test_half_way_ties_on_long_axes_fall_as_in_simpleitk(spacing, origin):
 
 def test_large_volumes_go_through_threads_and_stay_equal(monkeypatch):
     rng = np.random.default_rng(2)
-    monkeypatch.setattr(projection.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(projection.machine, "cores", lambda: 3)
     for perm in ([0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1]):
         for order in "CF":
             image = grid(rng, (33, 41, 29), (2.5, 3, 4.06), perm, (-1, 1, -1), order=order)

@@ -11,7 +11,6 @@ Explained in notebooks/01_data_preparation.ipynb; measured by benchmarks/project
 from __future__ import annotations
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from nibabel import orientations, processing
 from petsuv import nifti
 from petsuv.errors import ExamError
 from petsuv.plausible import check_suv, stride
+from radiogan_lib import machine
 
 OBLIQUE = 1e-3  # off-axis direction cosine (1 mm per metre) above which a grid is resampled
 THREADS_ABOVE = 16_000_000  # bytes of volume from which threads pay for themselves
@@ -143,7 +143,7 @@ def maximum_along(array: np.ndarray, axis: int, planes: np.ndarray) -> np.ndarra
 
 def _maximum(array: np.ndarray, axis: int) -> np.ndarray:
     """`array.max(axis)`; a large array in up to four threads, because one core cannot fill the memory bus."""
-    threads = min(4, os.cpu_count() or 1)
+    threads = min(4, machine.cores())
     if array.nbytes < THREADS_ABOVE or threads == 1:
         return array.max(axis=axis)
     order = sorted(range(3), key=lambda a: -abs(array.strides[a]))  # slowest axis first
