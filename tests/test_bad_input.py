@@ -240,7 +240,6 @@ DICOM = {
     "unknown units": (lambda f: bad.series(f, Units="PROPCPS"), "Units"),
     "no slope": (lambda f: bad.series(f, RescaleSlope=None), "Rescale Slope"),
     "no position": (lambda f: bad.series(f, ImagePositionPatient=None), "Image Position"),
-    "gated": (lambda f: bad.series(f, SeriesType=["GATED", "IMAGE"]), "GATED"),
     "enhanced PET": (
         lambda f: bad.series(f, SOPClassUID="1.2.840.10008.5.1.4.1.1.130"),
         "Enhanced PET",
