@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 from survived import BAD_INPUT, faults_of_sentence
 
-from radiogan_lib import batch, config, data, notebooks, paths
+from radiogan_lib import batch, config, data, paths
 from radiogan_lib.config import RadioganError
 from radiogan_lib.data.dataset import load, prepare
 
@@ -240,6 +240,7 @@ DICOM = {
     "unknown units": (lambda f: bad.series(f, Units="PROPCPS"), "Units"),
     "no slope": (lambda f: bad.series(f, RescaleSlope=None), "Rescale Slope"),
     "no position": (lambda f: bad.series(f, ImagePositionPatient=None), "Image Position"),
+    "gated": (lambda f: bad.series(f, SeriesType=["GATED", "IMAGE"]), "GATED"),
     "enhanced PET": (
         lambda f: bad.series(f, SOPClassUID="1.2.840.10008.5.1.4.1.1.130"),
         "Enhanced PET",
@@ -993,7 +994,7 @@ READ_ONLY = {
     "training": (lambda place, frame: _train_in(place / "run"), "Read-only"),
     "evaluation": (lambda place, frame: _report_in(place / "report"), "Read-only"),
     "batch": (
-        lambda place, frame: notebooks.run(
+        lambda place, frame: batch.run_notebook(
             _tiny_notebook(place), place / "runs" / "00.ipynb", {}, 60
         ),
         "Read-only",
@@ -1021,7 +1022,7 @@ def _report_in(folder):
 def _tiny_notebook(place):
     import nbformat
 
-    from radiogan_lib.notebooks import KERNEL
+    from radiogan_lib.publish import KERNEL
 
     nb = nbformat.v4.new_notebook(
         metadata={"kernelspec": KERNEL}, cells=[nbformat.v4.new_code_cell("1")]
@@ -1060,12 +1061,12 @@ def test_an_output_folder_in_use_is_waited_for(tmp_path, good):
     import threading
     import time
 
-    from radiogan_lib.data import cache
+    import filelock
 
     out = tmp_path / "out"
     out.mkdir()
-    handle = open(out / ".lock", "w")
-    assert cache.locked(handle)
+    lock = filelock.FileLock(out / ".lock", thread_local=False)
+    lock.acquire()
     good[0].to_csv(tmp_path / "cohort.csv", index=False)
     script = textwrap.dedent(f"""
         from radiogan_lib import config, data
@@ -1077,7 +1078,7 @@ def test_an_output_folder_in_use_is_waited_for(tmp_path, good):
     )
     first = run.stdout.readline()
     waited = run.poll() is None and not (out / "dataset.json").exists()
-    threading.Timer(0.2, handle.close).start()
+    threading.Timer(0.2, lock.release).start()
     rest = run.communicate(timeout=50)[0]
     unharmed = waited and rest.split()[-1] == "3" and load(out).sha256 == good[1].sha256
     tried(
@@ -1093,10 +1094,10 @@ def test_an_output_folder_in_use_is_waited_for(tmp_path, good):
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [0, 0, 1, 1], [0]])
 def test_a_handful_of_exams_is_enough_to_watch_a_training(labels):
     """One or two exams in a class: the judge of classes has nothing to learn from, and says so by NaN."""
-    from radiogan_lib.gan import diagnosis
+    from radiogan_lib.gan import health
 
     suv = np.random.default_rng(0).random((len(labels), 40, 24)).astype(np.float32)
-    seen = diagnosis.SampleMeasures(suv, np.array(labels), 2).measure(suv, np.array(labels))
+    seen = health.Yardstick(suv, np.array(labels), 2).measure(suv, np.array(labels))
     BAD_INPUT["odd but sound: read right"][f"training exams of classes {labels}"] = {
         "clear": True,
         "unharmed": None,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data.canvas import fit_to_canvas
+from radiogan_lib.data import fit_to_canvas
 
 
 @pytest.mark.parametrize("shape", [(429, 341), (430, 342), (640, 384), (900, 700), (10, 5)])

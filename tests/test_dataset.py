@@ -151,7 +151,7 @@ def test_changed_settings_prepare_again_but_changed_splits_do_not(cohort, tmp_pa
 
 def test_changed_code_prepares_again(cohort, tmp_path, counted, monkeypatch):
     prepare(cohort, tmp_path / "out", settings(), "sync")
-    monkeypatch.setattr(cache, "code_version", lambda: "another")
+    monkeypatch.setattr(cache.projection, "VERSION", 99)
     prepare(cohort, tmp_path / "out", settings(), "sync")
     assert len(counted) == 16
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data import intensity
+from radiogan_lib.data import dataset as intensity
 
 ALL = [(c, r) for c in intensity.CURVES for r in intensity.RANGES]
 

@@ -8,7 +8,7 @@ import pytest
 from gan_tools import EVERYTHING, blobs, small
 from keras import ops
 
-from radiogan_lib.data.intensity import encode
+from radiogan_lib.data import encode
 from radiogan_lib.gan import radiogan
 
 TF = pytest.mark.skipif(

@@ -16,7 +16,7 @@ from scale_helpers import dies, square
 import petphantom
 from radiogan_lib import config, paths
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data import executors, executors_dask
+from radiogan_lib.data import executors
 from radiogan_lib.data.dataset import load, prepare
 
 N = 12
@@ -250,13 +250,13 @@ def test_dask_worker_that_dies_costs_one_item_at_most(cluster, tmp_path):
 def test_dask_workers_with_other_code_are_found_out(cluster, tmp_path, monkeypatch):
     from radiogan_lib.data import cache
 
-    monkeypatch.setattr(cache, "code_version", lambda: "another")
+    monkeypatch.setattr(cache.projection, "VERSION", 99)
     with pytest.raises(config.RadioganError, match="another version of this library"):
         prepare(cohort(8), tmp_path / "out", settings(), cluster)
 
 
 def test_no_dask_scheduler_there(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(executors_dask, "CONNECT_S", 1)
+    monkeypatch.setattr(executors, "CONNECT_S", 1)
     with pytest.raises(ConfigError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         list(executors.run(square, [1], "tcp://127.0.0.1:9"))

@@ -6,57 +6,38 @@ and the code that reads them. A fingerprint that differs means the exam is prepa
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
+import logging
 import os
 import zipfile
-from functools import cache
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 import petphantom
+import petsuv
 from radiogan_lib import paths
 from radiogan_lib.config import Config
-from radiogan_lib.data import deidentify, pictures
+from radiogan_lib.data import deidentify, pictures, projection
 
 MIP_SPACING_MM = 2.0  # paper §3.1: exams are resampled to 2 x 2 x 2 mm
-# Modules of this package that decide no pixel: changing them leaves prepared exams valid. All others count.
-_NO_PIXELS = {
-    "__init__",
-    "cache",
-    "cohort",
-    "cohort_csv",
-    "dataset",
-    "deidentify",
-    "errors",
-    "executors",
-    "executors_dask",
-    "idc",
-    "idc_fetch",
-    "idc_index",
-    "intensity",
-    "preparation",
-    "qc",
-    "report",
-    "s3",
-}
 
 
-@cache
-def code_version() -> str:
-    """A digest of the source of every module that decides pixels."""
-    digest = hashlib.sha256(f"petphantom {petphantom.VERSION}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.stem not in _NO_PIXELS:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+def versions(path: str) -> list[int]:
+    """The versions of the code that decides the pixels of an exam; another version prepares it again."""
+    if path.startswith("phantom:"):
+        return [petphantom.VERSION, projection.VERSION]
+    if pictures.is_picture(path):
+        return [pictures.VERSION, projection.VERSION]
+    return [petsuv.READER_VERSION, projection.VERSION]
 
 
-def task(exam: dict, cfg: Config, local: bool = True) -> dict:
+def task(exam: dict, cfg: Config) -> dict:
     """What a worker must know to prepare one exam (a row of the cohort); plain values only, because it travels.
 
-    A worker elsewhere (`local=False`) is told the version of the code, so that an outdated one is found out.
+    It names the versions of the code, so that a worker elsewhere with another version is found out.
     """
     path = exam["path"]
     return {
@@ -64,7 +45,7 @@ def task(exam: dict, cfg: Config, local: bool = True) -> dict:
         "canvas": list(cfg.canvas),
         "field_of_view_mm": list(cfg.field_of_view_mm),
         "suv_max": cfg.suv_max,
-        "code": "" if local else code_version(),
+        "versions": versions(path),
         "phantom_spacing_mm": cfg.phantom_spacing_mm if path.startswith("phantom:") else None,
         "window": {k: exam.get(k, "") for k in pictures.COLUMNS}
         if pictures.is_picture(path)
@@ -93,8 +74,8 @@ def _files(path: str) -> list:
 def fingerprint(job: dict, secret: bytes) -> str:
     """What the exam's pixels depend on, as a keyed digest (file names may hold names of people)."""
     source = job["path"] if job["path"].startswith("phantom:") else _files(job["path"])
-    settings = {k: v for k, v in job.items() if k not in ("path", "code")}
-    return deidentify.keyed(json.dumps([MIP_SPACING_MM, code_version(), settings, source]), secret)
+    settings = {k: v for k, v in job.items() if k != "path"}
+    return deidentify.keyed(json.dumps([MIP_SPACING_MM, settings, source]), secret)
 
 
 def store(path: Path, mark: str, result: dict) -> None:
@@ -119,19 +100,29 @@ def recall(path: Path, mark: str, pixels: bool = True) -> dict | None:
         return None
 
 
-def locked(handle) -> bool:
-    """Wait until no other process holds the lock on this open file; False where the system has none.
+@contextlib.contextmanager
+def only_one(path: Path):
+    """Hold the lock file, so that one process at a time writes to its folder; say so if it must be waited for.
 
-    Closing the file, or the end of the process, gives it back.
+    The operating system drops the lock with its process, so a crash leaves none behind.
+
+    Yields:
+        False where the file system has no locks; two runs then repeat each other's work, which is atomic and the same.
     """
+    logging.getLogger("filelock").setLevel(
+        logging.WARNING
+    )  # it logs the path, which may name a person
+    lock = filelock.FileLock(path)
     try:
-        import fcntl
-
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
             print("… another run writes to this folder; waiting for it", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        return True
-    except (ImportError, OSError):
-        return False
+            lock.acquire()
+    except NotImplementedError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

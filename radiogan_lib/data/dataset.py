@@ -17,18 +17,17 @@ import pandas as pd
 
 from radiogan_lib import paths
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data import intensity
-from radiogan_lib.data.canvas import fit_to_canvas
 from radiogan_lib.data.cohort import SPLITS
 from radiogan_lib.data.preparation import SCHEMA_VERSION, DatasetError, prepare
 from radiogan_lib.data.report import Report
 
 UNITS = ("SUV", "window")
+CURVES = ("linear", "sqrt")
+RANGES = ("symmetric", "unit")
 __all__ = [
     "DatasetError",
     "MipDataset",
     "Report",
-    "fit_to_canvas",
     "load",
     "load_if_there",
     "prepare",
@@ -83,8 +82,8 @@ class MipDataset:
 
     @cached_property
     def images(self) -> np.ndarray:
-        """(n, h, w, 1) float32 in [-1, 1], linear in SUV; other curves: `intensity.encode(dataset.suv, …)`."""
-        return intensity.encode(self.suv, "linear", self.suv_max, "symmetric")
+        """(n, h, w, 1) float32 in [-1, 1], linear in SUV; other curves: `encode(dataset.suv, …)`."""
+        return encode(self.suv, "linear", self.suv_max, "symmetric")
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -213,3 +212,62 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
 def load_if_there(out_dir: Path | str, split: str | None = None) -> MipDataset | None:
     """As `load`, but None where no dataset has been prepared; a damaged one is still an error."""
     return load(out_dir, split) if (Path(out_dir) / "dataset.json").exists() else None
+
+
+def _check_curve(curve: str, suv_max: float, value_range: str) -> None:
+    for name, value, known in (("curve", curve, CURVES), ("value_range", value_range, RANGES)):
+        if value not in known:
+            raise ConfigError(f"{name} = {value!r}; choose one of {', '.join(known)}.")
+    if not suv_max > 0:
+        raise ConfigError(f"suv_max = {suv_max!r}; it must be above 0.")
+
+
+def encode(
+    suv: np.ndarray, curve: str = "linear", suv_max: float = 30.0, value_range: str = "symmetric"
+) -> np.ndarray:
+    """Turn SUV into the grey values that the networks see.
+
+    Args:
+        suv: (n, h, w) linear SUV; values outside [0, suv_max] are clipped.
+        curve: "linear" (paper) or "sqrt", which gives the dim tissue, where most pixels lie, more of the range.
+        suv_max: SUV that becomes the brightest grey value (paper: 30).
+        value_range: "symmetric" = [-1, 1], "unit" = [0, 1].
+
+    Returns:
+        (n, h, w, 1) float32.
+
+    Raises:
+        ConfigError: an unknown curve or range.
+    """
+    _check_curve(curve, suv_max, value_range)
+    grey = np.asarray(suv, dtype=np.float32) / np.float32(suv_max)
+    np.clip(grey, 0, 1, out=grey)
+    if curve == "sqrt":
+        np.sqrt(grey, out=grey)
+    if value_range == "symmetric":
+        grey *= 2
+        grey -= 1
+    return grey[..., None]
+
+
+def decode(
+    images: np.ndarray, curve: str = "linear", suv_max: float = 30.0, value_range: str = "symmetric"
+) -> np.ndarray:
+    """Turn grey values back into SUV: the inverse of `encode`, for values outside the range as if they were at its end.
+
+    Args:
+        images: (n, h, w, 1) grey values.
+        curve, suv_max, value_range: as they were given to `encode`.
+
+    Returns:
+        (n, h, w) float32 linear SUV in [0, suv_max].
+    """
+    _check_curve(curve, suv_max, value_range)
+    images = np.asarray(images, dtype=np.float32)
+    if images.ndim < 3 or images.shape[-1] != 1:
+        raise ValueError(f"grey images have shape (n, h, w, 1); these have {images.shape}.")
+    grey = images[..., 0] if value_range == "unit" else (images[..., 0] + 1) / 2
+    grey = np.clip(grey, 0, 1)
+    if curve == "sqrt":
+        grey = grey * grey
+    return (grey * np.float32(suv_max)).astype(np.float32)

@@ -1,29 +1,32 @@
-"""Running one function over many exams: here, in threads, in processes, or on a Dask cluster.
+"""Running one function over many exams on Dask: worker processes of this machine, or a cluster by its address.
 
-Whatever the scheduler, only a few items are in flight at a time, so memory does not grow with the cohort; results
-come back as they are ready; and a worker that dies costs its own exam at most, after a second try.
+Only a few items are in flight at a time, so memory does not grow with the cohort; results come back as they are ready;
+and a worker that dies costs its own item at most, after a second try.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import signal
+import logging
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 
 from radiogan_lib import machine
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data.executors_dask import IN_FLIGHT, Died, client_of, on_dask
-
-__all__ = ["IN_FLIGHT", "Died", "run"]
 
 KINDS = ("processes", "threads", "sync")
+CONNECT_S = 20  # how long to look for a Dask scheduler
+IN_FLIGHT = 2  # items per worker: one being worked on, one waiting so that no worker idles
+
+
+@dataclass
+class Died:
+    """What comes back in place of a result when the worker process ended twice while on this item."""
+
+    reason: str
 
 
 def run(
@@ -34,9 +37,9 @@ def run(
     Args:
         function: importable by name from a module (it travels to other processes); must not raise for a bad exam.
         items: what it is called with, one at a time.
-        scheduler: None or "processes", "threads", "sync" (here, one after the other), the address of a Dask scheduler
-            such as "tcp://10.0.0.5:8786", or a `distributed.Client`.
-        workers: processes or threads; 0 = one per core. A Dask cluster has its own number.
+        scheduler: None or "processes" (Dask workers of this machine, one process each), "threads", "sync" (here, one
+            after the other), the address of a Dask scheduler such as "tcp://10.0.0.5:8786", or a `distributed.Client`.
+        workers: processes or threads; 0 = one per core. A Dask cluster elsewhere has its own number.
 
     Yields:
         The index and the result, or `Died` in its place.
@@ -44,123 +47,156 @@ def run(
     Raises:
         ConfigError: an unknown scheduler, or one that cannot be reached.
     """
-    workers = min(workers or machine.cores(), max(len(items), 1))
-    if scheduler in (None, "", "processes"):
-        yield from _in_processes(function, items, workers)
-    elif scheduler == "threads":
-        with futures.ThreadPoolExecutor(workers) as pool:
-            yield from _bounded(
-                pool, function, items, deque(range(len(items))), workers * IN_FLIGHT
-            )
-    elif scheduler == "sync":
-        yield from ((i, function(item)) for i, item in enumerate(items))
-    elif hasattr(scheduler, "submit") and hasattr(scheduler, "scheduler_info"):
-        yield from on_dask(function, items, scheduler)
+    workers = min(workers or machine.cores(), len(items))
+    if hasattr(scheduler, "submit") and hasattr(scheduler, "scheduler_info"):
+        yield from _on_dask(function, items, scheduler)
     elif isinstance(scheduler, str) and "://" in scheduler:
-        with client_of(scheduler) as client:
-            yield from on_dask(function, items, client)
-    else:
+        with _client_of(scheduler) as client:
+            yield from _on_dask(function, items, client)
+    elif scheduler not in (None, "", *KINDS):
         raise ConfigError(
             f"scheduler = {scheduler!r}; choose {', '.join(KINDS)}, or the address of a Dask scheduler "
             "such as tcp://127.0.0.1:8786."
         )
+    elif scheduler == "sync" or not items:
+        yield from ((i, function(item)) for i, item in enumerate(items))
+    elif scheduler == "threads":
+        yield from _in_threads(function, items, workers)
+    else:
+        with _local_client(workers) as client:
+            yield from _on_dask(function, items, client)
 
 
-def _bounded(
-    pool: futures.Executor, function, items, waiting: deque, limit: int
-) -> Iterator[tuple[int, object]]:
-    """Keep at most `limit` items in the pool until `waiting` is empty."""
-    running: dict[futures.Future, int] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < limit:
-                running[pool.submit(function, items[waiting[0]])] = waiting[0]
-                waiting.popleft()  # only now: had the pool been broken, the item would still be waiting
-            for done in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
-                result = done.result()
-                yield running.pop(done), result
-    except BrokenProcessPool:
-        raise _Broken(sorted(running.values())) from None
-    finally:
-        for future in running:
-            future.cancel()
+def _in_threads(function, items, workers: int) -> Iterator[tuple[int, object]]:
+    waiting, running = deque(range(len(items))), {}
+    with futures.ThreadPoolExecutor(workers) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers * IN_FLIGHT:
+                    index = waiting.popleft()
+                    running[pool.submit(function, items[index])] = index
+                for done in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
+                    yield running.pop(done), done.result()
+        finally:
+            for future in running:
+                future.cancel()
 
 
-class _Broken(Exception):
-    """The pool lost a worker; holds the indices that were in it."""
+@contextlib.contextmanager
+def _local_client(workers: int):
+    """A client of worker processes on this machine that end with the block, and with this process."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    settings = {
+        "distributed.scheduler.allowed-failures": 1,
+        "distributed.worker.multiprocessing-method": "spawn",  # a fork can hang on another thread's lock
+    }
+    with (
+        dask.config.set(settings),
+        _without_main(),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs=logging.CRITICAL + 1,
+            preload=[
+                "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+            ],  # Ctrl-C is ours
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
-class _Pool(futures.ProcessPoolExecutor):
-    """Fresh processes that do not import the user's script.
+@contextlib.contextmanager
+def _without_main():
+    """Hide the main script, so that a new worker does not import it.
 
     A fresh interpreter imports the main script so that functions defined there can be found. Ours never are, and a
     script that calls `prepare` at its top level would start itself again in every worker.
     """
-
-    _starting = threading.Lock()
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        # All workers start at once. Python would otherwise start them one by one from `submit`; one that starts while the
-        # pool is breaking is never told to end, and the pool waits for it for ever (seen once in several runs, Python 3.11).
-        self._safe_to_dynamically_spawn_children = False
-
-    def submit(self, *args):
-        main = sys.modules["__main__"]
-        with self._starting:
-            kept = {
-                name: main.__dict__.pop(name)
-                for name in ("__file__", "__spec__")
-                if name in main.__dict__
-            }
-            main.__spec__ = None
-            try:
-                return super().submit(*args)  # the first call starts the processes
-            finally:
-                del main.__spec__
-                main.__dict__.update(kept)
-
-    def close(self) -> None:
-        self.shutdown(wait=True, cancel_futures=True)
+    main = sys.modules["__main__"]
+    kept = {k: main.__dict__.pop(k) for k in ("__file__", "__spec__") if k in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        del main.__spec__
+        main.__dict__.update(kept)
 
 
-def _begin_worker() -> None:
-    """In every new worker: end with the process that started it, and leave Ctrl-C to that one.
+@contextlib.contextmanager
+def _client_of(address: str):
+    from distributed import Client
 
-    A pool's worker otherwise waits for ever when its parent is killed outright.
+    try:
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as e:
+        raise ConfigError(
+            f"no Dask scheduler answers at {address} ({type(e).__name__}); start one with "
+            "`dask scheduler` and `dask worker`, or choose processes."
+        ) from None
+    with client:
+        yield client
+
+
+def _on_dask(function, items, client) -> Iterator[tuple[int, object]]:
+    """Submit to a cluster. Dask moves the items of a lost worker to another one.
+
+    An item that it gives up on may only have waited beside the culprit, so each of those is tried again alone.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    try:
+        client.wait_for_workers(1, timeout=60)
+    except TimeoutError:
+        raise ConfigError(
+            "the Dask scheduler has no workers; start some with `dask worker ADDRESS`."
+        ) from None
+    limit, suspects = IN_FLIGHT * max(sum(client.nthreads().values()), 1), []
+    for index, result in _through(function, items, client, deque(range(len(items))), limit):
+        if isinstance(result, Died):
+            suspects.append(index)
+        else:
+            yield index, result
+    for index in suspects:
+        yield from _through(function, items, client, deque([index]), 1)
 
 
-def _in_processes(function, items, workers: int) -> Iterator[tuple[int, object]]:
-    """A pool of fresh processes. When one dies the pool is replaced and its items are tried again one by one.
+def _through(function, items, client, waiting: deque, limit: int) -> Iterator[tuple[int, object]]:
+    """Keep at most `limit` items on the cluster until `waiting` is empty."""
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
 
-    Alone in the pool, an item that kills its process twice is known to be the culprit and comes back as `Died`. Once is
-    not enough: an item that had only waited beside the culprit would get no second try.
-    """
-    # never fork: threads of TensorFlow, BLAS or Jupyter that hold a lock at that moment would hang the child
-    context = multiprocessing.get_context("spawn")
-    waiting, suspects, warned = deque(range(len(items))), deque(), set()
-    while waiting or suspects:
-        with contextlib.closing(
-            _Pool(workers, mp_context=context, initializer=_begin_worker)
-        ) as pool:
+    index_of: dict[str, int] = {}
+
+    def submit():
+        future = client.submit(function, items[waiting[0]], pure=False)
+        index_of[future.key] = waiting.popleft()
+        return future
+
+    finished = as_completed([submit() for _ in range(min(limit, len(waiting)))], loop=client.loop)
+    try:
+        for future in finished:
             try:
-                while suspects:
-                    index = suspects[0]
-                    yield from _bounded(pool, function, items, deque([index]), 1)
-                    suspects.popleft()
-                yield from _bounded(pool, function, items, waiting, workers * IN_FLIGHT)
-            except _Broken as lost:
-                if suspects and suspects[0] not in warned:
-                    warned.add(suspects[0])
-                elif suspects:
-                    yield (
-                        suspects.popleft(),
-                        Died("its worker process ended twice without a result"),
-                    )
-                else:
-                    suspects.extend(lost.args[0])
+                result = future.result()
+            except KilledWorker:
+                result = Died("its worker process ended twice without a result")
+            except ImportError as e:
+                raise ConfigError(
+                    f"the Dask workers cannot import this library ({e}); install the same version "
+                    "on every worker."
+                ) from None
+            except futures.CancelledError:
+                raise ConfigError(
+                    "the Dask cluster was closed during the work; run again, what is finished "
+                    "is kept."
+                ) from None
+            index = index_of.pop(future.key)
+            if waiting:
+                finished.add(submit())
+            future.release()
+            yield index, result
+    finally:
+        finished.clear()

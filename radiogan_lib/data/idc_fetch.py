@@ -13,7 +13,7 @@ import pandas as pd
 from petsuv import ExamError
 from radiogan_lib import paths
 from radiogan_lib.data import cache, executors, s3, worker
-from radiogan_lib.machine import Progress
+from radiogan_lib.progress import Progress
 
 _BUSY = ".fetching"  # folder of the series that are on disk right now
 
@@ -94,8 +94,7 @@ def fetch(
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as handle:
-        cache.locked(handle)
+    with cache.only_one(out / ".lock"):
         return _fetch_alone(exams, out, endpoint, workers, scheduler)
 
 
@@ -176,9 +175,7 @@ def _fetch_alone(
 
 def _store(path: Path, mark: str, result: dict) -> None:
     """One finished series: its projection, or the reason why it cannot be used."""
-    rest = {k: v for k, v in result.items() if k not in ("mip", "again")} | {
-        "code": cache.code_version()
-    }
+    rest = {k: v for k, v in result.items() if k not in ("mip", "again")}
     with paths.atomic(path) as temporary:
         np.savez_compressed(
             temporary,

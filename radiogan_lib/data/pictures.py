@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import math
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from petsuv.plausible import check_suv
 from radiogan_lib import paths
 from radiogan_lib.config import ConfigError, RadioganError
 
+VERSION = 1  # goes up when the same picture would give other values
 MANIFEST = paths.REPO / "data_manifest" / "real.csv"
 ARRAYS = (".npy",)
 IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -192,21 +192,19 @@ def _array(path: Path, colour: bool) -> np.ndarray:
 def _image(path: Path, colour: bool) -> np.ndarray:
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(path) as image:
-            if image.width * image.height > LARGEST:
-                raise ExamError(
-                    f"the picture has {image.width * image.height:,} pixels, too many",
-                    "Make it smaller.",
-                )
-            if (pages := getattr(image, "n_frames", 1)) > 1:
-                kind = "has pages:" if image.format in ("TIFF", "MPO") else "is animated:"
-                raise ExamError(
-                    f"the picture {kind} {pages} in one file",
-                    "Save the one that shows the projection as a file of its own.",
-                )
-            return pixels(image, colour)
+    with Image.open(path) as image:
+        if image.width * image.height > LARGEST:
+            raise ExamError(
+                f"the picture has {image.width * image.height:,} pixels, too many",
+                "Make it smaller.",
+            )
+        if (pages := getattr(image, "n_frames", 1)) > 1:
+            kind = "has pages:" if image.format in ("TIFF", "MPO") else "is animated:"
+            raise ExamError(
+                f"the picture {kind} {pages} in one file",
+                "Save the one that shows the projection as a file of its own.",
+            )
+        return pixels(image, colour)
 
 
 def pixels(image, colour: bool = False) -> np.ndarray:

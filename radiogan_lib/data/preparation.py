@@ -18,7 +18,7 @@ from radiogan_lib import paths
 from radiogan_lib.config import Config, RadioganError
 from radiogan_lib.data import cache, deidentify, executors, report, worker
 from radiogan_lib.data import cohort as cohorts
-from radiogan_lib.machine import Progress
+from radiogan_lib.progress import Progress
 
 SCHEMA_VERSION = 2
 
@@ -29,17 +29,11 @@ class DatasetError(RadioganError):
 
 @contextlib.contextmanager
 def _only_one(directory: Path):
-    """Let one `prepare` at a time write here; a second waits, then finds the work done.
-
-    The operating system drops the lock with its process, so a crash leaves none behind. Where locks are not supported
-    (Windows, some network drives) two runs repeat each other's work, which is atomic and the same.
-    """
+    """Let one `prepare` at a time write here; a second waits, then finds the work done."""
     try:
         (directory / "cache").mkdir(parents=True, exist_ok=True)
-        with open(directory / ".lock", "w") as handle:
-            if cache.locked(
-                handle
-            ):  # nobody else writes: what is half written was left by a killed run
+        with cache.only_one(directory / ".lock") as alone:
+            if alone:  # nobody else writes: what is half written was left by a killed run
                 for left in [*directory.glob(".*.part*"), *directory.glob("cache/.*.part*")]:
                     left.unlink(missing_ok=True)
             yield
@@ -87,10 +81,7 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.
     chosen = cohorts.capped(cohorts.without(cohorts.read(cohort), cfg), cfg)
     notes, exams = chosen.notes, chosen.exams
     table, secret = report.published(exams, cfg, notes)
-    jobs = [
-        cache.task(exam, cfg, local=scheduler in (None, "", *executors.KINDS))
-        for exam in exams.to_dict("records")
-    ]
+    jobs = [cache.task(exam, cfg) for exam in exams.to_dict("records")]
     with _only_one(directory):
         marks = [cache.fingerprint(job, secret) for job in jobs]
         files = [

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from radiogan_lib.data.canvas import fit_to_canvas
+from radiogan_lib.data.projection import fit_to_canvas
 
 WHOLE_BODY_MM = (
     600.0  # skull base to mid-thigh of a short adult; less shows only a part of the body

@@ -5,6 +5,7 @@ Explained in notebooks/01_data_preparation.ipynb.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -15,34 +16,28 @@ import numpy as np
 
 from petsuv import ExamError, ExamNote
 from radiogan_lib.data import cache, pictures
-from radiogan_lib.data.canvas import fit_to_canvas
+from radiogan_lib.data.projection import fit_to_canvas
 
 STORED = ".mip.npz"  # an exam of which only the 2 mm projection was kept
-_heard = threading.local()
+_READERS = ("pydicom", "nibabel.global")  # loggers that may quote a header
+_LISTENING = threading.Lock()  # warnings are recorded for the whole process: one exam at a time
 
 
-def _hear(message, category, *args, **kwargs) -> None:
-    """In place of `warnings.showwarning`: inside `project`, keep an `ExamNote` and drop all else; outside, pass on.
-
-    Readers quote header values in their warnings, and those may name a patient.
-    """
-    if getattr(_heard, "notes", None) is None:
-        _shown(message, category, *args, **kwargs)
-    elif issubclass(category, ExamNote):
-        _heard.notes.append(str(message))
-
-
-def _listen() -> None:
-    """Send warnings through `_hear`, and keep the readers' loggers silent."""
-    global _shown
-    if warnings.showwarning is not _hear:
-        _shown, warnings.showwarning = warnings.showwarning, _hear
-    warnings.simplefilter("always", ExamNote)
-    for name in ("pydicom", "nibabel.global"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
-_shown = warnings.showwarning
+@contextlib.contextmanager
+def _remarks():
+    """Yield a list that gets the reader's `ExamNote`s. All else that readers say is dropped: it may name a patient."""
+    loggers, notes = [logging.getLogger(name) for name in _READERS], []
+    levels = [logger.level for logger in loggers]
+    with _LISTENING, warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            yield notes
+        finally:
+            notes += [str(w.message) for w in heard if issubclass(w.category, ExamNote)]
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
 
 
 def read(path: str, phantom_spacing_mm: float | None = None) -> tuple[np.ndarray, list[float], str]:
@@ -58,13 +53,8 @@ def read(path: str, phantom_spacing_mm: float | None = None) -> tuple[np.ndarray
     Raises:
         ExamError: the exam cannot be trusted.
     """
-    _listen()
-    _heard.notes = []
-    try:
+    with _remarks() as remarks:
         mip, spacing = _mip_and_spacing(path, phantom_spacing_mm)
-        remarks = list(_heard.notes)
-    finally:
-        _heard.notes = None
     if path.endswith(STORED):
         with np.load(path, allow_pickle=False) as stored:
             remarks.append(json.loads(str(stored["rest"]))["note"])
@@ -102,7 +92,7 @@ def project(job: dict) -> dict:
     Returns:
         `mip` (h, w) float32 SUV clipped to [0, suv_max] and `facts` for quality control, or `reason` and `remedy`.
     """
-    if job["code"] not in ("", cache.code_version()):
+    if job["versions"] != cache.versions(job["path"]):
         return {
             "reason": "the Dask worker that tried it has another version of this library",
             "transient": True,
@@ -114,7 +104,8 @@ def project(job: dict) -> dict:
             pixel, unit, assumed = (cache.MIP_SPACING_MM, cache.MIP_SPACING_MM), "SUV", ""
             clipped = float((mip > job["suv_max"]).mean())
         else:
-            shown = pictures.project(job["path"], pictures.Window.parse(job["window"]))
+            with _remarks():
+                shown = pictures.project(job["path"], pictures.Window.parse(job["window"]))
             mip, pixel, unit, assumed, note = (
                 shown.values,
                 shown.pixel_mm,

@@ -166,7 +166,7 @@ def mip() -> Figure:
 
 def canvas() -> Figure:
     """The canvas grows by doubling: 5 × 3 pixels become 5·2^d × 3·2^d over the same field of view."""
-    from radiogan_lib.data.dataset import fit_to_canvas
+    from radiogan_lib.data import fit_to_canvas
 
     _, projection = picture()
     fig = new(10.2, 3.3)

@@ -288,7 +288,7 @@ def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW
         mip: SUV, (rows, cols) at 2 mm, from `data.coronal_mip`.
         cfg: gives the canvas and its field of view.
     """
-    from radiogan_lib.data.dataset import fit_to_canvas
+    from radiogan_lib.data import fit_to_canvas
 
     volume = np.asarray(suv_volume.dataobj, dtype=np.float32)
     step = np.sqrt((np.asarray(suv_volume.affine)[:3, :3] ** 2).sum(0))
