@@ -1,6 +1,6 @@
 """Both recipes in numbers: python benchmarks/recipes.py shipped PATH_OF_A_RUN [more runs] [--csv docs/recipes.csv]
 
-Every run is classifierd with the same classifier, held-out exams, seeds and patient groups: label agreement, TSTR beside TRTR, the
+Every run is judged with the same classifier, held-out exams, seeds and patient groups: label agreement, TSTR beside TRTR, the
 augmentation gain at 10, 20 and 50 exams a class, KID, coverage, Vendi ratio, membership AUC and the walk of Fig. 5.
 `shipped` is the repository's weights, any other name the folder of a finished run, such as benchmarks/ablation.py leaves
 (`--rows paper --epochs 160`). The csv has one row per run and measure, with its 95 % interval where it has one; notebook 05 shows it.
@@ -63,7 +63,9 @@ def measures(run, train, holdout, classifier, cfg) -> dict[str, dict]:
             )
         }
     out |= {
+        "two-sample AUC": quality["two_sample_auc"],
         "fine detail": quality["fine_detail"],
+        "fine detail of real exams": quality["fine_detail_floor"],
         "membership AUC": memory["membership_auc"],
         "copy fraction": memory["copy_fraction"],
         "blend fraction": memory["blend_fraction"],
@@ -84,13 +86,14 @@ def main(arguments=None) -> int:
     )
     parser.add_argument("runs", nargs="+")
     parser.add_argument(
-        "--dataset", default="", help="a prepared dataset; default the one of teach"
+        "--dataset", default="", help="a prepared dataset; default the profile's"
     )
+    parser.add_argument("--profile", default="teach")
     parser.add_argument("--csv", default=str(CSV))
     a = parser.parse_args(arguments)
     from radiogan_lib import gan
 
-    cfg = config.load("teach")
+    cfg = config.load(a.profile)
     folder = paths.need(
         Path(a.dataset or paths.dataset_dir(cfg)) / "dataset.json", "01_data_preparation"
     ).parent
