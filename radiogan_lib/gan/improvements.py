@@ -97,10 +97,20 @@ class DiffAugment:
         return x * (1 - ops.expand_dims(hole, -1))
 
 
+LARGEST = 4  # doublings of the largest image that it looks at: 80 x 48
+
+
 def build_auxiliary(cfg: Config, n_classes: int) -> keras.Model:
-    """The auxiliary classifier: grey values (b, h, w, 1) → class logits (b, n_classes); the label is no input."""
+    """The auxiliary classifier: grey values (b, h, w, 1) → class logits (b, n_classes); the label is no input.
+
+    Large images are averaged down to 80 × 48 first. The generator otherwise satisfies it with a fine pattern in one place
+    instead of a lesion.
+    """
     x = image = keras.Input((*cfg.canvas, 1), name="image")
-    for k in range(cfg.doublings):
+    coarser = max(0, cfg.doublings - LARGEST)
+    if coarser:
+        x = layers.AveragePooling2D(2**coarser, name="auxiliary_average")(x)
+    for k in range(cfg.doublings - coarser):
         width = WIDTHS[min(k, len(WIDTHS) - 1)]
         x = fast.Conv2D(width, 3, 2, "same", name=f"auxiliary{k + 1}")(x)
         x = layers.LeakyReLU(cfg.leaky_slope, name=f"auxiliary{k + 1}_leaky")(x)
