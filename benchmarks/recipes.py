@@ -85,9 +85,7 @@ def main(arguments=None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+")
-    parser.add_argument(
-        "--dataset", default="", help="a prepared dataset; default the profile's"
-    )
+    parser.add_argument("--dataset", default="", help="a prepared dataset; default the profile's")
     parser.add_argument("--profile", default="teach")
     parser.add_argument("--csv", default=str(CSV))
     a = parser.parse_args(arguments)
