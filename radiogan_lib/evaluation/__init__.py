@@ -8,14 +8,7 @@ Explained in notebooks/04_evaluation.ipynb and notebooks/05_memorization.ipynb.
 import importlib
 
 _HOME = {
-    "features": [
-        "EvaluationError",
-        "ImageSet",
-        "area_average",
-        "nearest",
-        "pooled",
-        "spectrum",
-    ],
+    "features": ["EvaluationError", "ImageSet", "area_average", "nearest", "pooled", "spectrum"],
     "statistics": ["MEASURES", "Measure", "is_measure", "shown"],
     "memorisation": ["Reference", "best_pair", "detectable_copies", "memorization_report"],
     "quality": ["quality_report", "sharpness"],

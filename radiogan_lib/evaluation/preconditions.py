@@ -47,38 +47,62 @@ def between_real(ref, seed: int = 0) -> list[str]:
     """Do training and held-out exams come from the same world, and are they different exams?"""
     if ref.leak_share > 0.1:
         return [f"{ref.leak_share:.0%} of the held-out images are training images"]
-    found = []
-    for view in ("whole", "moved"):
-        own = ref.own[view].score
-        copies = fraction(ref.p_near[view].score, own, (ref.p_y, ref.t_y), None, 999, seed)
-        if copies["low"] > 0.1 and copies["p"] < 0.002:
-            return [
-                f"{copies['value']:.0%} of the held-out images look like copies of training images"
-            ]
-    one = ref.t_one
+    one, found = ref.t_one, []
     labels = ref.p_y, None if ref.t_y is None else ref.t_y[one]
-    near = auc(ref.p_near["whole"].d[:, 0], ref.own["whole"].d[one, 0], labels, 99)
+    for view in ("whole", "moved"):
+        own, held = ref.own[view], ref.p_near[view]
+        copies = fraction(held.score, own.score, (ref.p_y, ref.t_y), None, 999, seed)
+        if copies["low"] > 0.1 and copies["p"] < 0.002:
+            share = f"{copies['value']:.0%}"
+            return [f"{share} of the held-out images look like copies of training images"]
+        other = fraction(own.score[one], held.score, labels[::-1], None, 999, seed)
+        near = ref.near_auc[view]
+        if clear(near, 0.05) or (other["low"] > 0.1 and other["p"] < 0.002):
+            far = "nearer to" if near["value"] < 0.5 else "further from"
+            found.append(
+                f"held-out images lie {far} training images than these lie from each other (AUC {near['value']:.2f})"
+            )
+            break
     components = PCA(min(32, *ref.t.shape), svd_solver="full").fit(ref.t)
-    part_t, part_p = ref.train.take(ref.kept_train[one]), ref.holdout.take(ref.p_index)
-    spectra = part_t.images.shape[1:] == part_p.images.shape[1:]
+    parts = ref.train.take(ref.kept_train[one]), ref.holdout.take(ref.p_index)
+    spectra = len({s.images.shape[1:] for s in parts}) == 1
     told = [
-        appearance(s, x, components, spectra) for s, x in ((part_t, ref.t[one]), (part_p, ref.p))
+        appearance(s, x, components, spectra)
+        for s, x in zip(parts, (ref.t[one], ref.p), strict=True)
     ]
-    scored, told_apart = two_sample_scores(*told, seed), None  # type: ignore[call-arg]
-    if scored is not None:
+    if scored := two_sample_scores(told[0], told[1], seed):
         score, _, side = scored
-        told_apart = auc(score[side == 1], score[side == 0], labels, 99)
-    for m, least, two_sided in ((near, 0.05, True), (told_apart, 0.06, False)):
-        if m is None or m["value"] is None:
-            continue
-        away = abs(m["value"] - 0.5) if two_sided else m["value"] - 0.5
-        if away > least and away > 3.3 / 1.96 * (m["high"] - m["low"]) / 2:
-            what = "lie further from training images than these from each other"
-            what = what if two_sided else "can be told from training images"
-            if two_sided and m["value"] < 0.5:
-                what = "lie nearer to training images than these to each other"
-            found.append(f"held-out images {what} (AUC {m['value']:.2f})")
+        m = auc(score[side == 1], score[side == 0], labels, 99)
+        if m["value"] > 0.5 and clear(m, 0.06):
+            found.append(f"held-out images can be told from training images (AUC {m['value']:.2f})")
+    described = [descriptors(s.images) for s in parts]
+    for name, t, p in zip(DESCRIPTORS, *(d.T for d in described), strict=True):
+        m = auc(p, t, labels, 99)
+        if clear(m, 0.06, 4.2):
+            found.append(
+                f"held-out images differ from training images in {name} (AUC {m['value']:.2f})"
+            )
+            break
     return found
+
+
+DESCRIPTORS = ("mean", "spread", "largest values", "height of their centre", "side of their centre")
+
+
+def descriptors(images: np.ndarray) -> np.ndarray:
+    """Simple numbers of each image that another scanner, unit or crop would change: (n, 5)."""
+    x = images.reshape(len(images), -1).astype(np.float64)
+    mass = images - images.min(axis=(1, 2), keepdims=True) + 1e-12
+    total = mass.sum(axis=(1, 2))
+    rows, columns = (np.arange(n) for n in images.shape[1:])
+    centre = [(mass.sum(axis=a) * v).sum(axis=1) / total for a, v in ((2, rows), (1, columns))]
+    return np.stack([x.mean(axis=1), x.std(axis=1), np.quantile(x, 0.99, axis=1), *centre], axis=1)
+
+
+def clear(m: dict, least: float, deviations: float = 3.3) -> bool:
+    """Is an AUC away from 0.5 by at least `least`, and by so many standard deviations?"""
+    away = abs((m["value"] or 0.5) - 0.5)
+    return away > least and away > deviations / 1.96 * (m["high"] - m["low"]) / 2
 
 
 def with_generated(ref, generated: ImageSet, memorization: dict) -> list[str]:

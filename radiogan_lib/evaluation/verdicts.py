@@ -12,11 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
-from radiogan_lib.evaluation.features import (
-    EvaluationError,
-    ImageSet,
-    as_set,
-)
+from radiogan_lib.evaluation.features import EvaluationError, ImageSet, as_set
 from radiogan_lib.evaluation.memorisation import (
     COPY_FRACTION,
     MEMBERSHIP_AUC,
@@ -58,7 +54,8 @@ than {FEW} different ones, at a closeness that no two real exams reach (where re
 2. undecided, with the reason: the three sets do not belong together, so that no comparison holds.
 3. blends: the lower bound of the blend fraction is above the threshold (at least 0.15, and above what the ideal and the blurred control \
 reach), p < {ALPHA:.4f}; training exams can be recognised (membership AUC, p < 0.01); and more images are blends than copies.
-4. memorises: the lower bound of a membership AUC is above {MEMBERSHIP_AUC}, or that of a copy fraction (as it is, moved, by halves) \
+4. memorises: the lower bound of a membership AUC is above {MEMBERSHIP_AUC} (more, where held-out exams lie further from training exams \
+than these from each other), or that of a copy fraction (as it is, moved, by halves) \
 above {COPY_FRACTION}, with p < {ALPHA:.4f} (permutation; for copies also: more suspicious beside training than beside held-out exams).
 5. collapsed: the upper bounds of coverage and Vendi ratio are below {COVERAGE_RATIO} and {VENDI_RATIO}, or more than {REPEATED:.0%} \
 of the images repeat another one (lower bound).
