@@ -11,13 +11,15 @@ from pathlib import Path
 from radiogan_lib.evaluation.features import EvaluationError
 
 COLUMNS = (
-    "membership_auc",
-    "copy_fraction",
-    "blend_fraction",
-    "pair_residual_ratio",
-    "discriminator_auc",
-    "nearest_ratio",
-)
+    *(
+        "membership_auc",
+        "copy_fraction",
+        "blend_fraction",
+        "pair_residual_ratio",
+        "discriminator_auc",
+    ),
+    *("nearest_ratio", "coverage_ratio", "vendi_ratio", "kid", "label_agreement", "tstr", "trtr"),
+)  # measures of `statistics.MEASURES` that a sweep compares; label_agreement is its overall
 
 
 def _load(source) -> dict:
@@ -58,28 +60,14 @@ def sweep_table(reports):
             "verdict": report["verdict"]["word"],
             "smallest_detectable": report["detectable"].get("smallest"),
         }
-        everything = {**report["memorization"], **report["quality"].get("pixels", {})}
         use = report.get("utility") or {}
-        everything |= {
-            "label_agreement": (use.get("label_agreement") or {}).get("overall"),
-            "tstr": use.get("tstr"),
-            "trtr": use.get("trtr"),
-        }
-        for name in (
-            *COLUMNS,
-            "coverage_ratio",
-            "vendi_ratio",
-            "kid",
-            "label_agreement",
-            "tstr",
-            "trtr",
-        ):
-            measure = everything.get(name) or {}
-            row |= {
-                name: measure.get("value"),
-                f"{name}_low": measure.get("low"),
-                f"{name}_high": measure.get("high"),
-            }
+        everything = (
+            report["quality"] | report["quality"].get("pixels", {}) | report["memorization"]
+        )
+        everything |= use | {"label_agreement": (use.get("label_agreement") or {}).get("overall")}
+        for name in COLUMNS:
+            m = everything.get(name) or {}
+            row |= {name: m.get("value")} | {f"{name}_{k}": m.get(k) for k in ("low", "high")}
         rows.append(row | {"membership_auc_p": everything["membership_auc"].get("p")})
     if not rows:
         raise EvaluationError(
@@ -97,12 +85,13 @@ def sweep_points(table, measure: str = "membership_auc") -> dict[str, dict]:
     out = {}
     for recipe, part in table.groupby("recipe", sort=True):
         part = part.dropna(subset=[measure]).sort_values("n_train")
-        out[recipe] = {
-            "n": part["n_train"].to_numpy(),
-            "value": part[measure].to_numpy(float),
-            "low": part[f"{measure}_low"].to_numpy(float),
-            "high": part[f"{measure}_high"].to_numpy(float),
+        names = {
+            "n": "n_train",
+            "value": measure,
+            "low": f"{measure}_low",
+            "high": f"{measure}_high",
         }
+        out[recipe] = {k: part[v].to_numpy(int if k == "n" else float) for k, v in names.items()}
     return out
 
 
