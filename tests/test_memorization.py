@@ -231,7 +231,9 @@ def test_what_cannot_be_compared_is_refused(world):
         memorization_report(t, p, ImageSet(f.images[:2], f.labels[:2]))
     with pytest.raises(EvaluationError, match="no label of the generated"):
         memorization_report(t, p, ImageSet(f.images, f.labels + 10))
-    huge = memorization_report(*(ImageSet(s.images * 1e15, s.labels) for s in world), rounds=20)
+    with pytest.raises(EvaluationError, match="ordinary units"):
+        memorization_report(*(ImageSet(x.images * 1e25, x.labels) for x in world))
+    huge = memorization_report(*(ImageSet(s.images * 1e12, s.labels) for s in world), rounds=20)
     assert not copying(huge) and huge["doubts"] == []
 
 

@@ -92,6 +92,13 @@ def one_each(given: ImageSet, seed: int = 0) -> np.ndarray:
     return np.sort(order[np.unique(np.asarray(given.patients)[order], return_index=True)[1]])
 
 
+def subsample(given: ImageSet, most: int, seed: int) -> np.ndarray:
+    """Indices of at most `most` images, at random, in their order."""
+    if len(given) <= most:
+        return np.arange(len(given))
+    return np.sort(np.random.default_rng(seed).choice(len(given), most, replace=False))
+
+
 def check_images(images, name: str) -> np.ndarray:
     """Return images as float32 (n, h, w), or say what is wrong with them.
 
@@ -115,6 +122,8 @@ def check_images(images, name: str) -> np.ndarray:
         int((~np.isfinite(images[r]).all(axis=(1, 2))).sum())
         for r in blocks(len(images), images[0].size)
     )
+    if not bad and (peak := max(abs(float(images.max())), abs(float(images.min())))) > 1e15:
+        raise EvaluationError(f"the {name} images reach {peak:.0e}; bring them to ordinary units.")
     if bad:
         raise EvaluationError(
             f"{bad} of the {name} images hold NaN or infinite values; mend or drop them first."

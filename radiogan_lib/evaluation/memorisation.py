@@ -27,6 +27,7 @@ from radiogan_lib.evaluation.features import (
     one_thread,
     pooled,
     squared,
+    subsample,
 )
 from radiogan_lib.evaluation.statistics import (
     ALPHA,
@@ -197,13 +198,6 @@ class Reference:
             elif exact_base == 0:
                 found |= exact
         return np.flatnonzero(found)
-
-
-def subsample(given: ImageSet, most: int, seed: int) -> np.ndarray:
-    """Indices of at most `most` images, at random, in their order."""
-    if len(given) <= most:
-        return np.arange(len(given))
-    return np.sort(np.random.default_rng(seed).choice(len(given), most, replace=False))
 
 
 @one_thread

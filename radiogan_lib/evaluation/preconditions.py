@@ -24,7 +24,7 @@ def refuse(train: ImageSet, holdout: ImageSet) -> None:
     for s, name in ((train, "training"), (holdout, "held-out")):
         low, high = ends(s.images)
         sample = s.images[:: max(1, len(s) // 2000)].reshape(-1, s.images[0].size)
-        if high <= low or len(np.unique(sample, axis=0)) < 5:
+        if high - low < 1e-12 or len(np.unique(sample, axis=0)) < 5:
             raise EvaluationError(
                 f"the {name} images are all equal, or nearly so; there is nothing to compare them by."
             )

@@ -26,6 +26,7 @@ from radiogan_lib.evaluation.features import (
     one_thread,
     spectrum,
     squared,
+    subsample,
 )
 from radiogan_lib.evaluation.statistics import (
     Measure,
@@ -35,6 +36,7 @@ from radiogan_lib.evaluation.statistics import (
     wilson,
 )
 
+MOST = 5000  # images of each set; larger sets are subsampled
 MAX_KERNEL = 2500  # rows of a Gram matrix; larger sets are subsampled
 
 
@@ -212,7 +214,7 @@ def quality_report(
 
     Args:
         train, holdout, generated: `ImageSet`s in linear intensity (SUV); with labels, comparisons match class mixes and
-            classes are reported; of each patient one exam is used.
+            classes are reported; of each patient one exam is used, and of each set at most 5,000.
         classifier: an `utility.Classifier` trained on real exams; adds its feature space.
         details: also the classes, and `yardsticks`: the KID that known changes of training exams give.
 
@@ -224,8 +226,8 @@ def quality_report(
         EvaluationError: images that are empty, not finite, or not (n, h, w).
     """
     train, holdout, generated = check_sets(train, holdout, generated)
-    train, holdout = (s.take(one_each(s, seed)) for s in (train, holdout))
-    sets = train, holdout, generated
+    sets = [s.take(one_each(s, seed)) for s in (train, holdout, generated)]
+    sets = train, holdout, generated = [s.take(subsample(s, MOST, seed)) for s in sets]
     spaces = {"pixels": common(*(s.images for s in sets))}
     if classifier is not None:
         spaces["classifier"] = tuple(classifier.features(s.images) for s in sets)

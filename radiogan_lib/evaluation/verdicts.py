@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
-from radiogan_lib.evaluation.features import EvaluationError, ImageSet, as_set
+from radiogan_lib.evaluation.features import EvaluationError, ImageSet, as_set, subsample
 from radiogan_lib.evaluation.memorisation import (
     COPY_FRACTION,
     MEMBERSHIP_AUC,
@@ -348,6 +348,7 @@ def run_controls(
         one dict per control: kind, expected, word, right, and the key numbers; `Thresholds.of` reads them.
     """
     train, holdout = as_set(train, "training"), as_set(holdout, "held-out")
+    train = train.take(subsample(train, 5000, seed))
     if fresh is None:
         own, other = halves(train, seed)
         train, fresh = train.take(own), train.take(other)
