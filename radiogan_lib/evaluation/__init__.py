@@ -1,8 +1,9 @@
 """Evaluate a generator of images: is it good, is it diverse, is it useful, and does it repeat its training set?
 
-Every measure works on `ImageSet`s: images float32 (n, rows, columns) in linear units (SUV), labels and patients if known. Nothing
-here needs TensorFlow until a classifier or a walk is asked for, and names load when first used.
-Explained in notebooks/04_evaluation.ipynb and notebooks/05_memorization.ipynb.
+Every measure works on `ImageSet`s: images float32 (n, rows, columns) in linear units (SUV), labels
+and patients if known. Nothing here needs TensorFlow until a classifier or a walk is asked for, and
+names load when first used. Explained in notebooks/04_evaluation.ipynb and
+notebooks/05_memorization.ipynb.
 """
 
 import importlib

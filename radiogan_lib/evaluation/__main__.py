@@ -1,11 +1,13 @@
 """python -m radiogan_lib.evaluation: does a generator, of any making, memorise or generalise?
 
 Example:
-    python -m radiogan_lib.evaluation --train train/ --holdout test/ --generated samples.npy --out report/
+    python -m radiogan_lib.evaluation --train train/ --holdout test/ --generated samples.npy --out
+    report/
 
-Each of the three is a folder (PNG, JPEG, TIFF, .npy, NIfTI, one image per file; subfolders are classes) or one .npy or .npz file. Held-out
-images must be real ones that the generator was not trained on. Sizes may differ: all are area-averaged to one small size, at most 40
-pixels on the longer side. TensorFlow is loaded only with --use.
+Each of the three is a folder (PNG, JPEG, TIFF, .npy, NIfTI, one image per file; subfolders are
+classes) or one .npy or .npz file. Held-out images must be real ones that the generator was not
+trained on. Sizes may differ: all are area-averaged to one small size, at most 40 pixels on the
+longer side. TensorFlow is loaded only with --use.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Sets of images, and their features: pooled linear intensities and the nearest neighbours among them.
 
-A feature space fitted on the training exams makes them look nearer than held-out ones before the generator has drawn anything, so
-every memorisation test works on pooled *linear* intensities: linear, because a blend of two exams is a straight line only there.
-Explained in notebooks/05_memorization.ipynb.
+A feature space fitted on the training exams makes them look nearer than held-out ones before the
+generator has drawn anything, so every memorisation test works on pooled *linear* intensities:
+linear, because a blend of two exams is a straight line only there. Explained in
+notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def as_set(given, name: str = "given") -> ImageSet:
     """Check a set: an `ImageSet`, a dataset of `radiogan_lib.data`, or bare images (n, h, w).
 
     Returns:
-        ImageSet with images float32 (n, h, w), labels int64 and patients as numbers (None where each exam is a patient of its own).
+        ImageSet with images float32 (n, h, w), labels int64 and patients as numbers (None where
+        each exam is a patient of its own).
 
     Raises:
         EvaluationError: what is wrong with which set.
@@ -202,7 +204,8 @@ def pooled(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarr
     """Area-averaged linear intensity, flattened: the space of every memorisation and blend test.
 
     Returns:
-        float32 (n, features). One unit of distance is one unit of root-mean-square intensity per pixel.
+        float32 (n, features). One unit of distance is one unit of root-mean-square intensity per
+        pixel.
     """
     flat = area_average(images, shape or pooled_shape(images.shape[1:])).reshape(len(images), -1)
     return flat / np.float32(np.sqrt(flat.shape[1]))
@@ -230,7 +233,8 @@ def nearest_k(
 
     Args:
         a: (n, features). b: (m, features).
-        apart: (n,), (m,) group numbers, optional: rows of the same group are no neighbours (same patient, or the row itself).
+        apart: (n,), (m,) group numbers, optional: rows of the same group are no neighbours (same
+            patient, or the row itself).
 
     Returns:
         distances (n, k) ascending, inf where there are fewer; indices (n, k) into b.
@@ -283,8 +287,9 @@ def distinct(features: np.ndarray, radius: float) -> np.ndarray:
 class Moved:
     """Images for comparison up to a small shift, mirroring, gain, offset and inversion.
 
-    The distance of two images is √(2 − 2r) with r the largest absolute correlation of one's middle with any window of the other or its
-    mirror image, both slightly smoothed. Windows are searched for the `CANDIDATES` exams most alike after strong smoothing.
+    The distance of two images is √(2 − 2r) with r the largest absolute correlation of one's middle
+    with any window of the other or its mirror image, both slightly smoothed. Windows are searched
+    for the `CANDIDATES` exams most alike after strong smoothing.
     """
 
     def __init__(self, images: np.ndarray, shape: tuple[int, int]):
@@ -352,8 +357,8 @@ def _unit(images: np.ndarray) -> np.ndarray:
 def spectrum(images: np.ndarray, bands: int = 8) -> np.ndarray:
     """Log power per ring of spatial frequency, image by image: (n, bands), from coarse to fine.
 
-    Rings are equal steps of frequency up to Nyquist of the shorter side. The rim of the image is tapered (Hann), so
-    that a body cut by the border does not look like fine detail.
+    Rings are equal steps of frequency up to Nyquist of the shorter side. The rim of the image is
+    tapered (Hann), so that a body cut by the border does not look like fine detail.
     """
     n, h, w = images.shape
     window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[None, 1:-1]

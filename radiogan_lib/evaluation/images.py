@@ -1,6 +1,7 @@
 """Images from a folder or file, for people who trained another generator: pictures, .npy, .npz, NIfTI.
 
-Used by `python -m radiogan_lib.evaluation`. Nothing is pickled, and what is ambiguous is refused rather than guessed.
+Used by `python -m radiogan_lib.evaluation`. Nothing is pickled, and what is ambiguous is refused
+rather than guessed.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ def read_images(path, name: str = "given") -> tuple[ImageSet, list[str] | None]:
     """Images, labels and class names from a file or folder.
 
     Args:
-        path: a .npy (n, h, w) or .npz (`images`, perhaps `labels`) file; or a folder with one image per file, either directly in
-            it or in one layer of subfolders, which are the classes. Hidden files and what archives leave behind are passed over.
+        path: a .npy (n, h, w) or .npz (`images`, perhaps `labels`) file; or a folder with one image
+            per file, either directly in it or in one layer of subfolders, which are the classes.
+            Hidden files and what archives leave behind are passed over.
 
     Returns:
         `ImageSet`, float32, and class names (None without subfolders).
 
     Raises:
-        EvaluationError: nothing there, a file that cannot be read, or a folder that can be read in two ways.
+        EvaluationError: nothing there, a file that cannot be read, or a folder that can be read in
+            two ways.
     """
     path = Path(path)
     if path.is_file():

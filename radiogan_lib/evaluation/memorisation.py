@@ -1,7 +1,9 @@
 """Does the generator repeat its training exams? Copies, repeated draws, blends: every measure of memory.
 
-A fresh exam is as near to the training exams T as held-out exams P are; a copy is nearer. All thresholds come from the real exams
-themselves: from P beside T, and from every exam beside the others. Explained in notebooks/05_memorization.ipynb.
+A fresh exam is as near to the training exams T as held-out exams P are; a copy is nearer. All
+thresholds come from the real exams
+themselves: from P beside T, and from every exam beside the others. Explained in
+notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -61,8 +63,9 @@ class Near:
     def of(cls, d: np.ndarray, i: np.ndarray) -> Near:
         """score = d(q, nearest exam) ÷ mean d(q, its next k exams): small only where one exam stands out.
 
-        The local scale of Carlini et al. (Extracting training data from diffusion models, 2023). Unlike the bare distance it does not
-        call a blurred or average image a copy for being near everybody.
+        The local scale of Carlini et al. (Extracting training data from diffusion models, 2023).
+        Unlike the bare distance it does not call a blurred or average image a copy for being near
+        everybody.
         """
         rest = np.where(np.isfinite(d[:, 1:]), d[:, 1:], np.nan)
         mean = (
@@ -77,7 +80,8 @@ class Near:
 class Reference:
     """What the real exams say about themselves; made once and used for every generator that was trained on them.
 
-    `leaks`: held-out exams that are training exams. `reasons`: why the sets do not belong together, in words, if they do not.
+    `leaks`: held-out exams that are training exams. `reasons`: why the sets do not belong together,
+    in words, if they do not.
     """
 
     train: ImageSet
@@ -207,13 +211,15 @@ def memorization_report(
     """Every memorisation and blend measure, with intervals.
 
     Args:
-        train, holdout, generated: `ImageSet`s in linear intensity (SUV); sizes may differ, all are area-averaged to one small shape.
+        train, holdout, generated: `ImageSet`s in linear intensity (SUV); sizes may differ, all are
+            area-averaged to one small shape.
         discriminator_scores: {"train", "holdout"}: logits of `gan.discriminator_scores`, optional.
         rounds: bootstrap rounds; permutation tests use at least 999.
         reference: `Reference` of the same training and held-out exams, if it exists already.
 
     Returns:
-        dict: `Measure`s by name (see `statistics.MEASURES`); `facts`: exact and near-exact copies, repeated images, copies of held-out
+        dict: `Measure`s by name (see `statistics.MEASURES`); `facts`: exact and near-exact copies,
+            repeated images, copies of held-out
         exams; `audit` and `blend_examples`: the most suspicious images; `n`.
 
     Raises:
@@ -316,11 +322,13 @@ def facts(
 ) -> dict:
     """Plain counts, without any test: exact and near-exact copies by training exam, repeated images, copies of held-out exams.
 
-    Near-exact: within half of the distance that only 1 % of real exams fall below, as it is or moved; exact: within a tenth of that.
+    Near-exact: within half of the distance that only 1 % of real exams fall below, as it is or
+    moved; exact: within a tenth of that.
 
     Returns:
-        dict with `copies` (images), `exact`, `exams` [{"train", "count"}] by count, `repeats` [{"generated", "count"}], `heldout` (images
-        that are held-out exams and no training exams), and `decides`: whether no chance explains the copies.
+        dict with `copies` (images), `exact`, `exams` [{"train", "count"}] by count, `repeats`
+        [{"generated", "count"}], `heldout` (images that are held-out exams and no training exams),
+        and `decides`: whether no chance explains the copies.
     """
     d, i = near["whole"].d[:, 0].copy(), ref.kept_train[near["whole"].i[:, 0]]
     if len(ref.kept_train) < len(
@@ -404,16 +412,19 @@ def best_pair(
 ) -> dict[str, np.ndarray]:
     """The two bank rows whose segment comes nearest to each row of features.
 
-    ρ₂(q) = min over i, j and 0 ≤ α ≤ 1 of ‖q − (1 − α) tᵢ − α tⱼ‖. One end of the pair is searched among the `first` nearest bank rows,
-    the other among all: a blend lies at most half the pair's distance from its nearer end. Needs only distances: (q − tᵢ)·(tⱼ − tᵢ) =
-    (d²(q,i) + d²(i,j) − d²(q,j)) / 2.
+    ρ₂(q) = min over i, j and 0 ≤ α ≤ 1 of ‖q − (1 − α) tᵢ − α tⱼ‖. One end of the pair is searched
+    among the `first` nearest bank rows, the other among all: a blend lies at most half the pair's
+    distance from its nearer end. Needs only distances: (q − tᵢ)·(tⱼ − tᵢ) = (d²(q,i) + d²(i,j) −
+    d²(q,j)) / 2.
 
     Args:
-        features: (n, d) pooled linear intensity. bank: (m, d), m ≥ 2. between: (m, m) squared distances of the bank, if known.
+        features: (n, d) pooled linear intensity. bank: (m, d), m ≥ 2. between: (m, m) squared
+            distances of the bank, if known.
         own: the features are the bank, and no row explains itself.
 
     Returns:
-        dict of arrays (n,): residual, single (distance to the nearest row), i, j (i the nearer end), alpha (share of j); and `between`.
+        dict of arrays (n,): residual, single (distance to the nearest row), i, j (i the nearer
+        end), alpha (share of j); and `between`.
     """
     n, m = len(features), len(bank)
     first = max(1, min(first, m - own))
@@ -445,8 +456,9 @@ def best_pair(
 def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.ndarray:
     """How much better two training exams explain an image than two held-out ones do: log ratio (n,), far below 0 for blends.
 
-    What is compared is ρ₂ ÷ the distance to the nearest exam: the share of that distance which a second exam cannot explain. A blurred
-    image is near every blend, of training and held-out exams alike. A copy (within `radius`) has nothing left to explain: 0.
+    What is compared is ρ₂ ÷ the distance to the nearest exam: the share of that distance which a
+    second exam cannot explain. A blurred image is near every blend, of training and held-out exams
+    alike. A copy (within `radius`) has nothing left to explain: 0.
     """
     left = [
         np.maximum(s["residual"], 1e-9) / np.maximum(s["single"], 1e-9)
@@ -501,16 +513,19 @@ def detectable_copies(
 ) -> dict:
     """Which share of copies of different exams would have been noticed at this number of exams? By planting them.
 
-    All real exams are shuffled into a training half, "generated" ones that are fresh by construction, and as many held-out exams as
-    there are; a share of the generated ones is replaced by copies, and the verdict's test of copies as they are is asked. Training
-    and generated sets are half as large as in the real test: the answer errs on the careful side.
+    All real exams are shuffled into a training half, "generated" ones that are fresh by
+    construction, and as many held-out exams as there are; a share of the generated ones is replaced
+    by copies, and the verdict's test of copies as they are is asked. Training and generated sets
+    are half as large as in the real test: the answer errs on the careful side.
 
     Args:
-        likeness: how far a copy lies from its exam, in units of a held-out exam's median distance: 0 is exact.
+        likeness: how far a copy lies from its exam, in units of a held-out exam's median distance:
+            0 is exact.
 
     Returns:
-        dict with `shares`, `rates` (noticed, per share; the first, 0, is the false alarm rate), `smallest` (the share from which on
-        at least 80 % are noticed; None if even the largest goes unnoticed) and the sizes used.
+        dict with `shares`, `rates` (noticed, per share; the first, 0, is the false alarm rate),
+        `smallest` (the share from which on at least 80 % are noticed; None if even the largest goes
+        unnoticed) and the sizes used.
     """
     images = [as_set(x, n).images for x, n in ((train, "training"), (holdout, "held-out"))]
     shape = common_shape(*(x.shape[1:] for x in images))

@@ -1,7 +1,8 @@
 """Do the three sets belong together? What is asked before any measure is believed.
 
-A membership test compares training with held-out exams. It means something only where both are of one world and different exams, and where
-the generated images are in the same units. Explained in notebooks/05_memorization.ipynb.
+A membership test compares training with held-out exams. It means something only where both are of
+one world and different exams, and where the generated images are in the same units. Explained in
+notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Do generated exams look like real ones, and are they as varied? Overall and per class, in two feature spaces.
 
-`pixels` is pooled linear intensity, which no network was trained on; `classifier` is the last hidden layer of a classifier trained on real
-exams. Where the two disagree, the report says both. None of these measures notices copying (a copier scores perfectly): read them
-beside memorisation.py. Explained in notebooks/04_evaluation.ipynb.
+`pixels` is pooled linear intensity, which no network was trained on; `classifier` is the last
+hidden layer of a classifier trained on real exams. Where the two disagree, the report says both.
+None of these measures notices copying (a copier scores perfectly): read them beside
+memorisation.py. Explained in notebooks/04_evaluation.ipynb.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def kid(x: np.ndarray, y: np.ndarray, y_weights=None, rounds: int = 200, seed: i
         x, y: features (n, d), (m, d), already scaled. y_weights: (m,) to match the class mix of x.
 
     Returns:
-        value; interval from the first-order (influence) variance plus the variance under the null; one-sided
-        permutation p of "x and y are the same".
+        value; interval from the first-order (influence) variance plus the variance under the null;
+        one-sided permutation p of "x and y are the same".
     """
     rng = np.random.default_rng(seed)
     y_weights = np.ones(len(y)) if y_weights is None else y_weights
@@ -87,8 +88,8 @@ def coverage_density(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Per real exam: is a generated one within its k-th real neighbour's distance, and how many ÷ k?
 
-    Coverage and density of Naeem et al. (ICML 2020) are the means of the two. Coverage is the share of real exams
-    that the generator can reach; density above 1 means a crowd in the middle.
+    Coverage and density of Naeem et al. (ICML 2020) are the means of the two. Coverage is the share
+    of real exams that the generator can reach; density above 1 means a crowd in the middle.
     """
     k, own = min(k, len(real) - 1), np.arange(len(real))
     radius = nearest_k(real, real, k, (own, own))[0][:, -1]
@@ -112,8 +113,8 @@ def vendi(features: np.ndarray, bandwidth: float) -> float:
 def vendi_ratio(real: np.ndarray, generated: np.ndarray, most=300, draws=10, seed=0) -> Measure:
     """Vendi score of generated ÷ that of real exams at equal n: 1 is as varied as real, near 0 collapsed.
 
-    Means over subsamples of at most `most` exams and at most 80 % of the smaller set; the interval is the
-    delete-d jackknife's (Shao & Wu 1989).
+    Means over subsamples of at most `most` exams and at most 80 % of the smaller set; the interval
+    is the delete-d jackknife's (Shao & Wu 1989).
     """
     rng, n = np.random.default_rng(seed), min(len(real), len(generated))
     m = max(2, min(most, int(0.8 * n)))
@@ -213,14 +214,16 @@ def quality_report(
     """Quality and diversity with intervals, overall and per class.
 
     Args:
-        train, holdout, generated: `ImageSet`s in linear intensity (SUV); with labels, comparisons match class mixes and
-            classes are reported; of each patient one exam is used, and of each set at most 5,000.
+        train, holdout, generated: `ImageSet`s in linear intensity (SUV); with labels, comparisons
+            match class mixes and classes are reported; of each patient one exam is used, and of
+            each set at most 5,000.
         classifier: an `utility.Classifier` trained on real exams; adds its feature space.
-        details: also the classes, and `yardsticks`: the KID that known changes of training exams give.
+        details: also the classes, and `yardsticks`: the KID that known changes of training exams
+            give.
 
     Returns:
-        {"fine_detail", "fine_detail_floor", "two_sample_auc", "pixels": {…}, "classifier": {…} or absent,
-        "classes": {label: {space: {…}}}, "yardsticks": {change: KID}}.
+        {"fine_detail", "fine_detail_floor", "two_sample_auc", "pixels": {…}, "classifier": {…} or
+        absent, "classes": {label: {space: {…}}}, "yardsticks": {change: KID}}.
 
     Raises:
         EvaluationError: images that are empty, not finite, or not (n, h, w).

@@ -1,7 +1,8 @@
 """Everything at once: a generator's numbers, its controls and its verdict; and what is left of it on disk.
 
-`metrics.json` holds the numbers (its schema is `schema()`), `report.html` is one page that nothing needs to be fetched for, and
-`MODEL_CARD.md` is the model card. Explained in notebooks/05_memorization.ipynb.
+`metrics.json` holds the numbers (its schema is `schema()`), `report.html` is one page that nothing
+needs to be fetched for, and `MODEL_CARD.md` is the model card. Explained in
+notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -78,11 +79,12 @@ def evaluate(
     """Evaluate a generator from three sets of images.
 
     Args:
-        train, holdout, generated: `ImageSet`s in linear intensity (SUV). Held-out exams must be unknown to the generator. With
-            labels in all three, comparisons are made within classes.
-        parts: sections that exist already and are taken as they are: memorization, quality, utility, controls, walks, provenance;
-            or discriminator_scores {"train", "holdout"} for the first. `{"controls": False}` leaves the controls out,
-            `{"utility": True}` computes label agreement and TSTR (needs labels and Keras).
+        train, holdout, generated: `ImageSet`s in linear intensity (SUV). Held-out exams must be
+            unknown to the generator. With labels in all three, comparisons are made within classes.
+        parts: sections that exist already and are taken as they are: memorization, quality,
+            utility, controls, walks, provenance; or discriminator_scores {"train", "holdout"} for
+            the first. `{"controls": False}` leaves the controls out, `{"utility": True}` computes
+            label agreement and TSTR (needs labels and Keras).
         class_names: in label order; default "class 3" and so on, for the labels that occur.
         rounds: bootstrap and permutation rounds, at least 10. seed: from 0.
         invert: show high values dark, as PET is read.

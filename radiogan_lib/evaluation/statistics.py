@@ -1,8 +1,9 @@
 """Numbers with their uncertainty, and the registry that says what each number is.
 
-One definition of an interval holds everywhere: 95 %, over exams drawn again (whole patients where patients are known). Shares have
-Wilson's interval, AUCs DeLong's, everything else the bootstrap's percentiles or a normal interval on the stated scale.
-Every function is deterministic given its seed.
+One definition of an interval holds everywhere: 95 %, over exams drawn again (whole patients where
+patients are known). Shares have Wilson's interval, AUCs DeLong's, everything else the bootstrap's
+percentiles or a normal interval on the stated scale. Every function is deterministic given its
+seed.
 """
 
 from __future__ import annotations
@@ -263,8 +264,9 @@ def _placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray,
 def auc(positive, negative, labels=(None, None), rounds: int = 999, seed: int = 0) -> Measure:
     """AUC of `positive` above `negative` within classes, with DeLong's interval and permutation p-values.
 
-    The classes' AUCs are averaged with weights n⁺n⁻: the share of all within-class pairs in the right order (DeLong et al.,
-    Biometrics 1988; stratified Wilcoxon: van Elteren 1960). Scores must be of independent exams.
+    The classes' AUCs are averaged with weights n⁺n⁻: the share of all within-class pairs in the
+    right order (DeLong et al., Biometrics 1988; stratified Wilcoxon: van Elteren 1960). Scores must
+    be of independent exams.
 
     Returns:
         Measure with p (one-sided, above 0.5), p_below, null_sd, n_positive, n_negative.
@@ -307,9 +309,10 @@ def fraction(
 ) -> Measure:
     """Share of generated exams with a score below the 5 % quantile of held-out exams, with Wilson's interval.
 
-    5 % is expected of fresh exams. p exchanges generated and held-out exams, so that it knows how uncertain a 5 % quantile of few
-    exams is. With `beside_holdout`, the generated exams' scores beside held-out exams, p is the larger of that and of a paired
-    sign test: are more exams suspicious beside training exams than beside exams that cannot have been copied? Smooth images
+    5 % is expected of fresh exams. p exchanges generated and held-out exams, so that it knows how
+    uncertain a 5 % quantile of few exams is. With `beside_holdout`, the generated exams' scores
+    beside held-out exams, p is the larger of that and of a paired sign test: are more exams
+    suspicious beside training exams than beside exams that cannot have been copied? Smooth images
     lack the noise that keeps real exams apart and are suspicious beside both.
 
     Args:

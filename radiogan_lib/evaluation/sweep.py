@@ -43,8 +43,9 @@ def sweep_table(reports):
         reports: dicts of `evaluate`, metrics.json files, or run folders that hold one.
 
     Returns:
-        pandas DataFrame: n_train, recipe, seed, steps (if the provenance says so), verdict, smallest_detectable, and for
-        every measure of `COLUMNS` three columns: name, name_low, name_high; membership_auc_p.
+        pandas DataFrame: n_train, recipe, seed, steps (if the provenance says so), verdict,
+        smallest_detectable, and for every measure of `COLUMNS` three columns: name, name_low,
+        name_high; membership_auc_p.
     """
     import pandas as pd
 

@@ -1,8 +1,10 @@
 """Are generated exams of use? The class that was asked for, training on generated exams, and adding them to few real ones.
 
-The evaluation classifier is a small convolutional network. Trained on real exams it says whether a generated one shows the class asked for, and
-its last hidden layer is a feature space; trained on generated exams and tested on real ones (TSTR) it says whether they are of use. It is no
-diagnostic tool. A generator that copies scores well here: read beside memorisation.py. Explained in notebooks/04_evaluation.ipynb.
+The evaluation classifier is a small convolutional network. Trained on real exams it says whether a
+generated one shows the class asked for, and its last hidden layer is a feature space; trained on
+generated exams and tested on real ones (TSTR) it says whether they are of use. It is no diagnostic
+tool. A generator that copies scores well here: read beside memorisation.py. Explained in
+notebooks/04_evaluation.ipynb.
 """
 
 from __future__ import annotations
@@ -241,9 +243,10 @@ def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
     """How often a classifier trained on real exams finds the class that the generator was asked for.
 
     Returns:
-        `overall` and `classes` {label: Measure} with Wilson intervals and `ceiling`: what the same classifier reaches on held-out real
-        exams (overall: mean of the classes). Agreement above the ceiling is a warning: only typical cases are drawn. `confusion`:
-        (asked, found), shares of the asked class.
+        `overall` and `classes` {label: Measure} with Wilson intervals and `ceiling`: what the same
+        classifier reaches on held-out real exams (overall: mean of the classes). Agreement above
+        the ceiling is a warning: only typical cases are drawn. `confusion`: (asked, found), shares
+        of the asked class.
     """
     generated = as_set(generated, "generated")
     y, found = generated.labels, classifier.predict(generated.images)
@@ -281,11 +284,13 @@ def augmentation_gain(
 ) -> list[dict]:
     """What generated exams add where real ones are few: balanced accuracy with and without them.
 
-    `real` trains on k real exams per class alone, of different patients; `both` starts from the classifier trained on generated exams
-    and goes on with the same k real exams. Same real exams, same test exams, `repeats` random draws of the k.
+    `real` trains on k real exams per class alone, of different patients; `both` starts from the
+    classifier trained on generated exams and goes on with the same k real exams. Same real exams,
+    same test exams, `repeats` random draws of the k.
 
     Returns:
-        one dict per size: per_class, real, both, and gain = both − real with a paired bootstrap interval.
+        one dict per size: per_class, real, both, and gain = both − real with a paired bootstrap
+        interval.
     """
     rng = np.random.default_rng(seed)
     train, holdout = as_set(train, "training"), as_set(holdout, "held-out")
@@ -327,13 +332,15 @@ def utility_report(
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 
     Args:
-        train, holdout, generated: `ImageSet`s with labels; of each held-out patient one exam is used.
+        train, holdout, generated: `ImageSet`s with labels; of each held-out patient one exam is
+            used.
         classifier: trained on the real exams; made here if missing.
         epochs: of the classifiers on all real and on all generated exams.
 
     Returns:
-        {"label_agreement", "trtr", "tstr", "tstr_minus_trtr", "chance", "augmentation"}: TRTR trains on real and tests on held-out
-        real exams, TSTR trains on generated ones (the classification accuracy score of Ravuri & Vinyals, NeurIPS 2019).
+        {"label_agreement", "trtr", "tstr", "tstr_minus_trtr", "chance", "augmentation"}: TRTR
+        trains on real and tests on held-out real exams, TSTR trains on generated ones (the
+        classification accuracy score of Ravuri & Vinyals, NeurIPS 2019).
     """
     train, holdout, generated = check_sets(train, holdout, generated)
     if generated.labels is None:

@@ -1,8 +1,9 @@
 """One sentence from many intervals, by a rule that is written down, and the controls that say which words may be used.
 
-The rule looks at plain facts first (exact copies), then asks whether the three sets belong together, then looks at intervals, never at bare
-values. A word is used only where the control with that very fault is found on the user's own images, and fresh ones are cleared.
-Explained in notebooks/05_memorization.ipynb.
+The rule looks at plain facts first (exact copies), then asks whether the three sets belong
+together, then looks at intervals, never at bare values. A word is used only where the control with
+that very fault is found on the user's own images, and fresh ones are cleared. Explained in
+notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -273,11 +274,14 @@ def make_control(kind: str, train, fresh, n: int | None = None, seed: int = 0) -
     """Images of a generator with a known fault, made from real exams alone.
 
     Args:
-        kind: `ideal`: fresh exams as they are. `copier`: training exams drawn at random, 2 % noise. `blender`: two different
-            training exams of one class, 30 to 70 % each. `collapsed`: two fresh exams per class again and again, 2 %
-            noise. `blurred`: fresh exams, smoothed by a Gaussian of 1/40 of the height, at least 0.8 pixels.
-        train, fresh: `ImageSet`s: training exams, and exams of the same world that are in no other set.
-        n: images to make; default as many as training exams (`ideal` and `blurred`: at most as many as `fresh`).
+        kind: `ideal`: fresh exams as they are. `copier`: training exams drawn at random, 2 % noise.
+            `blender`: two different training exams of one class, 30 to 70 % each. `collapsed`: two
+            fresh exams per class again and again, 2 % noise. `blurred`: fresh exams, smoothed by a
+            Gaussian of 1/40 of the height, at least 0.8 pixels.
+        train, fresh: `ImageSet`s: training exams, and exams of the same world that are in no other
+            set.
+        n: images to make; default as many as training exams (`ideal` and `blurred`: at most as many
+            as `fresh`).
 
     Returns:
         ImageSet, float32; labels all 0 where the training exams have none.
@@ -324,7 +328,8 @@ def _noisy(images: np.ndarray, rng) -> np.ndarray:
 def halves(train: ImageSet, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Split training exams into two random halves, class by class: one plays training, the other fresh exams.
 
-    That makes all five controls on anybody's data, without a simulator. Exams of one patient stay together.
+    That makes all five controls on anybody's data, without a simulator. Exams of one patient stay
+    together.
     """
     rng, n = np.random.default_rng(seed), len(train)
     labels = np.zeros(n, int) if train.labels is None else np.asarray(train.labels)
@@ -342,10 +347,12 @@ def run_controls(
 ) -> list[dict]:
     """Evaluate every control exactly as a generator (pixel features), and say whether the verdict is right.
 
-    Without `fresh`, half of the training exams play the fresh ones (`halves`), so the controls stand at half the n.
+    Without `fresh`, half of the training exams play the fresh ones (`halves`), so the controls
+    stand at half the n.
 
     Returns:
-        one dict per control: kind, expected, word, right, and the key numbers; `Thresholds.of` reads them.
+        one dict per control: kind, expected, word, right, and the key numbers; `Thresholds.of`
+        reads them.
     """
     train, holdout = as_set(train, "training"), as_set(holdout, "held-out")
     train = train.take(subsample(train, 5000, seed))

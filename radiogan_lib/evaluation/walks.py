@@ -1,8 +1,9 @@
 """Walks through the latent space.
 
-The paper shows its GAN by a walk from lung cancer to lymphoma (Fig. 5) and a memorising one by a walk that passes a
-blend of two patients (Fig. 4). A cross-fade of two stored exams, a jump and a morph can look alike in ten small pictures; the
-numbers below tell them apart. Explained in notebooks/05_memorization.ipynb.
+The paper shows its GAN by a walk from lung cancer to lymphoma (Fig. 5) and a memorising one by a
+walk that passes a blend of two patients (Fig. 4). A cross-fade of two stored exams, a jump and a
+morph can look alike in ten small pictures; the numbers below tell them apart. Explained in
+notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class Walk:
 def slerp(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Spherical interpolation (steps, d): turns the direction and blends the length, so that z stays where z is drawn.
 
-    Gaussian noise of 100 dimensions lies near a sphere; a straight line would cut through its empty inside
-    (White, Sampling generative networks, 2016). Parallel vectors fall back to the straight line.
+    Gaussian noise of 100 dimensions lies near a sphere; a straight line would cut through its empty
+    inside (White, Sampling generative networks, 2016). Parallel vectors fall back to the straight
+    line.
     """
     weights = np.asarray(weights, float)[:, None]
     norm_a, norm_b = np.linalg.norm(a), np.linalg.norm(b)
@@ -88,14 +90,16 @@ def walk(
         generator: a Keras model G([z, label]) with a layer named `label_embedding`.
         start, end: (class index, seed); the seed gives z.
         steps: frames, both ends included.
-        kind: `slerp` or `lerp`: z and the label's embedding move together. `label`: z of the start stays, the label
-            moves. `paper`: z_k = [k, 0, …, 0] for k = 1 … steps, label of the start (paper, text example of §4).
+        kind: `slerp` or `lerp`: z and the label's embedding move together. `label`: z of the start
+            stays, the label moves. `paper`: z_k = [k, 0, …, 0] for k = 1 … steps, label of the
+            start (paper, text example of §4).
 
     Returns:
         Walk with frames (steps, h, w) float32 in SUV.
 
     Raises:
-        EvaluationError: an unknown kind, fewer than two steps, or a class that the generator does not know.
+        EvaluationError: an unknown kind, fewer than two steps, or a class that the generator does
+            not know.
     """
     from radiogan_lib.gan.networks import embedding_generator
 
@@ -171,8 +175,9 @@ class WalkMeasures(dict):
     def blend_frame(self) -> dict:
         """The frame that a blend of two training exams explains best (the one Fig. 4 frames in red).
 
-        It minimises √(residual ratio × residual ÷ distance to the nearest exam), divided by how even the two shares are: close to the
-        segment between two exams, and not merely close to one. Frames that are copies or nearly all one exam come last.
+        It minimises √(residual ratio × residual ÷ distance to the nearest exam), divided by how
+        even the two shares are: close to the segment between two exams, and not merely close to
+        one. Frames that are copies or nearly all one exam come last.
         """
         return self["blend_frame"]
 
@@ -201,7 +206,8 @@ class WalkReference:
     """What the frames of walks are compared with: pooled exams, and what held-out ones give. Made once for many walks.
 
     Args:
-        train, holdout: `ImageSet`s or (n, h, w) SUV. shape: of the frames, which may be of another size.
+        train, holdout: `ImageSet`s or (n, h, w) SUV. shape: of the frames, which may be of another
+            size.
     """
 
     @one_thread
@@ -257,15 +263,19 @@ def walk_measures(walk, train, holdout) -> WalkMeasures:
 
     Args:
         walk: a `Walk` or frames (steps, h, w) SUV.
-        train, holdout: `ImageSet`s or (n, h, w) SUV: training exams, and real exams that the generator was not trained on.
+        train, holdout: `ImageSet`s or (n, h, w) SUV: training exams, and real exams that the
+            generator was not trained on.
 
     Returns:
         a dict of the numbers of `shape_of`, and per frame
-        - nearest, nearest_distance, nearest_ratio: the nearest training exam, its distance, and that ÷ the held-out exams' median;
-        - residual_ratio: distance to the nearest segment between two training exams ÷ the held-out exams' median: near 0 where the
-          frame is a blend (or a copy), near 1 where it is as far from every blend as a real exam;
+        - nearest, nearest_distance, nearest_ratio: the nearest training exam, its distance, and
+          that ÷ the held-out exams' median;
+        - residual_ratio: distance to the nearest segment between two training exams ÷ the held-out
+          exams' median: near 0 where the frame is a blend (or a copy), near 1 where it is as far
+          from every blend as a real exam;
         - pair: those two exams and the share of the second;
-        and `blend_frame`: see `WalkMeasures.blend_frame`; `share_of_holdout_below` 0.05 says that a real exam is hardly ever so near a blend.
+        and `blend_frame`: see `WalkMeasures.blend_frame`; `share_of_holdout_below` 0.05 says that a
+        real exam is hardly ever so near a blend.
     """
     frames = check_images(walk.frames if isinstance(walk, Walk) else walk, "walk")
     return WalkReference(train, holdout, frames.shape[1:]).measure(frames)
@@ -277,8 +287,9 @@ def walk_table(
     """Walks of every kind between random classes and seeds, and for comparison cross-fades of real exams.
 
     Returns:
-        one dict per kind: walks, and median with quartiles of chord_ratio, off_chord, largest_step and the lowest residual
-        ratio of the middle half. The last row is the cross-fade of random training exams.
+        one dict per kind: walks, and median with quartiles of chord_ratio, off_chord, largest_step
+        and the lowest residual ratio of the middle half. The last row is the cross-fade of random
+        training exams.
     """
     n_classes = len(generator.get_layer("label_embedding").get_weights()[0])
     train, rng = as_set(train, "training").images, np.random.default_rng(seed)
