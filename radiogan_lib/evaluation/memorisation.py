@@ -370,7 +370,7 @@ def facts(
             for j in largest[:20]
             if sizes[j] > 1
         ],
-        "heldout": int((p_hit & ~copies).sum()),
+        "heldout": int((p_hit & ~copies & (stands == np.arange(len(q)))).sum()),
         "real_resemblances": int(known),
         "decides": decides,
     }

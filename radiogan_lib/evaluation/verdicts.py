@@ -54,7 +54,8 @@ RULE = f"""In this order; intervals are of 95 %:
 than {FEW} different ones, at a closeness that no two real exams reach (where real exams do: more than among them, p < 0.0001).
 2. undecided, with the reason: the three sets do not belong together, so that no comparison holds.
 3. blends: the lower bound of the blend fraction is above the threshold (at least 0.15, and above what the ideal and the blurred control \
-reach), p < {ALPHA:.4f}; training exams can be recognised (membership AUC, p < 0.01); and more images are blends than copies.
+reach), p < {ALPHA:.4f}; training exams can be recognised (membership AUC, p < 0.01); and more images are blends than \
+copies (exact copies count half as many again).
 4. memorises: the lower bound of a membership AUC is above {MEMBERSHIP_AUC} (more, where held-out exams lie further from training exams \
 than these from each other), or that of a copy fraction (as it is, moved, by halves) \
 above {COPY_FRACTION}, with p < {ALPHA:.4f} (permutation; for copies also: more suspicious beside training than beside held-out exams).
@@ -138,8 +139,10 @@ class Thresholds:
             narrow and high("vendi_ratio", VENDI_RATIO) or low("repeated_fraction", REPEATED + real)
         )
         blends = low("blend_fraction", self.blend) and m["blend_fraction"].get("p", 1) < ALPHA
+        # a rescaled copy lies between its exam and a dark one: exact copies weigh more than blends
+        blends = blends and known and m["blend_fraction"]["value"] > max(copied_share(m))
         return {
-            "blends": blends and known and m["blend_fraction"]["value"] > copied_share(m),
+            "blends": blends,
             "memorises": copying(m),
             "collapsed": collapsed,
             "blurred": high("fine_detail", self.blurred),
@@ -148,12 +151,14 @@ class Thresholds:
         }
 
 
-def copied_share(m: dict) -> float:
-    """Share of images that are copies, exact ones by count or all by the largest copy fraction (minus the 5 % expected)."""
+def copied_share(m: dict) -> list[float]:
+    """Shares of images that are copies: those counted (half as many again), and the copy fractions less the 5 % expected."""
     found = m.get("facts") or {}
-    counted = found.get("copies", 0) / max(found.get("images", 1), 1)
-    tests = [m[k]["value"] - 0.05 for k in ("copy_fraction", "moved_fraction") if m.get(k)]
-    return max([counted, *tests])
+    counted = 1.5 * found.get("copies", 0) / max(found.get("images", 1), 1)
+    return [
+        counted,
+        *(m[k]["value"] - 0.05 for k in ("copy_fraction", "moved_fraction") if m.get(k)),
+    ]
 
 
 def flat_measures(report: dict) -> dict:
