@@ -250,7 +250,7 @@ def quality_report(
     report = {
         "fine_detail": fine[0],
         "fine_detail_floor": fine[1],
-        "two_sample_auc": two_sample_auc(*told, seed),  # type: ignore[call-arg]
+        "two_sample_auc": two_sample_auc(told[0], told[1], seed),
     }
     for name, (t, p, q) in spaces.items():
         report[name] = _space(t[ti], p, q[qi], weights, rounds, seed)
