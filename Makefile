@@ -16,9 +16,17 @@ FIND_PYTHON = for p in "$(PYTHON)" python3.12 python3.13 python3.11 python3 pyth
 .PHONY: run test quick lint lab page site lock clean-runs
 .DELETE_ON_ERROR:
 
+# A misspelt variable would silently run the default: only these may be given.
+KNOWN   := PROFILE COHORT SET BATCH ARGS PYTHON VENV
+UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command_line,$(subst $() ,_,$(origin $(v)))),$(v))))
+$(if $(UNKNOWN),$(error $(UNKNOWN): no such variable; choose among $(KNOWN). A setting goes into SET="epochs=2"))
+
+# Through the environment, so that a quote or a blank in a name reaches Python as it is.
+run: export PROFILE := $(PROFILE)
+run: export COHORT := $(COHORT)
+run: export SET := $(SET)
 run: $(VENV)/ready
-	$(BIN)/python -m radiogan_lib.batch --profile '$(PROFILE)' $(if $(COHORT),--set 'cohort=$(COHORT)') \
-		$(foreach s,$(SET),--set '$(s)') $(BATCH)
+	$(BIN)/python -m radiogan_lib.batch --profile "$$PROFILE" $${COHORT:+--set "cohort=$$COHORT"} --sets "$$SET" $(BATCH)
 
 # The smoke run comes first and in a home of its own; then one pytest judges it: unit tests, and nbval runs each
 # executed notebook again and compares the cells that must not change.

@@ -18,7 +18,7 @@ import n_sweep  # the same training and report; this folder is on the path of a 
 import pandas as pd
 
 from radiogan_lib import config, data, evaluation, paths
-from radiogan_lib.parameters import parse_setting
+from radiogan_lib.batch import parse_setting
 
 CSV = paths.REPO / "docs" / "ablation.csv"
 SHOWN = [

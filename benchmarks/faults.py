@@ -54,9 +54,9 @@ def download(folder: Path, more, rng) -> tuple[int, int, str]:
 
 
 BATCH = """
-from pathlib import Path
+import os
+os.environ["RADIOGAN_NOTEBOOKS"] = {books!r}
 from radiogan_lib import batch
-batch.NOTEBOOKS = Path({books!r})
 def work(_):
     return batch.main(["--profile", "smoke"])
 """

@@ -194,8 +194,7 @@ def notebooks(runs: int, folder: Path) -> None:
     """The same small notebook, again and again, through the batch runner's own door."""
     import nbformat
 
-    from radiogan_lib import batch
-    from radiogan_lib.publish import KERNEL
+    from radiogan_lib.notebooks import KERNEL, run
 
     nb = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
     nb.cells = [
@@ -207,7 +206,7 @@ def notebooks(runs: int, folder: Path) -> None:
     nbformat.write(nb, folder / "tiny.ipynb")
 
     def once(k):
-        batch.run_notebook(folder / "tiny.ipynb", folder / "out.ipynb", {"seed": k}, 120)
+        run(folder / "tiny.ipynb", folder / "out.ipynb", {"seed": k}, 120)
 
     sys.stdout, kept = open(os.devnull, "w"), sys.stdout
     try:

@@ -32,7 +32,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 EXAMS, EPOCHS = 1606, 300  # the paper's training
-CONTESTANTS = ("ours", "unkept", "cut", "usual", "torch")
+CONTESTANTS = ("ours", "unkept", "cut", "plain", "usual", "torch")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -49,14 +49,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--threads",
         type=int,
         default=os.cpu_count(),
-        help="of cut, usual and torch; ours has gan/cores.py",
+        help="of cut, usual and torch; ours has what engine.prepare chooses",
     )
     parser.add_argument(
         "--only",
         nargs="+",
         choices=CONTESTANTS,
         default=["ours", "usual", "torch"],
-        help="unkept is ours without gan/memory.py, cut is ours without gan/cores.py",
+        help="ours without engine.keep_memory (unkept), its threads (cut), its layers (plain)",
     )
     parser.add_argument("--torch", metavar="PYTHON", help="interpreter that has PyTorch")
     parser.add_argument("--compile", action="store_true", help="the twin under torch.compile")
@@ -136,10 +136,12 @@ def ours(s: dict, images, labels) -> None:
     """One training, as `gan.train` runs it; every epoch is a round and waits for its line of input."""
     import keras
 
-    from radiogan_lib.gan import callbacks, memory, radiogan
+    from radiogan_lib.gan import engine, radiogan, training
 
-    game = radiogan.compiled(configuration(s), 5)
-    batches = callbacks.Batches(images, labels, s["batch_size"], seed=0)
+    if s["plain"]:
+        plain_layers()
+    model = radiogan.compiled(configuration(s), 5)
+    batches = training.Batches(images, labels, s["batch_size"], seed=0)
 
     class Turns(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -151,14 +153,14 @@ def ours(s: dict, images, labels) -> None:
 
         def on_train_batch_begin(self, batch, logs=None):
             if batch == 0 and not s["give_back"]:
-                memory.keep()  # as `gan.train` does
+                engine.keep_memory()  # as `gan.train` does
 
         def on_epoch_end(self, epoch, logs=None):
             if epoch >= WARM_UP:
                 told(self.start)
 
     with contextlib.suppress(EOFError):
-        game.fit(
+        model.fit(
             batches,
             epochs=10**6,
             steps_per_epoch=s["steps"],
@@ -168,14 +170,23 @@ def ours(s: dict, images, labels) -> None:
         )
 
 
+def plain_layers() -> None:
+    """Keras' own layers in the place of ours."""
+    import keras
+
+    from radiogan_lib.gan import engine
+
+    engine.BatchNormalization = keras.layers.BatchNormalization
+    engine.Dropout = keras.layers.Dropout
+
+
 def usual(s: dict, images, labels):
     import keras
     import numpy as np
 
-    from radiogan_lib.gan import fast, networks
+    from radiogan_lib.gan import networks
 
-    for name in ("BatchNormalization", "Dropout", "Conv2D", "Conv2DTranspose"):
-        setattr(fast, name, getattr(keras.layers, name))
+    plain_layers()
     cfg, b, rng = configuration(s), s["batch_size"], np.random.default_rng(0)
     generator, discriminator = networks.build_generator(cfg), networks.build_discriminator(cfg)
     loss, adam = (
@@ -216,10 +227,8 @@ def usual(s: dict, images, labels):
 
 def contest(name: str, s: dict) -> None:
     """Be one Keras contestant."""
-    if name in ("cut", "usual") and "tensorflow" in os.environ.get("KERAS_BACKEND", "tensorflow"):
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(s["threads"])
+    if name in ("cut", "usual"):
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(s["threads"])
     import numpy as np
 
     n = s["batch_size"] * s["steps"]
@@ -228,7 +237,7 @@ def contest(name: str, s: dict) -> None:
     if name == "usual":
         rounds(usual(s, images, labels))
     else:
-        ours(s | {"give_back": name == "unkept"}, images, labels)
+        ours(s | {"give_back": name == "unkept", "plain": name == "plain"}, images, labels)
 
 
 def least_seconds(s: dict, peak_tflops: float, bandwidth_tb: float) -> float:

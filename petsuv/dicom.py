@@ -7,7 +7,7 @@ Explained in notebooks/01_data_preparation.ipynb.
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -15,20 +15,9 @@ import numpy as np
 
 from petsuv import files, grid
 from petsuv.elements import number, tag, text, unvalidated
-from petsuv.errors import ExamError, ExamNote
-from petsuv.plausible import MAX_SUV
+from petsuv.errors import ExamError, tell
+from petsuv.plausible import check_suv, stride
 from petsuv.series import Series, choose
-from petsuv.write import write_phantom_series
-
-__all__ = [
-    "Series",
-    "read_series",
-    "volume",
-    "with_one_slope",
-    "read_exam",
-    "as_image",
-    "write_phantom_series",
-]
 
 
 @unvalidated()
@@ -44,7 +33,14 @@ def read_series(folder: Path | str) -> Series:
     Raises:
         ExamError: nothing in the folder can be trusted to be a whole FDG PET exam; says why, with the tag.
     """
-    return choose(files.read_headers(Path(folder)))
+    headers, faults = files.read_headers(Path(folder))
+    try:
+        return choose(headers)
+    except ExamError as error:
+        if faults:
+            error.args = (f"{error.reason}; in the folder are also {faults}", error.remedy)
+            error.reason = error.args[0]
+        raise
 
 
 def _stored(ds) -> np.ndarray:
@@ -125,8 +121,8 @@ def as_image(values: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
     return image
 
 
-def read_exam(folder: Path | str) -> nib.Nifti1Image:
-    """A folder with a DICOM PET exam → SUVbw image.
+def read_exam(source: Path | str | Series, notes: Sequence[str] = ()) -> nib.Nifti1Image:
+    """A folder with a DICOM PET exam, or a series that `read_series` found → SUVbw image.
 
     Returns:
         float32 RAS+ image, mm. `image.extra` holds `suv` (the SuvFactor with its derivation) and `notes`.
@@ -135,20 +131,14 @@ def read_exam(folder: Path | str) -> nib.Nifti1Image:
         ExamNote: for every choice made.
 
     Raises:
-        ExamError: see `read_series`.
+        ExamError: see `read_series`; or values that cannot be SUV.
     """
-    series = read_series(folder)
+    series = source if isinstance(source, Series) else read_series(source)
     values = volume(series)
-    if not np.isfinite(values.max()) or not np.isfinite(values.min()):
-        raise ExamError("the images hold values that are not finite numbers")
-    if not values.max() > 0:
-        raise ExamError("the images are empty: no value is above zero")
-    if values.max() > MAX_SUV:
-        series.notes.append(f"SUV reaches {values.max():.0f}: check weight and dose in the header")
+    sample = values.reshape(-1)[:: stride(values.size)]
+    found = check_suv(float(values.min()), float(values.max()), sample, dicom=True)
     image = as_image(values, series.geometry.affine)
-    image.extra.update(
-        suv=series.factor, notes=list(series.notes), modality=text(series.headers[0], "Modality")
-    )
-    for note in series.notes:
-        warnings.warn(note, ExamNote, stacklevel=3)
+    notes = [*notes, *series.notes, *found]
+    image.extra.update(suv=series.factor, notes=notes, modality=text(series.headers[0], "Modality"))
+    tell(notes)
     return image

@@ -25,6 +25,7 @@ PRIVATE = {
     "philips_suv": (0x7053, 0x00, "philips"),
     "philips_activity": (0x7053, 0x09, "philips"),
     "ge_scan_time": (0x0009, 0x0D, "gems_petd"),
+    "siemens_scan_time": (0x0071, 0x22, "siemens med pt"),
 }
 
 
@@ -90,6 +91,11 @@ def stated(ds: Dataset, keyword: str) -> bool:
     )
 
 
+def lack(ds: Dataset, keyword: str) -> str:
+    """How a message calls a value that could not be used: `unreadable` or `missing`."""
+    return "unreadable" if stated(ds, keyword) else "missing"
+
+
 def text(ds: Dataset, keyword: str) -> str:
     """A code string in capitals without padding; empty if missing."""
     found = value(ds, keyword)
@@ -115,19 +121,20 @@ def words(ds: Dataset, keyword: str) -> list[str]:
 
 def number(ds: Dataset, keyword: str) -> float | None:
     """A finite number, or None."""
-    return _number(value(ds, keyword))
+    return as_number(value(ds, keyword))
 
 
 def numbers(ds: Dataset, keyword: str, count: int) -> list[float] | None:
     """Exactly `count` finite numbers, or None."""
     try:
-        found = [_number(_plain(v)) for v in (ds.get(keyword) or [])]
+        found = [as_number(_plain(v)) for v in (ds.get(keyword) or [])]
     except Exception:  # noqa: BLE001
         return None
     return found if len(found) == count and None not in found else None
 
 
-def _number(found) -> float | None:
+def as_number(found) -> float | None:
+    """A finite float, or None."""
     try:
         result = float(found)
     except (TypeError, ValueError):
@@ -151,7 +158,7 @@ def positive(ds: Dataset, keyword: str, why: str) -> float:
     """
     found = number(ds, keyword)
     if found is None:
-        raise ExamError(f"{tag(keyword)} is missing or unreadable; {why}")
+        raise ExamError(f"{tag(keyword)} is {lack(ds, keyword)}; {why}")
     if found <= 0:
         raise ExamError(f"{tag(keyword)} is not above zero; {why}")
     return found
@@ -178,7 +185,7 @@ def private(ds: Dataset, name: str):
 
 def private_number(ds: Dataset, name: str) -> float | None:
     """A vendor's private factor if it is a finite number above zero (a zero means "not computed"), or None."""
-    found = _number(private(ds, name))
+    found = as_number(private(ds, name))
     return found if found is not None and found > 0 else None
 
 
@@ -192,8 +199,13 @@ def day(found) -> datetime | None:
 
 
 def clock(found) -> timedelta | None:
-    """DICOM TM (HH, HHMM, HHMMSS, HHMMSS.F…, or the older HH:MM:SS) → time since midnight."""
-    m = re.fullmatch(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:\.(\d*))?", str(found or "").strip())
+    """DICOM TM (HH, HHMM, HHMMSS, HHMMSS.F…, or the older HH:MM:SS) → time since midnight.
+
+    Read as well: a decimal comma, and five digits before the point, where a leading zero was lost.
+    """
+    said = str(found or "").strip().replace(",", ".")
+    said = re.sub(r"^(\d)(\d{4})(?=\.|$)", r"0\1\2", said)
+    m = re.fullmatch(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:\.(\d*))?", said)
     if not m or (m[4] is not None and m[3] is None):
         return None
     hour, minute, second = (int(g or 0) for g in m.groups()[:3])
@@ -208,15 +220,17 @@ def clock(found) -> timedelta | None:
 
 
 def moment(found, zone: timedelta | None = None) -> datetime | None:
-    """DICOM DT (YYYYMMDDHH…[.F…][±ZZXX]) → local time.
+    """DICOM DT (YYYYMMDDHH…[.F…][±ZZXX]) or ISO 8601 (2020-03-02 11:00:00Z) → local time.
 
     Args:
         found: the text. It needs at least the hour: a date alone is no moment.
         zone: the series' Timezone Offset From UTC (0008,0201). A moment with another offset is moved into that zone;
             without a series zone the offset is taken to be the scanner's own and dropped.
     """
+    said = str(found or "").strip().replace(",", ".")
     m = re.fullmatch(
-        r"(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d*)?)?)?)([+-]\d{4})?", str(found or "").strip()
+        r"(\d{4}-?\d{2}-?\d{2})[T ]?(\d{2}(?::?\d{2}(?::?\d{2}(?:\.\d*)?)?)?)(Z|[+-]\d{2}:?\d{2})?",
+        said,
     )
     if not m:
         return None
@@ -227,6 +241,7 @@ def moment(found, zone: timedelta | None = None) -> datetime | None:
 
 
 def utc_offset(found) -> timedelta | None:
-    """`+0200` → two hours."""
-    m = re.fullmatch(r"([+-])(\d{2})(\d{2})", str(found or "").strip())
+    """`+0200`, `+02:00` or `Z` → its distance from UTC."""
+    said = str(found or "").strip().replace(":", "")
+    m = re.fullmatch(r"([+-])(\d{2})(\d{2})", "+0000" if said == "Z" else said)
     return (1 if m[1] == "+" else -1) * timedelta(hours=int(m[2]), minutes=int(m[3])) if m else None

@@ -6,6 +6,9 @@ Tags are named, free text from a header is not repeated.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 
 class ExamError(ValueError):
     """An exam that cannot be trusted: what is wrong with it, and what the reader can do.
@@ -13,7 +16,12 @@ class ExamError(ValueError):
     Attributes:
         reason: what is wrong, with the DICOM tag or NIfTI header field.
         remedy: what to do next.
+        no_pet: the folder holds no DICOM PET at all.
+        projection: the images are projections or captures, not slices.
     """
+
+    no_pet = False
+    projection = False
 
     def __init__(
         self, reason: str, remedy: str = "Leave this exam out, or export it again from its source."
@@ -29,3 +37,9 @@ class ExamError(ValueError):
 
 class ExamNote(UserWarning):
     """Something a careful reader wants to know about an exam that was read: a choice made, a value put right."""
+
+
+def tell(notes: Sequence[str]) -> None:
+    """Every note as a warning."""
+    for note in notes:
+        warnings.warn(note, ExamNote, stacklevel=4)

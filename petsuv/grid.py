@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
-from petsuv.elements import number, numbers, tag
+from petsuv.elements import lack, number, numbers, tag
 from petsuv.errors import ExamError
+from petsuv.plausible import MAX_VOXELS, VOXEL_MM
 
-MAX_VOXELS = 600_000_000  # as for NIfTI: 2.4 GB of float32 hold the largest total-body scans
 SAME_PLACE_MM = 0.01  # scanners write positions to a hundredth of a millimetre or better
 TILT = 1e-3  # direction cosines of one series agree to this
 GAP = 1.9  # a step this many times the usual one is a missing slice, not an uneven step
@@ -46,7 +46,7 @@ def orientation(ds: Dataset) -> np.ndarray:
     found = numbers(ds, "ImageOrientationPatient", 6)
     if found is None:
         raise ExamError(
-            f"{tag('ImageOrientationPatient')} is missing or unreadable; left and right are unknown"
+            f"{tag('ImageOrientationPatient')} is {lack(ds, 'ImageOrientationPatient')}; left and right are unknown"
         )
     axes = np.array(found).reshape(2, 3)
     lengths = np.linalg.norm(axes, axis=1)
@@ -62,7 +62,7 @@ def position(ds: Dataset) -> np.ndarray:
     found = numbers(ds, "ImagePositionPatient", 3)
     if found is None:
         raise ExamError(
-            f"{tag('ImagePositionPatient')} is missing or unreadable; the slice has no place"
+            f"{tag('ImagePositionPatient')} is {lack(ds, 'ImagePositionPatient')}; the slice has no place"
         )
     return np.array(found)
 
@@ -150,6 +150,12 @@ def stack(headers: list[Dataset]) -> Geometry:
             "Fetch the whole series again.",
         )
     step = float((along[-1] - along[0]) / (len(along) - 1))
+    sizes = (*spacing(headers[0]), step)
+    if min(sizes) < VOXEL_MM[0] or max(sizes) > VOXEL_MM[1]:
+        raise ExamError(
+            f"{tag('PixelSpacing')} and {tag('ImagePositionPatient')} give voxels of "
+            f"{' x '.join(f'{s:.3g}' for s in sizes)} mm: no PET scanner's"
+        )
     axes, (row_mm, column_mm) = orientation(headers[0]), spacing(headers[0])
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = axes[0] * column_mm, axes[1] * row_mm

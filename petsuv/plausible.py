@@ -1,4 +1,4 @@
-"""Can these values be SUV? The checks that need no header, because NIfTI files do not say what they hold."""
+"""Can these values be SUV? The checks that need no header; NIfTI files do not say what they hold, and DICOM may err."""
 
 from __future__ import annotations
 
@@ -6,26 +6,36 @@ import numpy as np
 
 from petsuv.errors import ExamError
 
+# A small file can claim any size (gzip shrinks zeros a thousandfold). 600 million voxels hold the largest total-body
+# scans (about 600 × 600 × 1650) in 2.4 GB of float32; more is refused before anything large is unpacked.
+MAX_VOXELS = 600_000_000
+VOXEL_MM = (0.2, 30.0)
 MAX_SUV = 2000.0  # bladders and injection sites reach hundreds
-MAX_P999 = (
-    200.0  # one voxel in a thousand above this is Bq/ml: 100 times what the hottest organs hold
-)
+MAX_P999 = 200.0  # one voxel in a thousand above this: 100 times what the hottest organs hold
 MIN_SUV = -100.0  # air is -1000 HU in CT; noise below zero in PET stays near zero
+MAX_WHOLE = 20.0  # whole numbers whose 99.9th percentile is above this are CT or a picture
+LABELS = 5  # a volume with no more different values is a mask or a label map
+MAX_SHARE = 1.0  # a highest value that is not above this: scaled to [0, 1], a probability or a mask
 SAMPLE = 500_000  # voxels looked at for the shares; the extremes come from every voxel
 
 _BQ = "Convert Bq/ml to SUV (for autoPET: SUV.nii.gz, not PET.nii.gz), or give the DICOM series."
+_GIVE = "Give the PET in SUV."
 
 
-def check_suv(lowest: float, highest: float, sample: np.ndarray) -> None:
+def check_suv(lowest: float, highest: float, sample: np.ndarray, dicom: bool = False) -> list[str]:
     """Refuse values that are not SUVbw.
 
     Args:
         lowest: of all voxels.
         highest: of all voxels; NaN if any voxel is.
         sample: an even share of the voxels, any shape.
+        dicom: the unit is known from a header: a few voxels above 2000 are noted, and whole numbers are allowed.
+
+    Returns:
+        notes.
 
     Raises:
-        ExamError: NaN or infinite, CT, Bq/ml, mostly negative, or empty.
+        ExamError: NaN or infinite, CT, Bq/ml, a mask, scaled to [0, 1], mostly negative, or empty.
     """
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise ExamError(
@@ -35,22 +45,39 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray) -> None:
     if lowest < MIN_SUV:
         raise ExamError(
             f"the lowest value is {lowest:.4g}: this looks like CT in Hounsfield units, not SUV",
-            "Give the PET in SUV.",
+            _GIVE,
         )
     sample = np.asarray(sample).ravel()
     p999 = float(np.percentile(sample, 99.9)) if sample.size else highest
-    if highest > MAX_SUV or p999 > MAX_P999:
+    if p999 > MAX_P999 or (highest > MAX_SUV and not dicom):
         raise ExamError(
-            f"the highest value is {highest:.4g} and the 99.9th percentile {p999:.4g}: this looks like Bq/ml, not SUV",
-            _BQ,
+            f"the highest value is {highest:.4g} and the 99.9th percentile {p999:.4g}: this looks like Bq/ml or "
+            "CT, not SUV",
+            "Check weight, dose and units in the header." if dicom else _BQ,
         )
     if sample.size and (np.mean(sample < -0.5) > 0.01 or np.mean(sample < -0.1) > 0.05):
         raise ExamError(
-            "many values are below zero: this is not SUV (standardised or filtered values?)",
-            "Give the PET in SUV.",
+            "many values are below zero: this is not SUV (standardised or filtered values?)", _GIVE
         )
     if not highest > 0:
         raise ExamError("the image is empty: no value is above zero")
+    if highest > MAX_SUV:
+        return [f"SUV reaches {highest:.0f}: check weight and dose in the header"]
+    if dicom:
+        return []
+    few = sample[:: max(1, sample.size // 50_000)]
+    whole = bool((few == np.rint(few)).all()) and float(highest).is_integer()
+    if highest <= MAX_SHARE:
+        raise ExamError(
+            f"the highest value is {highest:.4g}: a mask, a probability or values scaled to [0, 1], not SUV",
+            _GIVE,
+        )
+    if whole and (p999 > MAX_WHOLE or len(np.unique(few)) <= LABELS):
+        raise ExamError(
+            f"all values are whole numbers up to {highest:.4g}: a mask, a label map, a picture or CT, not SUV",
+            _GIVE,
+        )
+    return ["all values are whole numbers: SUV seems rounded"] if whole else []
 
 
 def stride(voxels: int) -> int:

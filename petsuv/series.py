@@ -1,17 +1,30 @@
-"""Is this one PET series fit to be read? Its slices ordered, its copies dropped, its factor derived, or a refusal."""
+"""From a folder of whatever a PACS exported to the one PET series worth reading, and why the others are not."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from petsuv import grid, suv
-from petsuv.elements import number, stated, tag, text, value, words
+from petsuv.elements import (
+    as_number,
+    clock,
+    day,
+    items,
+    lack,
+    number,
+    numbers,
+    stated,
+    tag,
+    text,
+    value,
+    words,
+)
 from petsuv.errors import ExamError
 
 PET = "1.2.840.10008.5.1.4.1.1.128"
@@ -21,6 +34,16 @@ OTHER_PET = {
 }
 ALWAYS_LOSSY = {JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless}
 PERHAPS_LOSSY = {JPEG2000, HTJ2K}  # lossless only where the header says so
+FOREIGN = 0.1  # a share of images of another kind in a series that is passed over
+LONGER = 1.2  # a refused series this much longer than the best readable one is worth an error, not a silent stand-in
+# Some exports list ATTN in series whose own description says that attenuation was not corrected.
+UNCORRECTED = re.compile(
+    r"(?<![A-Z])(NAC|NO[ _-]?AC|NON[ _-]?AC|UNCORR\w*|(NO|NON|WITHOUT)[ _-]ATT\w*)(?![A-Z])"
+)
+# The words that a message may repeat.
+MODALITIES = set(
+    "CT MR NM OT SC SR SEG REG RTSTRUCT RTDOSE RTPLAN PR KO DOC US CR DX XA MG RWV PT".split()
+)
 
 
 @dataclass(eq=False)
@@ -52,22 +75,14 @@ def vet(members: list[Dataset]) -> Series:
     Raises:
         ExamError: whatever makes it unfit, by name.
     """
-    first = members[0]
-    for ds in members:
-        _fit_class(ds)
-    if text(first, "SeriesType") in ("GATED", "DYNAMIC"):
-        raise ExamError(
-            f"{tag('SeriesType')} is {text(first, 'SeriesType')}: the series has several time frames",
-            "Give the static or whole-body series.",
-        )
     notes: list[str] = []
-    members = _without_copies(members, notes)
+    members = _without_copies(_without_foreign(members, notes), notes)
     for ds in members:
         slope = number(ds, "RescaleSlope")
-        if slope is None or slope <= 0:
-            raise ExamError(
-                f"{tag('RescaleSlope')} is missing, unreadable or not above zero in a slice"
-            )
+        if slope is None:
+            raise ExamError(f"{tag('RescaleSlope')} is {lack(ds, 'RescaleSlope')} in a slice")
+        if slope <= 0:
+            raise ExamError(f"{tag('RescaleSlope')} is not above zero in a slice")
         if stated(ds, "RescaleIntercept") and number(ds, "RescaleIntercept") is None:
             raise ExamError(f"{tag('RescaleIntercept')} is unreadable in a slice")
         _refuse_lossy(ds)
@@ -75,22 +90,62 @@ def vet(members: list[Dataset]) -> Series:
     factor = suv.factor(members)
     geometry = grid.stack(members)
     ordered = [members[i] for i in geometry.order]
-    factor = suv.SuvFactor(
-        factor.per_slice[geometry.order], factor.rule, factor.explanation, factor.notes
-    )
+    factor = replace(factor, per_slice=factor.per_slice[geometry.order])
     return Series(ordered, geometry, factor, [*notes, *factor.notes])
+
+
+def _without_foreign(members: list[Dataset], notes: list[str]) -> list[Dataset]:
+    """Drop a few images of another kind (a capture, another size or direction) from a series of slices.
+
+    Raises:
+        ExamError: the images of most kinds are no slices, or too many are of another kind.
+    """
+    kinds: dict[tuple, list[Dataset]] = defaultdict(list)
+    faults: dict[tuple, ExamError] = {}
+    for ds in members:
+        try:
+            _fit_class(ds)
+            kind = ("", *_frame(ds))
+        except ExamError as error:
+            kind = (error.reason,)
+            faults[kind] = error
+        kinds[kind].append(ds)
+    most = max(kinds, key=lambda kind: len(kinds[kind]))
+    strangers = len(members) - len(kinds[most])
+    if most in faults:
+        raise faults[most]
+    if strangers > FOREIGN * len(members):
+        if faults:
+            raise next(iter(faults.values()))
+        return members  # `grid` says in which element they differ
+    if strangers:
+        notes.append(
+            f"{strangers} of {len(members)} images of the series are of another kind (size, direction or class) and "
+            "were passed over"
+        )
+    return kinds[most]
+
+
+def _frame(ds: Dataset) -> tuple:
+    """Size, spacing and direction of a slice, rounded: what all slices of one series share."""
+    return (
+        number(ds, "Rows"),
+        number(ds, "Columns"),
+        *np.round(grid.spacing(ds), 3),
+        *np.round(grid.orientation(ds), 2).ravel(),
+    )
 
 
 def _refuse_lossy(ds: Dataset) -> None:
     said = value(ds, "LossyImageCompression")
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
     remedy = "Export the series uncompressed, or with a lossless compression."
-    if said == "01":
+    if as_number(said) == 1:
         raise ExamError(
             "(0028,2110) Lossy Image Compression is 01: the values are no longer the scanner's",
             remedy,
         )
-    if syntax in ALWAYS_LOSSY or (syntax in PERHAPS_LOSSY and said != "00"):
+    if syntax in ALWAYS_LOSSY or (syntax in PERHAPS_LOSSY and as_number(said) != 0):
         raise ExamError(
             f"(0002,0010) Transfer Syntax UID is {syntax.name}, which may have lost values, and (0028,2110) does not "
             "rule that out",
@@ -132,88 +187,107 @@ def _fit_class(ds: Dataset) -> None:
 
 
 def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
-    """Drop files that repeat a slice; refuse several frames at one place."""
-    by_uid: dict[str, Dataset] = {}
-    for ds in members:
-        by_uid.setdefault(text(ds, "SOPInstanceUID") or str(id(ds)), ds)
-    unique = list(by_uid.values())
-    copies = len(members) - len(unique)
-    along = grid.normal_positions(unique)
+    """Drop files that repeat a slice: place and pixels decide, not identifiers. Refuse several frames at one place."""
+    along = grid.normal_positions(members)
     kept: list[Dataset] = []
     last = -np.inf
     for i in np.argsort(along, kind="stable"):
         if along[i] - last > grid.SAME_PLACE_MM:
-            kept.append(unique[i])
+            kept.append(members[i])
             last = along[i]
             continue
-        if _moment_of(kept[-1]) != _moment_of(unique[i]):
+        if _moment_of(kept[-1]) != _moment_of(members[i]):
             here = int((np.abs(along - along[i]) <= grid.SAME_PLACE_MM).sum())
             raise ExamError(
                 f"{here} time frames lie at the same position ({tag('ImagePositionPatient')}): a dynamic or gated "
                 "series",
                 "Give the static or whole-body series.",
             )
-        if not _same_pixels(kept[-1], unique[i]):
+        if not _same_pixels(kept[-1], members[i]):
             raise ExamError(
                 f"two different images lie at the same position ({tag('ImagePositionPatient')})"
             )
-        copies += 1
+    copies = len(members) - len(kept)
     if copies:
         notes.append(f"{copies} duplicate file{'s were' if copies > 1 else ' was'} passed over")
+    known = [uid for ds in kept if (uid := text(ds, "SOPInstanceUID"))]
+    if len(set(known)) < len(known):
+        notes.append(
+            f"{tag('SOPInstanceUID')} is shared by slices at different positions; all were kept"
+        )
     return kept
 
 
 def _moment_of(ds: Dataset) -> tuple:
-    """What tells two time frames or gates of one place apart."""
-    return tuple(
-        str(value(ds, k))
-        for k in (
-            "AcquisitionDate",
-            "AcquisitionTime",
-            "FrameReferenceTime",
-            "TriggerTime",
-            "TemporalPositionIndex",
-        )
+    """What tells two time frames or gates of one place apart, by value."""
+    return (
+        day(value(ds, "AcquisitionDate")),
+        clock(value(ds, "AcquisitionTime")),
+        *(number(ds, k) for k in ("FrameReferenceTime", "TriggerTime", "TemporalPositionIndex")),
     )
 
 
 def _same_pixels(a: Dataset, b: Dataset) -> bool:
-    return (number(a, "RescaleSlope"), number(a, "RescaleIntercept")) == (
-        number(b, "RescaleSlope"),
-        number(b, "RescaleIntercept"),
-    ) and a.get("PixelData") == b.get("PixelData")
+    scale = ("RescaleSlope", "RescaleIntercept")
+    return all(number(a, k) == number(b, k) for k in scale) and a.get("PixelData") == b.get(
+        "PixelData"
+    )
 
 
-__all__ = ["Series", "choose", "vet"]
+def _groups(members: list[Dataset], notes: list[str]) -> list[list[Dataset]]:
+    """PET images by series: by Series Instance UID, unless content says that it means nothing.
 
-LONGER = 1.2  # a refused series this much longer than the best readable one is worth an error, not a silent stand-in
-# Some exports list ATTN in series whose own description says that attenuation was not corrected.
-UNCORRECTED = re.compile(
-    r"(?<![A-Z])(NAC|NO[ _-]?AC|NON[ _-]?AC|UNCORR\w*|(NO|NON|WITHOUT)[ _-]ATT\w*)(?![A-Z])"
-)
-MODALITIES = {
-    "CT",
-    "MR",
-    "NM",
-    "OT",
-    "SC",
-    "SR",
-    "SEG",
-    "REG",
-    "RTSTRUCT",
-    "RTDOSE",
-    "RTPLAN",
-    "PR",
-    "KO",
-    "DOC",
-    "US",
-    "CR",
-    "DX",
-    "XA",
-    "MG",
-    "RWV",
-    "PT",
-}  # the words that a message may repeat
+    Groups of equal content whose slices lie at different places are one series (some exports number every slice); a
+    group that holds several images at a place and several contents is several series under one UID.
+    """
+    by_uid: dict[tuple, list[Dataset]] = defaultdict(list)
+    for ds in members:
+        # A capture that some workstations file under the series it shows is a group of its own.
+        by_uid[text(ds, "SeriesInstanceUID"), text(ds, "SOPClassUID")].append(ds)
+    by_content: dict[tuple, list[list[Dataset]]] = defaultdict(list)
+    for group in by_uid.values():
+        by_content[_content(group[0])].append(group)
+    result = []
+    for alike in by_content.values():
+        joined = [ds for group in alike for ds in group]
+        if len(alike) > 1 and len({_place(ds) for ds in joined}) == len(joined):
+            notes.append(
+                f"{tag('SeriesInstanceUID')} differs between {len(alike)} parts of one series; they were joined by "
+                "position"
+            )
+            result.append(joined)
+            continue
+        for group in alike:
+            parts: dict[tuple, list[Dataset]] = defaultdict(list)
+            for ds in group:
+                parts[_content(ds)].append(ds)
+            several = len(parts) > 1 and min(map(len, parts.values())) > 1
+            if several and len({_place(ds) for ds in group}) < len(group):
+                notes.append(
+                    f"{tag('SeriesInstanceUID')} is shared by {len(parts)} series; they were told apart by content"
+                )
+                result += parts.values()
+            else:
+                result.append(group)
+    return result
+
+
+def _place(ds: Dataset) -> tuple:
+    return tuple(np.round(numbers(ds, "ImagePositionPatient", 3) or [id(ds), 0, 0], 2))
+
+
+def _content(ds: Dataset) -> tuple:
+    """What the slices of one series share, whatever their identifiers say."""
+    drug = next(iter(items(ds, suv.INJECTION)), Dataset())
+    return (
+        *(frozenset(words(ds, k)) for k in ("SOPClassUID", "ImageType", "Units", "CorrectedImage")),
+        *(text(ds, k) for k in ("SeriesDescription", "DecayCorrection", "SUVType")),
+        *(number(ds, k) for k in ("Rows", "Columns", "PatientWeight")),
+        *(number(drug, k) for k in ("RadionuclideTotalDose", "RadionuclideHalfLife")),
+        day(value(ds, "SeriesDate")),
+        clock(value(ds, "SeriesTime")),
+        clock(value(drug, "RadiopharmaceuticalStartTime")),
+    )
 
 
 def choose(headers: list[Dataset]) -> Series:
@@ -222,23 +296,27 @@ def choose(headers: list[Dataset]) -> Series:
     Raises:
         ExamError: no PET, several studies, or no series that can be trusted: then with the reason for the longest.
     """
-    groups: dict[tuple[str, str], list[Dataset]] = defaultdict(list)
-    for ds in headers:
-        if text(ds, "Modality") == "PT" or text(ds, "SOPClassUID") in {PET, *OTHER_PET}:
-            groups[_key(ds)].append(ds)
+    joined: list[str] = []
+    pet = [
+        text(ds, "Modality") == "PT" or text(ds, "SOPClassUID") in {PET, *OTHER_PET}
+        for ds in headers
+    ]
+    groups = _groups([ds for ds, yes in zip(headers, pet) if yes], joined)
     others = Counter(
         m if (m := text(ds, "Modality")) in MODALITIES else "other"
-        for ds in headers
-        if not any(ds is g for g in groups.get(_key(ds), ()))
+        for ds, yes in zip(headers, pet)
+        if not yes
     )
     if not groups:
         found = ", ".join(f"{n} {name}" for name, n in sorted(others.items()))
-        raise ExamError(
+        error = ExamError(
             f"the folder holds no PET images ({found})",
             "Give the folder that holds the PET series.",
         )
+        error.no_pet = True
+        raise error
     readable, refused = [], []
-    for members in groups.values():
+    for members in groups:
         try:
             readable.append(vet(members))
         except ExamError as error:
@@ -250,6 +328,11 @@ def choose(headers: list[Dataset]) -> Series:
         )
     refused.sort(key=lambda pair: -pair[0])
     attenuated = [pair for pair in refused if "ATTN" not in pair[1].reason]
+    if not readable and len(groups) > 2 and max(map(len, groups)) == 1:
+        raise ExamError(
+            f"every one of {len(groups)} slices has its own {tag('SeriesInstanceUID')}, and their contents differ or "
+            "they lie at the same place: which belong together is unknown"
+        )
     if not readable:
         raise (attenuated or refused)[0][1]
     readable.sort(
@@ -262,13 +345,10 @@ def choose(headers: list[Dataset]) -> Series:
         )
     )
     best = readable[0]
+    best.notes += joined
     reach = float(np.ptp(best.geometry.positions_mm))
     # Only a series of slices counts here: captures and uncorrected twins are as long as the exam by nature.
-    if (
-        attenuated
-        and attenuated[0][0] > LONGER * reach
-        and not getattr(attenuated[0][1], "projection", False)
-    ):
+    if attenuated and attenuated[0][0] > LONGER * reach and not attenuated[0][1].projection:
         raise attenuated[0][1]
     if UNCORRECTED.search(text(best.headers[0], "SeriesDescription")):
         best.notes.append(
@@ -287,11 +367,6 @@ def choose(headers: list[Dataset]) -> Series:
             + ", ".join(f"{n} {name}" for name, n in sorted(others.items()))
         )
     return best
-
-
-def _key(ds: Dataset) -> tuple[str, str]:
-    """A capture that some workstations file under the series it shows is a group of its own."""
-    return text(ds, "SeriesInstanceUID"), text(ds, "SOPClassUID")
 
 
 def _length(members: list[Dataset]) -> float:

@@ -1,51 +1,79 @@
-"""What a path is: a DICOM folder, a NIfTI file, or the study folder of a public data set."""
+"""What a path is: a DICOM folder, a NIfTI file, or the study folder of a public data set.
+
+Content decides, names only help: a note says which file of a folder was taken and why.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 
 from petsuv import dicom, nifti
 from petsuv.errors import ExamError
+from petsuv.files import NOT_DICOM
 from petsuv.nifti import SUFFIXES, is_nifti
+from petsuv.series import Series
 
-# File names of public data sets, without suffix: autoPET (SUV, CT, CTres, PET, SEG), its nnU-Net form (_0000 CT, _0001
-# SUV), HECKTOR (__PT, __CT). PET or PT alone may be Bq/ml: it comes after SUV, and its values are checked like any.
+# Words in the file names of public data sets: autoPET (SUV, CT, CTres, PET, SEG), HECKTOR (__PT, __CT). PET or PT alone
+# may be Bq/ml: it comes after SUV, and its values are checked like any.
 _SUV = re.compile(r"(^|[_\W])suv(bw)?([_\W]|$)|suv(bw)?$", re.I)
 _PET = re.compile(r"(^|[_\W])(pt|pet)([_\W]|$)", re.I)
 _NOT_PET = re.compile(
-    r"(^|[_\W])(ct|ctres|ct_?res|seg|segmentation|mask|labels?|gtvp?|mr|mri|t1|t2|ctv|roi)\d*([_\W]|$)|(^|_)dro_mask$",
+    r"(^|[_\W])(ct|ctres|ct_?res|seg|segmentation|mask|labels?|gtvp?|mri?|ctv|roi)\d*([_\W]|$)|(^|_)dro_mask$",
     re.I,
 )
-_NNUNET = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+_CHANNEL = re.compile(r"^.+_(\d{4})$")  # nnU-Net: case_0000 is the first channel of a case
+_DEPTH = 3  # folders below a patient's in which a study may lie: patient/session/pet
 
 
-def read(path: str | os.PathLike) -> nib.Nifti1Image:
+@dataclass(frozen=True)
+class Source:
+    """An exam that was found.
+
+    Attributes:
+        kind: "nifti" or "dicom".
+        path: the file, or the folder of slices.
+        notes: why this one was taken.
+        series: the DICOM series, if it has been looked at already.
+    """
+
+    kind: str
+    path: Path
+    notes: tuple[str, ...] = ()
+    series: Series | None = None
+
+
+def read(path: str | os.PathLike | Source) -> nib.Nifti1Image:
     """Read one exam as SUV.
 
     Args:
         path: a folder with a DICOM PET series (other series and files may be there), a .nii or .nii.gz (or .hdr +
-            .img), or a study folder of autoPET, nnU-Net or HECKTOR.
+            .img), or a study folder of autoPET, nnU-Net or HECKTOR; or what `locate` found.
 
     Returns:
         3-D nibabel image: SUVbw in g/ml, float32, RAS+, mm; its header holds nothing of the source.
-        `image.extra` of a DICOM exam has the SUV factor with its derivation (`suv`) and `notes`.
+        `image.extra` has `notes`, and of a DICOM exam the SUV factor with its derivation (`suv`).
 
     Warns:
-        ExamNote: a choice made among series, a value put right.
+        ExamNote: a choice made, a value put right.
 
     Raises:
         ExamError: the exam cannot be trusted; says why and what to do.
     """
-    kind, found = locate(path)
-    return nifti.read(found) if kind == "nifti" else dicom.read_exam(found)
+    found = path if isinstance(path, Source) else locate(path)
+    if found.kind == "nifti":
+        return nifti.read(found.path, found.notes)
+    return dicom.read_exam(found.series or found.path, found.notes)
 
 
-def locate(path: str | os.PathLike) -> tuple[str, Path]:
-    """Decide what a path is: ("nifti", the file) or ("dicom", the folder).
+def locate(path: str | os.PathLike) -> Source:
+    """Decide what a path is.
 
     Raises:
         ExamError: nothing there, an unknown kind of file, or several exams in one folder.
@@ -53,51 +81,160 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
     try:
         path = Path(path).expanduser()
         if path.is_dir():
-            file = _pick(path)
-            return ("nifti", file) if file else ("dicom", path)
+            return _in_folder(path)
         there = path.exists()
+        leads_nowhere = path.is_symlink() and not there
     except ExamError:
         raise
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # too long, a NUL in it, ~ of nobody, a folder not to be opened
-        refused = isinstance(error, PermissionError)
+    except (OSError, ValueError, RuntimeError) as error:
+        # Too long, a NUL in it, ~ of nobody, a folder not to be opened.
+        if isinstance(error, PermissionError):
+            raise ExamError(
+                "the folder cannot be opened", "Ask for the right to read it."
+            ) from None
         raise ExamError(
-            "the folder cannot be opened"
-            if refused
-            else "there is no such file or folder: no path can be like this",
-            "Ask for the right to read it." if refused else "Correct the path in the cohort.",
+            "there is no such file or folder: no path can be like this",
+            "Correct the path in the cohort.",
         ) from None
+    if leads_nowhere:
+        raise ExamError("this is a link that leads nowhere", "Fetch what it points to.")
     if not there:
-        raise ExamError("there is no such file or folder", "Correct the path in the cohort.")
+        windows = re.match(r"^[A-Za-z]:[\\/]|^\\\\|^[^/]+\\", str(path)) and os.sep == "/"
+        raise ExamError(
+            "there is no such file or folder" + (": this is a Windows path" if windows else ""),
+            "Correct the path in the cohort.",
+        )
     if not path.is_file():  # a pipe would be waited for, a device read, for ever
         raise ExamError(
             "this is not a file but a pipe, a socket or a device", "Correct the path in the cohort."
         )
     if not is_nifti(path):
-        if path.suffix.lower() in (".dcm", ".ima", ""):
+        start = nifti.beginning(path)
+        if start[344:347] in (b"n+1", b"ni1") or start[4:7] == b"n+2":
+            return Source("nifti", path)
+        if path.suffix.lower() in (".dcm", ".ima", "") or start[128:132] == b"DICM":
             raise ExamError(
                 "this is one file; a DICOM exam is a folder of slices",
                 "Give the folder that holds the slices.",
             )
         raise ExamError(
-            f"files of type {path.suffix} are not read", "Give .nii, .nii.gz or a DICOM folder."
+            f"files of type {path.suffix} are not read: this is {nifti.what_is(start)}",
+            "Give .nii, .nii.gz or a DICOM folder.",
         )
     stem = _stem(path)
-    m = _NNUNET.match(stem)
-    if (
-        m
-        and m["channel"] == "0000"
-        and any(path.with_name(f"{m['case']}_0001{s}").exists() for s in SUFFIXES)
-    ):
+    channel = _channel_name(path)
+    if channel and not _says_pet(channel):
         raise ExamError(
-            "_0000 is the CT of an nnU-Net case whose _0001 is the SUV", "Give the _0001 file."
+            "dataset.json says that this channel is not the PET",
+            "Give the file of the PET channel.",
         )
-    if _NOT_PET.search(stem) and not _SUV.search(stem) and not _PET.search(stem):
+    if not channel and _NOT_PET.search(stem) and not _says_pet(stem):
         raise ExamError("the file's name says CT, MR or segmentation", "Give the PET in SUV.")
-    return "nifti", path
+    return Source("nifti", path)
+
+
+def _in_folder(folder: Path) -> Source:
+    """The exam of a folder: its DICOM PET series, else its NIfTI file in SUV, else the one study below."""
+    here = [f for f in sorted(folder.iterdir()) if not f.name.startswith(".")]
+    files = [f for f in here if f.is_file() and is_nifti(f) and f.suffix.lower() != ".img"]
+    refused: ExamError | None = None
+    if _may_hold_dicom(here):
+        try:
+            series = dicom.read_series(folder)
+        except ExamError as error:
+            refused = error
+        else:
+            beside = f"{len(files)} NIfTI files beside the DICOM PET series were passed over"
+            return Source("dicom", folder, (beside,) if files else (), series)
+    if files and (refused is None or refused.no_pet):
+        return _pick(files)
+    named = [f for f in files if _SUV.search(_stem(f)) and not _NOT_PET.search(_stem(f))]
+    if named:
+        found = _pick(named)
+        note = "the DICOM PET series beside the NIfTI file in SUV cannot be used"
+        return Source("nifti", found.path, (*found.notes, f"{note}: {refused.reason}"))
+    if refused is None or refused.no_pet:
+        below = _below(folder, _DEPTH)
+        if len(below) > 1:
+            raise ExamError(
+                f"the folder holds {len(below)} studies", "Give each study its own row."
+            )
+        if below:
+            return below[0]
+    raise refused or ExamError(
+        "the folder holds no DICOM slices and no NIfTI file", "Give the folder of one exam."
+    )
+
+
+def _below(folder: Path, depth: int) -> list[Source]:
+    """The studies in the folders below whose NIfTI files say SUV or PET by name."""
+    found = []
+    for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        files = [f for f in child.iterdir() if f.is_file() and is_nifti(f)]
+        if any(_says_pet(_stem(f)) and not _NOT_PET.search(_stem(f)) for f in files):
+            found.append(_pick(sorted(f for f in files if f.suffix.lower() != ".img")))
+        elif depth > 1:
+            found += _below(child, depth - 1)
+    return found
+
+
+def _pick(files: list[Path]) -> Source:
+    """The PET in SUV among the NIfTI files of a folder: by dataset.json, then by name, then by the values."""
+    channels = {f: _channel_name(f) for f in files}
+    usable = [f for f in files if channels[f] or not _NOT_PET.search(_stem(f))]
+    ranks = (
+        (
+            [f for f in files if channels[f] and _says_pet(channels[f])],
+            "that dataset.json calls PET",
+        ),
+        ([f for f in usable if _stem(f).lower() in ("suv", "suvbw")], "that is called SUV"),
+        ([f for f in usable if _SUV.search(_stem(f))], "whose name says SUV"),
+        ([f for f in usable if _PET.search(_stem(f))], "whose name says PET"),
+        ([f for f in usable if not channels[f]], "whose values can be SUV"),
+    )
+    best, why = next(((found, why) for found, why in ranks if found), ([], ""))
+    if len(best) > 1 and len(best) <= 4:
+        able = [f for f in best if _can_be_suv(f)]
+        best, why = (able, "whose values can be SUV") if able else (best, why)
+    if len(best) > 1:
+        raise ExamError(
+            f"the folder holds {len(best)} NIfTI exams, and which is meant is not clear from names and values",
+            "Give each exam its own row with the path of its SUV file.",
+        )
+    if not best:
+        raise ExamError(
+            f"none of the folder's {len(files)} NIfTI files is the PET in SUV by its name",
+            "Give the path of the file.",
+        )
+    note = f"of {len(files)} NIfTI files in the folder the one {why} was taken"
+    return Source("nifti", best[0], (note,) if len(files) > 1 else ())
+
+
+def _can_be_suv(path: Path) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            nifti.read(path)
+        return True
+    except ExamError:
+        return False
+
+
+def _channel_name(path: Path) -> str:
+    """What the nnU-Net dataset.json beside or above a file calls its channel; empty if nothing says so."""
+    match = _CHANNEL.match(_stem(path))
+    for folder in (path.parent, path.parent.parent) if match else ():
+        try:
+            said = json.loads((folder / "dataset.json").read_bytes()[: 1 << 24])
+            names = said.get("channel_names") or said.get("modality") or {}
+            return str(names.get(str(int(match[1])), ""))
+        except (OSError, ValueError, AttributeError):
+            continue
+    return ""
+
+
+def _says_pet(name: str) -> bool:
+    return bool(_SUV.search(name) or _PET.search(name))
 
 
 def _stem(path: Path) -> str:
@@ -108,64 +245,14 @@ def _stem(path: Path) -> str:
     return path.stem
 
 
-def _pick(folder: Path) -> Path | None:
-    """The SUV file of a study folder, or of the one study folder below; None where there is no NIfTI exam."""
-    files = sorted(
-        f
-        for f in folder.iterdir()
-        if f.is_file() and not f.name.startswith(".") and is_nifti(f) and f.suffix.lower() != ".img"
-    )
-    by_stem = {_stem(f): f for f in files}
-    cases = [
-        (m["case"], f)
-        for s, f in by_stem.items()
-        if (m := _NNUNET.match(s)) and m["channel"] == "0001" and f"{m['case']}_0000" in by_stem
-    ]
-    ranked = (
-        [f for _, f in cases],
-        [f for s, f in by_stem.items() if s.lower() in ("suv", "suvbw")],
-        [f for s, f in by_stem.items() if _SUV.search(s) and not _NOT_PET.search(s)],
-        [f for s, f in by_stem.items() if _PET.search(s) and not _NOT_PET.search(s)],
-    )
-    best = next((found for found in ranked if found), [])
-    if len(best) > 1:
-        raise ExamError(
-            f"the folder holds {len(best)} NIfTI exams",
-            "Give each exam its own row with the path of its SUV file.",
-        )
-    if best:
-        return best[0]
-    others = [f for s, f in by_stem.items() if not _NOT_PET.search(s)]
-    if _may_hold_dicom(folder):
-        return (
-            None if files else _pick_below(folder)
-        )  # NIfTI files without a telling name are masks beside the series
-    if len(others) == 1:
-        return others[0]
-    if files:
-        raise ExamError(
-            f"which of the folder's {len(files)} NIfTI files is the PET in SUV is not clear from their names",
-            "Give the path of the file.",
-        )
-    return None
-
-
-def _pick_below(folder: Path) -> Path | None:
-    """A patient folder of autoPET holds one folder per study: fine if there is one, otherwise each study is an exam."""
-    found = []
-    for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        names = {_stem(f).lower() for f in child.iterdir() if f.is_file() and is_nifti(f)}
-        if names & {"suv", "suvbw"} or any(_SUV.search(n) or _PET.search(n) for n in names):
-            found.append(_pick(child))
-    if len(found) > 1:
-        raise ExamError(f"the folder holds {len(found)} studies", "Give each study its own row.")
-    return found[0] if found else None
-
-
-def _may_hold_dicom(folder: Path) -> bool:
-    """Folders, and files named the way scanners and archives name slices: no suffix, .dcm, .ima, or digits only."""
+def _may_hold_dicom(here: list[Path]) -> bool:
+    """Folders, links, and files whose suffix is not that of another format."""
+    packed = (".zip", ".tar", ".tgz")
     return any(
-        f.is_dir() or f.suffix.lower() in ("", ".dcm", ".ima") or f.suffix[1:].isdigit()
-        for f in folder.iterdir()
-        if not f.name.startswith(".")
+        f.is_dir()
+        or f.is_symlink()
+        or f.name.lower().endswith(packed)
+        or (f.suffix.lower() == ".gz" and not is_nifti(f))
+        or not (is_nifti(f) or f.suffix.lower() in NOT_DICOM)
+        for f in here
     )

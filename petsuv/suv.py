@@ -1,21 +1,31 @@
-"""The kinds of SUV that a scanner may store, and how each becomes SUVbw.
+"""From the values a PET scanner stores to SUVbw: every rule as a function of the header alone.
 
-SUV divides by the patient's weight, or by lean mass, ideal weight or body surface in its place; the ratio of the two
-needs weight, height and sex from the header.
+SUVbw = activity concentration (Bq/ml) · body weight (g) / injected activity (Bq) at the time of the voxel values. The
+scanner may store Bq/ml, counts with a private factor, or another kind of SUV, corrected for decay to one of three
+instants; a header that does not say which is refused, never guessed.
+Rules: QIBA vendor-neutral pseudo-code and the manual of the IBSI SUV project (oncoray.github.io/suv_computation).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from petsuv import times
 from petsuv.elements import (
+    as_number,
+    clock,
+    day,
     items,
+    lack,
+    moment,
+    number,
     positive,
     private_number,
     tag,
@@ -28,6 +38,7 @@ from petsuv.elements import (
 from petsuv.errors import ExamError
 from petsuv.tracer import check_fdg
 
+WEIGHT_KG = (2, 350)
 GRAMS_ABOVE = 1000.0  # a "weight" above this is in grams
 CM_ABOVE = 3.0  # a "size" above this is in centimetres
 HEIGHT_M = (0.3, 2.6)
@@ -35,12 +46,21 @@ SUV_TYPES = {"BW", "LBM", "LBMJAMES128", "LBMJANMA", "IBW", "BSA"}
 
 
 def weight_kg(ds: Dataset, notes: list[str]) -> float:
-    """Patient's weight in kg; above 1000 it is in grams."""
+    """Patient's weight in kg; above 1000 it is in grams.
+
+    Raises:
+        ExamError: missing, unreadable, or no weight of a patient.
+    """
     found = positive(ds, "PatientWeight", "SUVbw is undefined")
+    kg = found / 1000 if found > GRAMS_ABOVE else found
+    if not WEIGHT_KG[0] <= kg <= WEIGHT_KG[1]:
+        raise ExamError(
+            f"{tag('PatientWeight')} is {found:g}: no weight of a patient in kg or g "
+            f"({WEIGHT_KG[0]} to {WEIGHT_KG[1]} kg)"
+        )
     if found > GRAMS_ABOVE:
         notes.append(f"{tag('PatientWeight')} was in grams")
-        found /= 1000
-    return found
+    return kg
 
 
 def body_measure(
@@ -92,7 +112,9 @@ def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray
         raise ExamError(
             f"{tag('PatientSize')} is no body height in m or cm; SUV of type {suv_type} cannot be turned into SUVbw"
         )
-    sex = text(first, "PatientSex")
+    sex = {"MALE": "M", "FEMALE": "F", "OTHER": "O"}.get(
+        text(first, "PatientSex"), text(first, "PatientSex")
+    )
     if suv_type != "BSA" and sex not in ("M", "F", "O"):
         raise ExamError(
             f"{tag('PatientSex')} is not M, F or O; SUV of type {suv_type} cannot be turned into SUVbw"
@@ -109,9 +131,12 @@ def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray
 
 
 INJECTION = "RadiopharmaceuticalInformationSequence"
-MBQ_BELOW = (
-    1e5  # an injected "dose" below this is in MBq: 0.1 MBq is no FDG injection, 100 000 MBq kills
-)
+# Injected activity per kilogram decides the unit of the dose. FDG is given at 2 to 10 MBq/kg; the least of total-body
+# scanners and the most of small children lie inside the wider bounds. A dose of 50 to 1000 MBq written in MBq is outside
+# them by a factor of thousands; mCi (37 MBq) read as MBq gives at most 0.7 MBq/kg and is outside the narrower ones.
+MBQ_PER_KG = (0.2, 30.0)
+MBQ_PER_KG_TYPICAL = (1.0, 20.0)
+FRAME_S = (1.0, 4 * 3600.0)  # of a frame; Actual Frame Duration is in ms
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +161,35 @@ class SuvFactor:
         return float(np.median(self.per_slice))
 
 
-def injected_bq(item: Dataset, notes: list[str]) -> float:
-    """Injected activity in Bq; below 1e5 it is in MBq."""
+def injected_bq(item: Dataset, kg: float, notes: list[str]) -> float:
+    """Injected activity in Bq. A value that is plausible in MBq only was in MBq; any other unit is refused.
+
+    Args:
+        item: of the Radiopharmaceutical Information Sequence.
+        kg: body weight.
+        notes: gets a sentence if the unit was MBq, or the dose is unusual.
+    """
     found = positive(item, "RadionuclideTotalDose", "SUVbw is undefined")
-    if found < MBQ_BELOW:
+    if MBQ_PER_KG_TYPICAL[0] <= found / kg <= MBQ_PER_KG_TYPICAL[1]:
         notes.append(f"{tag('RadionuclideTotalDose')} was in MBq")
-        found *= 1e6
+        return found * 1e6
+    per_kg = found / 1e6 / kg
+    if not MBQ_PER_KG[0] <= per_kg <= MBQ_PER_KG[1]:
+        raise ExamError(
+            f"{tag('RadionuclideTotalDose')} is {found:g}, which is {per_kg:.3g} MBq/kg in Bq and {found / kg:.3g} "
+            f"MBq/kg in MBq at {tag('PatientWeight')} {kg:g} kg: no dose of FDG in either unit",
+            "Correct dose (Bq) or weight (kg) at the source; mCi, kBq and others are not converted.",
+        )
+    if not MBQ_PER_KG_TYPICAL[0] <= per_kg <= MBQ_PER_KG_TYPICAL[1]:
+        notes.append(f"{tag('RadionuclideTotalDose')} is {per_kg:.2g} MBq/kg, an unusual dose")
+    return found
+
+
+def _duration_s(ds: Dataset) -> float:
+    """Actual Frame Duration in seconds."""
+    found = positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it") / 1000
+    if not FRAME_S[0] <= found <= FRAME_S[1]:
+        raise ExamError(f"{tag('ActualFrameDuration')} is {found:g} s: no PET frame (it is in ms)")
     return found
 
 
@@ -151,7 +199,8 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
     if len(injections) != 1:
         raise ExamError(f"{tag(INJECTION)} has {len(injections)} items; one injection is needed")
     item, decay = injections[0], text(first, "DecayCorrection")
-    grams, dose = 1000 * weight_kg(first, notes), injected_bq(item, notes)
+    grams = 1000 * weight_kg(first, notes)
+    dose = injected_bq(item, grams / 1000, notes)
     steps = [f"Body weight {grams / 1000:g} kg, injected {dose / 1e6:.6g} MBq."]
     if decay == "ADMIN":
         steps.append("Corrected for decay to the injection (ADMIN): the dose is not decayed.")
@@ -163,8 +212,16 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
     half_life = positive(item, "RadionuclideHalfLife", "the decay of the dose is unknown")
     zone = utc_offset(value(first, "TimezoneOffsetFromUTC"))
     if decay == "START":
-        reference, why = times.reference_time(headers, half_life)
-        injected, how = times.injection_time(item, reference, zone)
+        reference, confirmed, why = times.reference_time(headers, half_life, notes)
+        starts = [start for start in times.acquisitions(headers) if start is not None]
+        injected, how = times.injection_time(
+            item, min(starts, default=reference), half_life, notes, zone
+        )
+        if injected >= reference and not confirmed:
+            raise ExamError(
+                f"{tag('SeriesTime')} is not after the injection ({tag('RadiopharmaceuticalStartTime')}), and nothing "
+                "confirms that the values are corrected to it"
+            )
         seconds = (reference - injected).total_seconds()
         decayed = dose * 2 ** (-seconds / half_life)
         steps += [
@@ -181,9 +238,17 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
     starts = times.acquisitions(headers)
     if None in starts:
         raise ExamError(
-            f"{tag('AcquisitionTime')} is missing; {tag('DecayCorrection')} NONE needs it in every slice"
+            f"{tag('AcquisitionTime')} is {lack(headers[starts.index(None)], 'AcquisitionTime')}; "
+            f"{tag('DecayCorrection')} NONE needs it in every slice"
         )
-    injected, how = times.injection_time(item, min(starts), zone)
+    injected, how = times.injection_time(item, min(starts), half_life, notes, zone)
+    if any((number(ds, "DecayFactor") or 1) > 1 + times.REFUSED_SHARE for ds in headers):
+        said = f"{tag('DecayFactor')} is above one, but {tag('DecayCorrection')} is NONE"
+        if "DECY" in words(first, "CorrectedImage"):
+            raise ExamError(
+                f"{said}, and {tag('CorrectedImage')} lists DECY; they contradict each other"
+            )
+        notes.append(f"{said}, which was followed")
     rate = math.log(2) / half_life
     per_slice = [
         math.exp(
@@ -191,8 +256,7 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
             * (
                 (start - injected).total_seconds()
                 + times.average_activity_time(
-                    positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it")
-                    / 1000,
+                    _duration_s(ds),
                     half_life,
                 )
             )
@@ -227,23 +291,40 @@ REFUSED_UNITS = {
     "BQ",
     "STDDEV",
 }
-SERIES_WIDE = (
-    "Units",
-    "SUVType",
-    "DecayCorrection",
-    "CorrectedImage",
-    "PatientWeight",
-    "PatientSize",
-    "PatientSex",
-    "SeriesDate",
-    "SeriesTime",
-)
-INJECTION_WIDE = (
-    "RadionuclideTotalDose",
-    "RadionuclideHalfLife",
-    "RadiopharmaceuticalStartTime",
-    "RadiopharmaceuticalStartDateTime",
-)
+
+
+def _parsed(parse):
+    """An element by its value: `parse` of the text, or the text where it cannot be parsed."""
+
+    def read(ds: Dataset, name: str):
+        found = parse(value(ds, name))
+        return text(ds, name) if found is None else found
+
+    return read
+
+
+def _as_set(ds: Dataset, name: str) -> frozenset:
+    return frozenset(words(ds, name))
+
+
+_as_number = _parsed(as_number)
+SERIES_WIDE = {
+    "Units": _as_set,
+    "SUVType": _as_set,
+    "DecayCorrection": _as_set,
+    "CorrectedImage": _as_set,
+    "PatientWeight": _as_number,
+    "PatientSize": _as_number,
+    "PatientSex": _as_set,
+    "SeriesDate": _parsed(day),
+    "SeriesTime": _parsed(clock),
+}
+INJECTION_WIDE = {
+    "RadionuclideTotalDose": _as_number,
+    "RadionuclideHalfLife": _as_number,
+    "RadiopharmaceuticalStartTime": _parsed(clock),
+    "RadiopharmaceuticalStartDateTime": _parsed(moment),
+}
 
 
 @unvalidated()
@@ -270,7 +351,8 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
             f"{tag('DecayCorrection')} is START, but {tag('CorrectedImage')} does not list DECY"
         )
     notes += check_fdg(first)
-    units, suv_type = text(first, "Units"), text(first, "SUVType")
+    units = re.sub(r"[^A-Z0-9]", "", text(first, "Units"))  # BQ/ML is BQML
+    suv_type = text(first, "SUVType")
     if suv_type and suv_type not in SUV_TYPES:
         raise ExamError(f"{tag('SUVType')} holds a value that DICOM does not define")
     scale, steps = np.ones(len(headers)), ()
@@ -299,16 +381,32 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
 
 
 def _same_everywhere(headers: list[Dataset]) -> None:
-    """Refuse a series whose slices disagree on what holds for the whole series."""
-    for name in SERIES_WIDE:
-        if len({tuple(words(ds, name)) for ds in headers}) > 1:
-            raise ExamError(f"{tag(name)} differs between slices; they do not belong to one series")
-    for name in INJECTION_WIDE:
-        if (
-            len({tuple(str(value(item, name)) for item in items(ds, INJECTION)) for ds in headers})
-            > 1
-        ):
-            raise ExamError(f"{tag(name)} differs between slices; they do not belong to one series")
+    """Refuse a series whose slices disagree on what holds for the whole series; values are compared, not texts."""
+    first = headers[0]
+    drugs = items(first, INJECTION)
+    for ds in headers[1:]:
+        for name, read in SERIES_WIDE.items():
+            if not _alike(read(ds, name), read(first, name)):
+                raise ExamError(
+                    f"{tag(name)} differs between slices; they do not belong to one series"
+                )
+        others = items(ds, INJECTION)
+        for name, read in INJECTION_WIDE.items():
+            if len(others) != len(drugs) or not all(
+                _alike(read(a, name), read(b, name)) for a, b in zip(others, drugs)
+            ):
+                raise ExamError(
+                    f"{tag(name)} differs between slices; they do not belong to one series"
+                )
+
+
+def _alike(a, b) -> bool:
+    """Equal, as numbers to 1 in 10,000 and as times to a second."""
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-4)
+    if isinstance(a, (timedelta, datetime)) and type(a) is type(b):
+        return abs((a - b).total_seconds()) <= 1
+    return a == b
 
 
 def _counts(headers, suv_type: str, notes: list[str]) -> SuvFactor:

@@ -9,22 +9,42 @@ Explained in notebooks/01_data_preparation.ipynb.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from petsuv.elements import clock, day, moment, number, private, tag, text, utc_offset, value
+from petsuv.elements import (
+    clock,
+    day,
+    lack,
+    moment,
+    number,
+    private,
+    stated,
+    tag,
+    text,
+    utc_offset,
+    value,
+)
 from petsuv.errors import ExamError
 
 DAY = timedelta(days=1)
-AGREE_S = 2.0  # slices whose back-computed starts differ by more do not share one; times are often whole seconds
-OVERNIGHT = timedelta(
-    hours=18
-)  # no scan lasts this long: such a difference between times of day is a midnight
-LONGEST_UPTAKE = timedelta(
-    hours=12
-)  # more is accepted only where the header states the date of injection
+AGREE_S = 2.0  # slices whose back-computed starts differ by more do not share one
+OVERNIGHT = timedelta(hours=18)  # no scan lasts this long: such a difference is a midnight
+NEAR_MIDNIGHT = timedelta(
+    hours=1
+)  # a scan this close to 00:00:00 may begin there; any other was never entered
+NOTED_SHARE, REFUSED_SHARE = 0.02, 0.05  # of SUV, between two elements that say the same thing
+UPTAKE_MIN = (
+    10,
+    360,
+)  # minutes from injection to scan; later F-18 is gone, earlier nothing is taken up
+EARLY_MIN = 20  # below this an uptake is worth a note
+FRAME_TIME = tag("FrameReferenceTime")
+_OFFSET = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$")
+_QUARTER = timedelta(minutes=15)  # time zones differ by whole quarters of an hour
 _NOMINAL = datetime(
     2000, 1, 1
 )  # when an anonymiser removed every date, the times of day still say what is needed
@@ -54,6 +74,15 @@ def acquisitions(headers: Sequence[Dataset]) -> list[datetime | None]:
     """`acquired` of every slice; times of one scan that lie most of a day apart on one date ran past midnight."""
     starts = [acquired(ds) for ds in headers]
     known = [start for start in starts if start is not None]
+    zeros = [_is_midnight(start) for start in known]
+    if any(zeros):
+        others = [
+            min(s - _midnight(s), _midnight(s) + DAY - s) for s in known if not _is_midnight(s)
+        ]
+        if not others or max(others) > NEAR_MIDNIGHT:
+            raise ExamError(
+                f"{tag('AcquisitionTime')} is 00:00:00, a placeholder, in {sum(zeros)} of {len(starts)} slices"
+            )
     if (
         known
         and max(known) - min(known) > OVERNIGHT
@@ -87,53 +116,123 @@ def average_activity_time(duration_s: float, half_life_s: float) -> float:
     return math.log(decay * duration_s / -math.expm1(-decay * duration_s)) / decay
 
 
-def reference_time(headers: Sequence[Dataset], half_life_s: float) -> tuple[datetime, str]:
+def effect(difference: timedelta, half_life_s: float) -> float:
+    """By which share two instants that differ by this make SUV differ: 0.05 is 5 %."""
+    return 2 ** (abs(difference.total_seconds()) / half_life_s) - 1
+
+
+def reference_time(
+    headers: Sequence[Dataset], half_life_s: float, notes: list[str]
+) -> tuple[datetime, bool, str]:
     """The instant that Decay Correction START corrected every slice to.
 
     In order: Series Date/Time if it is not after the earliest acquisition (after means a later reconstruction);
-    GE's private scan time; back-computed from Frame Reference Time where every slice gives the same instant;
-    the earliest acquisition.
+    a private scan time; back-computed from Frame Reference Time where every slice gives the same instant; the
+    earliest acquisition. What else the header says about it must agree to 5 % of SUV.
 
     Args:
         headers: the slices of one series.
         half_life_s: of the radionuclide, seconds.
+        notes: gets a sentence for every difference of more than 2 %.
 
     Returns:
-        local time, and one sentence (without any date) on where it comes from.
+        local time; whether another element confirms it; and one sentence (without any date) on where it comes from.
 
     Raises:
-        ExamError: no acquisition time to judge by, or dates that contradict each other.
+        ExamError: no acquisition time to judge by, or elements that contradict each other.
     """
-    scan = moment(
-        private(headers[0], "ge_scan_time"), utc_offset(value(headers[0], "TimezoneOffsetFromUTC"))
-    )
+    hints = _hints(headers, half_life_s)
+    scan = hints.get("the private scan time")
     starts = acquisitions(headers)
     series = series_start(headers[0])
     if None in starts:
         if scan is not None:
-            return (
-                scan,
-                "the reference is GE's private scan time (0009,100D): Acquisition Time is missing",
+            why = (
+                "the reference is the private scan time: Acquisition Time is missing or unreadable"
             )
+            return scan, False, why
         raise ExamError(
-            f"{tag('AcquisitionTime')} is missing in {starts.count(None)} of {len(starts)} slices; the time "
-            "that the decay correction refers to is unknown"
+            f"{tag('AcquisitionTime')} is {lack(headers[starts.index(None)], 'AcquisitionTime')} in "
+            f"{starts.count(None)} of {len(starts)} slices; the time that the decay correction refers to is unknown"
         )
     first = min(starts)
+    unfit = "Series Time is later than the scan"
+    if series is None:
+        unfit = f"Series Time is {lack(headers[0], 'SeriesTime')}"
+    elif _is_midnight(series) and first - series > NEAR_MIDNIGHT:
+        series, unfit = None, "Series Time is 00:00:00, a placeholder"
+        notes.append(f"{tag('SeriesTime')} is 00:00:00 and was taken for a placeholder")
     if series is not None and series <= first:
         if first - series >= DAY:
             raise ExamError(
                 f"{tag('SeriesDate')} lies a day or more before {tag('AcquisitionDate')}; "
                 "the dates contradict each other"
             )
-        return series, "the reference is Series Time: it is not after the earliest acquisition"
-    unfit = "Series Time is missing" if series is None else "Series Time is later than the scan"
-    if scan is not None:
-        return scan, f"the reference is GE's private scan time (0009,100D): {unfit}"
-    computed = _back_computed(headers, starts, half_life_s)
-    if computed is not None:
-        return computed, f"the reference is back-computed from Frame Reference Time: {unfit}"
-    return first, "the reference is the earliest Acquisition Time: nothing better is in the header"
+        chosen, why = series, "Series Time: it is not after the earliest acquisition"
+    elif scan is not None:
+        chosen, why = scan, f"the private scan time: {unfit}"
+    elif (computed := _back_computed(headers, starts, half_life_s)) is not None:
+        chosen, why = computed, f"back-computed from Frame Reference Time: {unfit}"
+    else:
+        chosen, why = first, f"the earliest Acquisition Time: {unfit}"
+        notes.append(f"{unfit}; the earliest {tag('AcquisitionTime')} was taken as the reference")
+    confirmed = _cross_check(chosen, first, hints, half_life_s, notes)
+    if not confirmed and effect(first - chosen, half_life_s) > REFUSED_SHARE:
+        raise ExamError(
+            f"{tag('SeriesTime')} lies {(first - chosen).total_seconds() / 60:.0f} min before "
+            f"{tag('AcquisitionTime')}, and neither {tag('FrameReferenceTime')} nor {tag('DecayFactor')} confirms "
+            "that the values are corrected to it"
+        )
+    return chosen, confirmed, f"the reference is {why}"
+
+
+def _cross_check(chosen, first, hints, half_life_s: float, notes: list[str]) -> bool:
+    """Does a hint confirm the reference? A contradiction of more than 5 % of SUV is refused, of 2 % noted."""
+    confirmed = False
+    for name, instant in hints.items():
+        share = effect(instant - chosen, half_life_s)
+        confirmed = confirmed or share <= NOTED_SHARE
+        if share <= NOTED_SHARE:
+            continue
+        said = f"{name} and the time of the series differ by {share:.0%} of SUV"
+        # Some scanners write the start of the whole series as Acquisition Time of every slice.
+        same = name == FRAME_TIME and abs(chosen - first) <= timedelta(seconds=5)
+        if share > REFUSED_SHARE and not same:
+            raise ExamError(f"{said}; the elements contradict each other")
+        notes.append(f"{said}; the time of the series was followed")
+    return confirmed
+
+
+def _hints(headers: Sequence[Dataset], half_life_s: float) -> dict[str, datetime]:
+    """What else the headers say about the instant of the values: element → local time.
+
+    Where all slices share one Acquisition Time, only the earliest frame tells: hence the latest instant.
+    """
+    zone = utc_offset(value(headers[0], "TimezoneOffsetFromUTC"))
+    found = {}
+    for name in ("ge_scan_time", "siemens_scan_time"):
+        if (scan := moment(private(headers[0], name), zone)) is not None:
+            found["the private scan time"] = scan
+            break
+    by_frame, by_decay = [], []
+    to_start = _counts_to_frame_start(headers[0], half_life_s)
+    for ds, start in zip(headers, acquisitions(headers), strict=True):
+        reference_ms, duration_ms, factor = (
+            number(ds, k) for k in ("FrameReferenceTime", "ActualFrameDuration", "DecayFactor")
+        )
+        if start is None or not duration_ms or duration_ms <= 0:
+            continue
+        average_s = average_activity_time(duration_ms / 1000, half_life_s)
+        if reference_ms and reference_ms > 0:
+            before_s = reference_ms / 1000 - (0 if to_start else average_s)
+            by_frame.append(start - timedelta(seconds=min(before_s, 1e6)))
+        if factor and 1.0005 < factor < 1e6:
+            by_decay.append(start - timedelta(seconds=half_life_s * math.log2(factor) - average_s))
+    if by_frame:
+        found[FRAME_TIME] = max(by_frame)
+    if by_decay:
+        found[tag("DecayFactor")] = max(by_decay)
+    return found
 
 
 def _back_computed(headers, starts, half_life_s: float) -> datetime | None:
@@ -173,51 +272,98 @@ def _counts_to_frame_start(ds: Dataset, half_life_s: float) -> bool:
 
 
 def injection_time(
-    item: Dataset, reference: datetime, zone: timedelta | None = None
+    item: Dataset,
+    scan: datetime,
+    half_life_s: float,
+    notes: list[str],
+    zone: timedelta | None = None,
 ) -> tuple[datetime, str]:
     """When the tracer was injected.
 
-    Radiopharmaceutical Start DateTime counts only within the 24 h before the reference (anonymisers shift dates);
-    otherwise its time of day, or Start Time, is set on the reference's date, a day earlier if that is later than the
-    reference: an injection before midnight.
+    Radiopharmaceutical Start DateTime counts with its date only within the 24 h before the scan (anonymisers shift
+    dates); otherwise its time of day, or Start Time, is set on the day of the scan, a day earlier if that is later than
+    the scan: an injection before midnight. 00:00:00 is a placeholder. Where both elements are there they must agree.
 
     Args:
         item: of the Radiopharmaceutical Information Sequence.
-        reference: the instant of the voxel values, local time.
+        scan: start of the earliest acquisition, local time.
+        half_life_s: of the radionuclide, seconds.
+        notes: gets a sentence for what was passed over.
         zone: Timezone Offset From UTC of the series.
 
     Raises:
-        ExamError: no time, or one that no uptake period explains.
+        ExamError: no time, a placeholder, two that contradict each other, or an uptake outside 10 min to 6 h.
     """
-    stated = moment(value(item, "RadiopharmaceuticalStartDateTime"), zone)
-    if stated is not None and timedelta(0) <= reference - stated < DAY:
-        return stated, "injected at Radiopharmaceutical Start DateTime"
-    time = clock(value(item, "RadiopharmaceuticalStartTime"))
-    source = "RadiopharmaceuticalStartTime"
-    if stated is not None:
-        of_day = stated - datetime(stated.year, stated.month, stated.day)
+    date_time, time = "RadiopharmaceuticalStartDateTime", "RadiopharmaceuticalStartTime"
+    found: dict[str, datetime] = {}
+    written, of_day = moment(value(item, date_time), zone), clock(value(item, time))
+    if written is not None and not _is_midnight(written):
+        dated = timedelta(0) <= scan - written < DAY
+        found[date_time] = written if dated else _before(scan, written - _midnight(written))
+    if of_day is not None and of_day:
+        found[time] = _before(scan, of_day)
+    fillers = [
+        k for k, v in ((date_time, written), (time, of_day)) if v is not None and k not in found
+    ]
+    if not found:
+        if fillers:
+            raise ExamError(
+                f"{tag(fillers[0])} is 00:00:00, a placeholder; the decayed dose is unknown"
+            )
+        state = lack(item, date_time if stated(item, date_time) else time)
+        raise ExamError(
+            f"{tag(date_time)} and {tag(time)}: the time of injection is {state}; the decayed dose is unknown"
+        )
+    if len(found) == 2:
+        apart = found[time] - found[date_time]
+        share = effect(apart, half_life_s)
+        offset = utc_offset("".join(_OFFSET.findall(str(value(item, date_time) or ""))))
         if (
-            time is None or of_day
-        ):  # a date that does not fit, at midnight sharp, is an anonymiser's filler
-            time, source = of_day, "RadiopharmaceuticalStartDateTime"
-    if time is None:
+            share > REFUSED_SHARE
+            and zone is None
+            and offset is not None
+            and apart % _QUARTER == timedelta(0)
+        ):
+            notes.append(f"{tag(time)} was taken: {tag(date_time)} is in another time zone")
+            del found[date_time]
+        elif share > REFUSED_SHARE:
+            raise ExamError(
+                f"{tag(time)} and {tag(date_time)} differ by {share:.0%} of SUV; they contradict each other"
+            )
+        elif share > NOTED_SHARE:
+            notes.append(
+                f"{tag(time)} and {tag(date_time)} differ by {share:.0%} of SUV; the latter was taken"
+            )
+    source, injected = next(iter(found.items()))
+    minutes = (scan - injected).total_seconds() / 60
+    if minutes <= 0:
+        raise ExamError(f"{tag(source)} equals the start of the scan: a placeholder, or no uptake")
+    if minutes > 18 * 60:
+        raise ExamError(f"{tag(source)}: the tracer seems injected after the scan began")
+    if not UPTAKE_MIN[0] <= minutes <= UPTAKE_MIN[1]:
         raise ExamError(
-            f"neither {tag('RadiopharmaceuticalStartDateTime')} nor {tag('RadiopharmaceuticalStartTime')} "
-            "holds a time of injection; the decayed dose is unknown"
+            f"{tag(source)}: {minutes:.0f} min from injection to scan are no uptake of FDG "
+            f"({UPTAKE_MIN[0]} to {UPTAKE_MIN[1]} min)"
         )
-    midnight = datetime(reference.year, reference.month, reference.day)
-    injected, how = (
-        midnight + time,
-        "injected at the time of day of the header, on the day of the scan",
+    if minutes < EARLY_MIN:
+        notes.append(f"the scan began only {minutes:.0f} min after the injection")
+    how = (
+        "injected before midnight"
+        if injected.date() < scan.date()
+        else "injected on the day of the scan"
     )
-    if injected > reference:
-        injected, how = (
-            injected - DAY,
-            "injected before midnight: the time of day is later than the scan's",
-        )
-    if reference - injected > LONGEST_UPTAKE:
-        raise ExamError(
-            f"{tag(source)} and the reference time of the series are more than "
-            f"{LONGEST_UPTAKE.total_seconds() / 3600:.0f} h apart; the tracer seems injected after the scan"
-        )
-    return injected, how
+    return injected, f"{how}, {minutes:.1f} min before it began ({tag(source)})"
+
+
+def _before(scan: datetime, of_day: timedelta) -> datetime:
+    """A time of day as the last such moment that is not after the scan."""
+    injected = _midnight(scan) + of_day
+    return injected if injected <= scan else injected - DAY
+
+
+def _midnight(instant: datetime) -> datetime:
+    return datetime(instant.year, instant.month, instant.day)
+
+
+def _is_midnight(instant: datetime) -> bool:
+    return instant == _midnight(instant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from pydicom.dataset import Dataset
 
@@ -16,20 +17,39 @@ HALF_LIFE_TOLERANCE = (
 # Coding schemes: SRT/SNM3/99SDM (C-…, Y-…), SCT (numbers), UMLS.
 F18_CODES = {"C-111A1", "77004003"}
 FDG_CODES = {"C-B1031", "Y-X1743", "35321007", "422975006"}
-_FDG = re.compile(r"f-?dg(?!al)|d[eé]?s?ox[yi][\W_d]*gl[iuy][ck]+os", re.I)
+# FDG in any language, with the separators, accents and isotope taken out: an abbreviation, glucose, or a brand.
+_FDG = re.compile(
+    r"fdg(?!al)|fluor\w*dg(?!al)|gl[iuy][ck]os|glu[ck]os|gluk[ow]z|glicos|glukos|glucosio|glikoz|efdege|gluscan|steripet|"
+    r"metatrace|flucis|fluotracer|barnascan|dextroscan|фдг|глюкоз|グルコース|ブドウ糖|葡萄糖|葡糖|포도당"
+)
+_F18 = re.compile(r"f[\W_]*18|18[\W_]*f|fluorine|fluor[\W_]*18|фтор", re.I)
 # Tracers of fluorine-18 whose name beside "FDG" (a code next to a free text, a cocktail) makes the exam none of FDG.
 _NOT_FDG = re.compile(
-    r"thymidine|(?<![a-z])flt(?![a-z])|dopa|fluoride|(?<![a-z])naf(?![a-z])|psma|choline|estradiol|misonidazole|"
-    r"florbeta|flutemetamol|flortaucipir|fluciclovine|galactose|fapi|dota",
-    re.I,
+    r"thymidine|\bflt\b|dopa|fluorid|\bnaf\b|psma|dcfpyl|choline|estradiol|\bfes\b|misonidazole|\bf?miso\b|\bfaza\b|"
+    r"florbeta|flutemetamol|flortaucipir|florzolotau|piflufolastat|fluciclovine|galactos|fdgal|fapi|dota|\bfet\b|"
+    r"\bav-?(45|1451)\b|\bmk-?6240\b|methyl-?4|me-?4-?fdg"
 )
-_F18 = re.compile(r"f[\W_]*18|18[\W_]*f|fluorine|fluor[\W_]*18", re.I)
-# Words that name no tracer: the nuclide alone, or what some scanners write by default.
-_UNNAMED = re.compile(
-    r"\W*(\^?18\^?[\W_]*f(luorine?)?|f(luorine?)?[\W_]*\^?18\^?|fluorine|solution|other|unknown|none|"
-    r"radiopharmaceutical|isotope|tracer|glucose)?\W*",
-    re.I,
+# Words that name no tracer: the nuclide, how it is given, or what some scanners write by default.
+_NEUTRAL = re.compile(
+    r"(18)?f(18)?|fluor(18|ine|in|o|um|ina)?|(18)?fluor(ine)?|solution|sol|injection|inj|iv|other|unknown|none|pet|"
+    r"radiopharmaceutical|radionuclide|nuclide|isotope|tracer|activity|dose|mbq|mci|\d+"
 )
+
+
+def _is_fdg(name: str) -> bool:
+    return bool(_FDG.search(re.sub(r"[\W_\d]+", "", _folded(name))))
+
+
+def _is_unnamed(name: str) -> bool:
+    return all(_NEUTRAL.fullmatch(word) for word in re.findall(r"[^\W_]+", _folded(name)))
+
+
+def _folded(name: str) -> str:
+    """Small letters without accents, in one width."""
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    return unicodedata.normalize(
+        "NFC", "".join(c for c in plain if c not in "\u0300\u0301\u0308\u030c")
+    )
 
 
 def check_fdg(ds: Dataset) -> list[str]:
@@ -49,43 +69,35 @@ def check_fdg(ds: Dataset) -> list[str]:
         raise ExamError(
             f"{tag('RadiopharmaceuticalInformationSequence')} is missing or empty; the tracer is unknown"
         )
+    leave = "Leave this exam out: only FDG is used."
     named = False
     for item in injections:
-        nuclide = _codes(item, "RadionuclideCodeSequence")
         half_life = number(item, "RadionuclideHalfLife")
-        by_code = any(code in F18_CODES or _F18.search(meaning) for code, meaning in nuclide)
         by_decay = (
             half_life is not None and abs(half_life / F18_HALF_LIFE_S - 1) <= HALF_LIFE_TOLERANCE
         )
-        if any(code or meaning for code, meaning in nuclide) and not by_code:
-            raise ExamError(
-                f"{tag('RadionuclideCodeSequence')} names a nuclide other than fluorine-18",
-                "Leave this exam out: only FDG is used.",
-            )
         if half_life is not None and half_life > 0 and not by_decay:
             raise ExamError(
                 f"{tag('RadionuclideHalfLife')} is {half_life:g} s, not fluorine-18's {F18_HALF_LIFE_S:g} s",
-                "Leave this exam out: only FDG is used.",
+                leave,
             )
-        tracers = [
-            (code, meaning)
-            for code, meaning in _codes(item, "RadiopharmaceuticalCodeSequence")
-            if code or meaning
-        ]
-        name = str(value(item, "Radiopharmaceutical") or "")
-        fdg = bool(_FDG.search(name)) or any(
-            code in FDG_CODES or _FDG.search(meaning) for code, meaning in tracers
-        )
-        other = (not _FDG.search(name) and not _UNNAMED.fullmatch(name)) or any(
-            not (code in FDG_CODES or _FDG.search(meaning) or _UNNAMED.fullmatch(meaning))
-            for code, meaning in tracers
-        )
-        if (other and not fdg) or any(
-            _NOT_FDG.search(said) for said in (name, *(m for _, m in tracers))
-        ):
+        nuclide = _codes(item, "RadionuclideCodeSequence")
+        by_code = any(code in F18_CODES or _F18.search(meaning) for code, meaning in nuclide)
+        if nuclide and not by_code:
             raise ExamError(
-                f"{tag('Radiopharmaceutical')} names a tracer other than FDG",
-                "Leave this exam out: only FDG is used.",
+                f"{tag('RadionuclideCodeSequence')} names a nuclide other than fluorine-18", leave
+            )
+        tracers = _codes(item, "RadiopharmaceuticalCodeSequence")
+        name = str(value(item, "Radiopharmaceutical") or "")
+        said = [name, *(meaning for _, meaning in tracers)]
+        if any(_NOT_FDG.search(_folded(words)) for words in said):
+            raise ExamError(f"{tag('Radiopharmaceutical')} names a tracer other than FDG", leave)
+        fdg = _is_fdg(name) or any(code in FDG_CODES or _is_fdg(m) for code, m in tracers)
+        unnamed = _is_unnamed(name) and all(m and _is_unnamed(m) for _, m in tracers)
+        if not fdg and not unnamed:
+            raise ExamError(
+                f"{tag('Radiopharmaceutical')} is not recognised as FDG",
+                "If it is FDG, correct the element; otherwise leave this exam out.",
             )
         if not fdg and not (by_code or by_decay):
             raise ExamError(f"{tag('Radiopharmaceutical')} does not say that the tracer is FDG")
@@ -98,7 +110,9 @@ def check_fdg(ds: Dataset) -> list[str]:
 
 
 def _codes(item: Dataset, keyword: str) -> list[tuple[str, str]]:
-    return [
-        (str(value(code, "CodeValue") or ""), str(value(code, "CodeMeaning") or ""))
+    """(code, meaning) of every item that has one."""
+    found = [
+        (str(value(code, "CodeValue") or "").upper(), str(value(code, "CodeMeaning") or ""))
         for code in items(item, keyword)
     ]
+    return [pair for pair in found if any(pair)]

@@ -12,30 +12,90 @@ import argparse
 import hashlib
 import itertools
 import json
+import re
 import sys
 import time
 from pathlib import Path
 
-from radiogan_lib import config, paths, sweeps
-from radiogan_lib.execution import run_notebook
-from radiogan_lib.parameters import known_parameters, parameters_for, parse_setting, portable
+import yaml
 
-NOTEBOOKS = paths.REPO / "notebooks"
+from radiogan_lib import config, machine, notebooks, paths, sweeps
 
 
-def notebooks(first: str = "00", last: str = "99") -> list[Path]:
-    """The numbered notebooks from `first` to `last`, in order."""
-    found = [
-        p
-        for p in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-        if first[:2] <= p.name[:2] <= last[:2]
-    ]
-    if not found:
+class _Yaml(yaml.SafeLoader):
+    """YAML that also reads 1e-4 as a number, as everybody but YAML 1.1 does."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def parse_setting(text: str) -> tuple[str, list]:
+    """`name=value` or, for a sweep, `name=v1,v2`: values are YAML; brackets and quotes keep a comma in one value."""
+    name, equals, value = text.partition("=")
+    name, short = name.strip(), " ".join(text.split())[:60]
+    if not equals or not name:
         raise config.ConfigError(
-            f"no notebook lies between {first} and {last}; choose among "
-            f"{', '.join(p.name for p in sorted(NOTEBOOKS.glob('[0-9][0-9]_*.ipynb')))}."
+            f"--set {short!r} is not of the form name=value: write it like epochs=5."
         )
-    return found
+    if name == "profile":
+        raise config.ConfigError(f"--set {short!r}: choose the profile with --profile NAME.")
+    if name == "settings":
+        raise config.ConfigError(f"--set {short!r}: name the setting itself, like --set epochs=5.")
+    if name == "cohort":  # a path is taken whole, whatever it holds
+        return name, [value]
+    parts = re.findall(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+""", value) or [""]
+    try:
+        values = [yaml.load(p, Loader=_Yaml) for p in parts]
+    except yaml.YAMLError:
+        raise config.ConfigError(
+            f"--set {short!r}: the value is not readable; quote it if it is text."
+        ) from None
+    return name, ["" if v is None else v for v in values]
+
+
+def split_settings(line: str) -> list[str]:
+    """`seed=1 class_a='head neck'` → one text per setting: a blank separates only where a name= follows it."""
+    return [s for s in re.split(r"\s+(?=[A-Za-z_]\w*\s*=)", line.strip()) if s]
+
+
+def portable(settings: dict) -> dict:
+    """A cohort given relative to where the user stands, as a notebook finds it too: relative to home if it lies below."""
+    if not settings.get("cohort"):
+        return settings
+    try:
+        path = Path(str(settings["cohort"])).expanduser()
+        path = path.resolve() if path.exists() else paths.home() / path
+        there = path.is_file()
+    except (RuntimeError, ValueError, OSError):  # ~ of nobody, a NUL, too long
+        there = False
+    if not there:
+        raise config.ConfigError(
+            f"the cohort {settings['cohort']} does not exist; give the path of a csv with one row per exam."
+        )
+    home = paths.home()
+    return settings | {"cohort": str(path.relative_to(home) if path.is_relative_to(home) else path)}
+
+
+def parameters_for(path: Path, profile: str, settings: dict, everywhere: set[str]) -> dict:
+    """What one notebook is given: its own parameters by name, every other setting inside `settings`.
+
+    Raises:
+        ConfigError: a name that is neither a parameter of any notebook nor a setting; the message lists them.
+    """
+    unknown = [k for k in settings if k not in everywhere and k not in config.FIELDS]
+    if unknown:
+        raise config.ConfigError(
+            f"--set {unknown[0]}: no notebook has this parameter and there is no such setting. Parameters: "
+            f"{', '.join(sorted(everywhere))}. Settings: {', '.join(config.FIELDS)}."
+        )
+    own = notebooks.parameters(path)
+    given = {"profile": profile} | {k: v for k, v in settings.items() if k in own}
+    rest = {k: v for k, v in settings.items() if k not in own and k in config.FIELDS}
+    return given | ({"settings": rest} if rest else {})
 
 
 def _digest(*parts) -> str:
@@ -48,91 +108,78 @@ def library_digest() -> str:
     return _digest([(str(p.name), paths.sha256(p)) for p in files])
 
 
-def declared(path: Path, key: str) -> list[str]:
-    """What a notebook says it `needs` or `makes` (its `radiogan` metadata), e.g. "{dataset}/dataset.json"."""
-    return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("radiogan", {}).get(key, [])
-
-
 def _artefacts(path: Path, key: str, cfg: config.Config) -> list[Path]:
-    """The same as paths."""
+    """What a notebook `needs` or `makes`, as paths."""
     places = {
         "{dataset}": paths.dataset_dir(cfg),
         "{run}": paths.run_dir(cfg),
         "{cohort}": paths.cohort_path(cfg),
     }
-    return [
-        Path(places[head] / tail if tail else places[head])
-        for head, _, tail in (d.partition("/") for d in declared(path, key))
-    ]
+    heads = (d.partition("/") for d in notebooks.declared(path, key))
+    return [Path(places[head] / tail if tail else places[head]) for head, _, tail in heads]
 
 
 def _record(file: Path) -> dict:
-    """What finished before; nothing where the file is damaged: then the notebooks run again, and find their artefacts made."""
+    """What finished before; nothing where the file is damaged: then the notebooks run again."""
     try:
-        return {
-            k: v
-            for k, v in json.loads(file.read_text(encoding="utf-8")).items()
-            if isinstance(v.get("seconds"), (int, float))
-        }
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return {k: v for k, v in content.items() if isinstance(v.get("seconds"), (int, float))}
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 
-def run_all(profile: str, settings: dict, first="00", last="99", force=False, say=print) -> Path:
+def run_all(profile: str, settings: dict, first="00", last="99", force=False) -> Path:
     """Run the notebooks of one experiment that are not finished yet; return the run's folder."""
-    todo = notebooks(first, last)
-    everywhere = set().union(*(known_parameters(p) for p in notebooks()))
+    todo = notebooks.numbered(first, last)
+    everywhere = set().union(*(notebooks.parameters(p) for p in notebooks.numbered()))
     given = {p: parameters_for(p, profile, settings, everywhere) for p in todo}
     cfg = config.load(profile, **{k: v for k, v in settings.items() if k in config.FIELDS})
     folder = paths.run_dir(cfg)
     record_file = folder / "batch.json"
-    record = _record(record_file)
-    library = library_digest()
-    say(f"{cfg} → {paths.shown(folder)}")
+    record, library = _record(record_file), library_digest()
+    print(f"{cfg} → {paths.shown(folder)}", flush=True)
     for path in todo:
         out = folder / path.name
         source = [c["source"] for c in json.loads(path.read_text(encoding="utf-8"))["cells"]]
-        needs = [(str(p), paths.sha256(p)) for p in _artefacts(path, "needs", cfg) if p.is_file()]
-        stamp, makes, started = (
-            _digest(source, given[path], library, needs),
-            _artefacts(path, "makes", cfg),
-            time.time(),
-        )
+
+        def stamp(path=path, source=source):
+            needs = [p for p in _artefacts(path, "needs", cfg) if p.is_file()]
+            return _digest(source, given[path], library, [(str(p), paths.sha256(p)) for p in needs])
+
+        made = all(p.exists() for p in [out, *_artefacts(path, "makes", cfg)])
         done = record.get(path.name, {})
-        if (
-            not force
-            and done.get("stamp") == stamp
-            and out.exists()
-            and all(p.exists() for p in makes)
-        ):
-            say(
-                f"  {path.name:34s} finished before ({done['seconds']:.0f} s); nothing it needs has changed"
+        if not force and made and done.get("stamp") == stamp():
+            print(
+                f"  {path.name:34s} finished before ({done['seconds']:.0f} s); nothing it needs has changed",
+                flush=True,
             )
             continue
         record.pop(path.name, None)
-        say(f"  {path.name:34s} running …")
-        run_notebook(path, out, given[path], cfg.cell_timeout_s)
-        needs = [(str(p), paths.sha256(p)) for p in _artefacts(path, "needs", cfg) if p.is_file()]
-        record[path.name] = {
-            "stamp": _digest(source, given[path], library, needs),
-            "seconds": round(time.time() - started, 1),
-        }
+        print(f"  {path.name:34s} running …", flush=True)
+        started = time.time()
+        notebooks.run(path, out, given[path], cfg.cell_timeout_s)
+        # The stamp is taken again: a notebook may write what it needs.
+        record[path.name] = {"stamp": stamp(), "seconds": round(time.time() - started, 1)}
         paths.write_json(record_file, record)
-        say(f"  {path.name:34s} {record[path.name]['seconds']:.0f} s")
+        print(f"  {path.name:34s} {record[path.name]['seconds']:.0f} s", flush=True)
     return folder
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m radiogan_lib.batch", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--profile", default="teach", help="sizes: " + ", ".join(config.profiles()))
-    parser.add_argument(
-        "--from", dest="first", default="00", metavar="NN", help="first notebook, e.g. 03"
-    )
-    parser.add_argument("--to", dest="last", default="99", metavar="NN", help="last notebook")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--profile", default="teach", help="sizes: " + ", ".join(config.profiles()))
+    add("--from", dest="first", default="00", metavar="NN", help="first notebook, e.g. 03")
+    add("--to", dest="last", default="99", metavar="NN", help="last notebook")
+    add(
         "--set",
         dest="settings",
         action="append",
@@ -140,60 +187,56 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="NAME=VALUE",
         help="a parameter or setting; several values (seed=0,1,2) make a sweep",
     )
-    parser.add_argument(
-        "--jobs", type=int, default=1, help="experiments of a sweep that run at once"
-    )
-    parser.add_argument(
+    add("--sets", default="", metavar="LINE", help="several of them in one text, blanks between")
+    add("--jobs", type=_at_least_one, default=1, help="experiments of a sweep that run at once")
+    add(
         "--scheduler",
         default="",
         metavar="ADDRESS",
         help="run a sweep on the workers of this Dask scheduler (tcp://…), which see the same folders",
     )
-    parser.add_argument("--force", action="store_true", help="run also what is finished")
-    parser.add_argument(
-        "--publish",
-        action="store_true",
-        help="write the clean executed notebooks back into notebooks/",
-    )
-    args = parser.parse_args(arguments)
-    try:
-        names, values = (
-            zip(*(parse_setting(s) for s in args.settings)) if args.settings else ((), ())
-        )
-        experiments = [
-            portable(dict(zip(names, combination))) for combination in itertools.product(*values)
-        ]
-        if args.publish and len(experiments) > 1:
-            raise config.ConfigError("--publish takes one experiment, not a sweep.")
-        if len(experiments) > 1:
-            for e in experiments:  # a misspelt name is told before anything runs
-                config.load(args.profile, **{k: v for k, v in e.items() if k in config.FIELDS})
-                parameters_for(
-                    notebooks()[0],
-                    args.profile,
-                    e,
-                    set().union(*(known_parameters(p) for p in notebooks())),
-                )
-            done = sweeps.run(
-                args.profile,
-                experiments,
-                args.first,
-                args.last,
-                args.force,
-                max(1, args.jobs),
-                args.scheduler,
-            )
-            sweeps.write(args.profile, done, args.settings)
-            return int(any(d["error"] for d in done))
+    add("--force", action="store_true", help="run also what is finished")
+    add("--publish", action="store_true", help="write the executed notebooks back into notebooks/")
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    """What `main` does, once its arguments are read."""
+    given = dict(parse_setting(s) for s in [*args.settings, *split_settings(args.sets)])
+    experiments = [
+        portable(dict(zip(given, combination, strict=True)))
+        for combination in itertools.product(*given.values())
+    ]
+    if len(experiments) == 1:
         folder = run_all(args.profile, experiments[0], args.first, args.last, args.force)
         if args.publish:
-            from radiogan_lib import publish
+            notebooks.publish(folder, notebooks.numbered(args.first, args.last))
+        return 0
+    if args.publish:
+        raise config.ConfigError("--publish takes one experiment, not a sweep.")
+    everywhere = set().union(*(notebooks.parameters(p) for p in notebooks.numbered()))
+    for e in experiments:  # a misspelt name is reported before anything runs
+        config.load(args.profile, **{k: v for k, v in e.items() if k in config.FIELDS})
+        parameters_for(notebooks.numbered()[0], args.profile, e, everywhere)
+    options = ["--profile", args.profile, "--from", args.first, *["--force"] * args.force]
+    done = sweeps.run(options, experiments, args.last, args.jobs, args.scheduler)
+    sweeps.write(args.profile, done, [*args.settings, *split_settings(args.sets)])
+    return int(any(d["error"] for d in done))
 
-            publish.publish(folder, notebooks(args.first, args.last))
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    machine.forgiving_output()
+    args = _parser().parse_args(arguments)
+    try:
+        with notebooks.kernel_environment():
+            return _run(args)
     except config.RadioganError as e:
-        print(f"\n{e}", file=sys.stderr)
+        print(f"\n{sweeps.FAILED}{e}", file=sys.stderr)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        print("\nStopped. The same command continues where this one stopped.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

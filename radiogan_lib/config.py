@@ -22,11 +22,12 @@ from pathlib import Path
 
 import yaml
 
+# Absolute: a notebook's kernel stands in another folder than the user.
 PROFILES = Path(
-    os.environ.get("RADIOGAN_PROFILES", Path(__file__).parents[1] / "notebooks" / "profiles")
-)
+    os.environ.get("RADIOGAN_PROFILES") or Path(__file__).parents[1] / "notebooks" / "profiles"
+).absolute()
 
-# Every name here is a switch that changes the game itself; all are off in the paper's recipe (paper §3.2, §4).
+# Every name here is a switch that changes the mathematics; all are off in the paper's recipe (paper §3.2, §4).
 RECIPES: dict[str, dict] = {
     "paper": {},
     # What measurement chose for few exams and few steps (benchmarks/ablation.md says what each bought).
@@ -233,7 +234,8 @@ class Config:
 
     def changed(self, stages: tuple[str, ...] = ("data", "gan", "evaluation")) -> dict:
         """What differs from the bare profile, for the given stages; names the folder of a run."""
-        base = load(self.profile)
+        base = load(self.profile, cohort=self.cohort)  # with its caps on the exams
+        base = dataclasses.replace(base, cohort=load(self.profile).cohort)
         return {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
@@ -332,21 +334,25 @@ def profiles() -> list[str]:
     return sorted(p.stem for p in PROFILES.glob("*.yaml"))
 
 
-def load(profile: str = "teach", **settings) -> Config:
+def load(profile: str = "teach", table: dict | None = None, /, **settings) -> Config:
     """Return the settings of a profile, with some replaced.
+
+    A profile's `train_exams` and `test_exams` are for the embedded cohort: with a `cohort` of the caller's, all of its exams
+    are used unless the caller limits them too.
 
     Args:
         profile: a file name in notebooks/profiles without `.yaml`.
+        table: further settings; the notebooks' parameter `settings`.
         **settings: any field of `Config`. An empty `recipe` or `cohort` keeps the profile's.
 
     Raises:
         ConfigError: an unknown name (the message lists the known ones) or a value of the wrong type or range.
     """
-    path = PROFILES / f"{profile}.yaml"
     if not isinstance(profile, str) or profile not in profiles():
         raise ConfigError(
             f"there is no profile {_short(profile)}; choose one of the known profiles: {', '.join(profiles())}."
         )
+    path = PROFILES / f"{profile}.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         fixed = dict(content.get("settings") or {})
@@ -355,9 +361,11 @@ def load(profile: str = "teach", **settings) -> Config:
             f"{path.name} is not a readable profile: {' '.join(str(e).split())[:200]}. "
             "It needs `profile: NAME` and a `settings:` table."
         ) from None
-    settings = {k: v for k, v in settings.items() if not (k in ("recipe", "cohort") and v == "")}
+    settings = _joined(table, settings)
     recipe = settings.get("recipe", fixed.get("recipe", "paper"))
     recipe = _checked("recipe", recipe, "settings")
+    if settings.get("cohort"):
+        fixed |= {"train_exams": 0, "test_exams": 0}
     values = {"profile": profile, "recipe": recipe}
     for source, where in (
         (RECIPES[recipe], f"recipe {recipe}"),
@@ -366,6 +374,23 @@ def load(profile: str = "teach", **settings) -> Config:
     ):
         values.update({k: _checked(k, v, where) for k, v in source.items()})
     return Config(**values)
+
+
+def _joined(table: dict | None, settings: dict) -> dict:
+    """Both in one; an empty `recipe` or `cohort` leaves, since it keeps the profile's."""
+    if table is not None and not isinstance(table, dict):
+        raise ConfigError(
+            f"settings = {_short(table)} is a {type(table).__name__}; it must be a table: {{'epochs': 5}} in a notebook, "
+            "`papermill -y 'settings: {epochs: 5}'` on a command line, or `--set epochs=5` with radiogan_lib.batch."
+        )
+    twice = [k for k in table or () if k in settings]
+    if twice:
+        raise ConfigError(
+            f"settings: {twice[0]} is a parameter of its own: set {twice[0]} = {_short(table[twice[0]])} beside settings, "
+            "not inside it."
+        )
+    joined = (table or {}) | settings
+    return {k: v for k, v in joined.items() if not (k in ("recipe", "cohort") and v == "")}
 
 
 def from_dict(values: dict, where: str = "config.json") -> Config:

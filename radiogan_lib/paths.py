@@ -1,4 +1,4 @@
-"""Where things live, and the sentence that says which notebook makes what is missing.
+"""Where things live, how files are written, and the sentence that says which notebook makes what is missing.
 
 Everything sits below one home folder: the repository, or `RADIOGAN_HOME`. Notebooks never write a relative path.
 """
@@ -35,7 +35,12 @@ class WriteError(RadioganError, OSError):
 
 def home() -> Path:
     """The folder below which `data/` and `runs/` are written."""
-    return Path(os.environ.get("RADIOGAN_HOME", REPO)).expanduser().resolve()
+    return Path(os.environ.get("RADIOGAN_HOME") or REPO).expanduser().resolve()
+
+
+def notebooks() -> Path:
+    """The folder of the numbered notebooks: the repository's, or `RADIOGAN_NOTEBOOKS`."""
+    return Path(os.environ.get("RADIOGAN_NOTEBOOKS") or REPO / "notebooks").expanduser().resolve()
 
 
 def cohort_path(cfg: Config) -> Path:
@@ -43,34 +48,26 @@ def cohort_path(cfg: Config) -> Path:
     if not cfg.cohort:
         return REPO / "data_manifest" / "synthetic.csv"
     path = Path(cfg.cohort).expanduser()
-    return (
-        path.resolve()
-        if path.is_absolute() or (not (home() / path).exists() and path.exists())
-        else (home() / path).resolve()
-    )
+    if (home() / path).exists() or not path.exists():  # an absolute path stays as it is
+        path = home() / path
+    return path.resolve()
 
 
 def _suffix(changed: dict) -> str:
     """A readable name for changed settings; a digest where it would be long or not a file name."""
     parts = []
     for name, value in changed.items():
-        text = (
-            Path(value).stem
-            if name == "cohort"
-            else f"{name}={value}"
-            if name != "recipe"
-            else str(value)
-        )
-        parts.append(re.sub(r"[^A-Za-z0-9_.=,-]+", "", text.replace(" ", "")))
-    text = "".join("-" + p for p in parts)
-    if (
-        "cohort" in changed or len(text) > 80
-    ):  # two cohorts may share a file name: their full path decides
-        text = (
-            text[:60]
-            + "-"
-            + hashlib.sha256(json.dumps(changed, default=str).encode()).hexdigest()[:8]
-        )
+        text = f"{name}={value}"
+        if name == "cohort":
+            text = Path(value).stem
+        elif name == "recipe":
+            text = str(value)
+        parts.append("-" + re.sub(r"[^A-Za-z0-9_.=,-]+", "", text.replace(" ", "")))
+    text = "".join(parts)
+    if "cohort" in changed or len(text) > 80:
+        # Two cohorts may share a file name: their full path decides.
+        digest = hashlib.sha256(json.dumps(changed, default=str).encode()).hexdigest()
+        text = text[:60] + "-" + digest[:8]
     return text
 
 
@@ -116,12 +113,13 @@ def atomic(path: Path):
     A reader sees the old file or the whole new one, never half of it. The suffix is kept, so that writers which look
     at it (NumPy, Keras, Pillow) behave the same.
     """
-    path, temporary = Path(path), None
+    path = Path(path).absolute()
+    temporary = path.with_name(f".{path.stem[:100]}-{secrets.token_hex(6)}.part{path.suffix}")
+    made = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        name = f".{path.stem[:100]}-{secrets.token_hex(6)}.part{path.suffix}"
-        with open(path.parent / name, "xb"):  # new, with the user's own permissions for new files
-            temporary = path.parent / name
+        temporary.touch(exist_ok=False)
+        made = True
         yield temporary
         with open(temporary, "rb") as f:
             os.fsync(f.fileno())
@@ -129,33 +127,22 @@ def atomic(path: Path):
     except OSError as e:
         raise (_write_error(e, path) or e) from None
     finally:
-        if temporary is not None:
+        if made:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_CANNOT = (
-    *_FULL,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-)
+_CANNOT = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+_CANNOT |= {errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def _write_error(e: OSError, path: Path) -> WriteError | None:
     """The fault in one sentence if it is about writing this file; None for others, such as one about a file that was read."""
-    short = e.errno is None and "requested and" in str(
-        e
-    )  # NumPy's words for a write that stopped half-way
-    elsewhere = e.filename is not None and Path(os.fsdecode(e.filename)).parent not in (
-        path.parent,
-        *path.parents,
-    )
+    # NumPy's words for a write that stopped half-way
+    short = e.errno is None and "requested and" in str(e)
+    folders = (path.parent, *path.parents)
+    elsewhere = e.filename is not None and Path(os.fsdecode(e.filename)).parent not in folders
     if isinstance(e, RadioganError) or elsewhere or not (short or e.errno in _CANNOT):
         return None
     number = errno.ENOSPC if short else e.errno

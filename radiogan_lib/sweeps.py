@@ -1,18 +1,22 @@
 """Many experiments in one command, and one table of what they found: `batch --set seed=0,1,2 --set recipe=paper,improved`.
 
-Experiments run here, `jobs` at a time, or on the workers of a Dask scheduler that see the same folders. One that fails is a row
-that says why; the others go on. Explained in notebooks/00_start_here.ipynb.
+Each experiment is a batch process of its own, `jobs` at a time here, or on the workers of a Dask scheduler that see the same
+folders. One that fails is a row that says why; the others go on. Explained in notebooks/00_start_here.ipynb.
 """
 
 from __future__ import annotations
 
-import html
+import json
 import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
-from radiogan_lib import config, paths
+from radiogan_lib import config, notebooks, paths
 
+FAILED = "Failed: "  # how the batch runner's last message begins
+# Columns of history.csv.
 TRAINING = (
     "steps",
     "d_loss",
@@ -22,25 +26,34 @@ TRAINING = (
     "diversity",
     "images_per_s",
     "health",
-)  # columns of history.csv
+)
+# Columns of the short form that is printed.
+SHORT = (
+    "training_label_agreement",
+    "verdict",
+    "membership_auc",
+    "copy_fraction",
+    "coverage_ratio",
+    "label_agreement",
+    "tstr",
+    "trtr",
+    "training_minutes",
+)
+STYLE = (
+    "body{font-family:sans-serif} td,th{padding:.2em .6em;text-align:right;white-space:nowrap} "
+    "tr:nth-child(even){background:#eee}"
+)
 
 
 def run(
-    profile: str,
-    experiments: list[dict],
-    first: str,
-    last: str,
-    force: bool = False,
-    jobs: int = 1,
-    scheduler: str = "",
-    say=print,
+    options: list[str], experiments: list[dict], last: str, jobs: int = 1, scheduler: str = ""
 ) -> list[dict]:
     """Run every experiment; what they share (the dataset) is made once before the rest starts.
 
     Args:
-        profile: of all experiments.
+        options: of the batch runner, for all of them: `--profile NAME --from NN …`.
         experiments: the settings of each.
-        first, last, force: as for `batch.run_all`.
+        last: the last notebook.
         jobs: how many run at once on this machine.
         scheduler: address of a Dask scheduler instead, e.g. "tcp://10.0.0.5:8786".
 
@@ -49,43 +62,31 @@ def run(
     """
     from radiogan_lib.data import executors
 
+    profile, first = options[1], options[3]
+    kind = scheduler or "threads"
+    folders = [paths.run_dir(_config(profile, e)) for e in experiments]
     makers = [
         n
-        for n in _batch().notebooks(first, last)
-        if any("{dataset}" in d for d in _batch().declared(n, "makes"))
+        for n in notebooks.numbered(first, last)
+        if any("{dataset}" in d for d in notebooks.declared(n, "makes"))
     ]
-    task = partial(_one, profile, first)
-    if makers and len(experiments) > 1:
-        shared = {paths.dataset_dir(_settings(profile, e)): e for e in reversed(experiments)}
-        say(
-            f"First the {len(shared)} dataset{'s' * (len(shared) > 1)} of {len(experiments)} experiments."
-        )
-        for _ in executors.run(
-            partial(task, makers[-1].name), list(shared.values()), scheduler or "threads", jobs
-        ):
-            pass  # what failed here fails again below, and is told there
+    if makers:
+        shared = {paths.dataset_dir(_config(profile, e)): e for e in reversed(experiments)}
+        print(f"First the {len(shared)} dataset(s) of {len(experiments)} experiments.", flush=True)
+        # Only what is needed for the datasets, and not by force; what fails here fails again below, and is reported there.
+        task = partial(_one, options[:4], makers[-1].name[:2])
+        for _ in executors.run(task, list(shared.values()), kind, jobs):
+            pass
     done: list[dict] = [{}] * len(experiments)
-    for i, result in executors.run(
-        partial(task, last, force=force), experiments, scheduler or "threads", jobs
-    ):
-        if isinstance(result, executors.Died):
-            result = {
-                "folder": str(paths.run_dir(_settings(profile, experiments[i]))),
-                "error": result.reason,
-            }
-        done[i] = {"settings": experiments[i]} | result
-        if result["error"]:
-            say(f"  failed: {_name(experiments[i])}\n{result['error']}")
+    for i, error in executors.run(partial(_one, options, last), experiments, kind, jobs):
+        error = error.reason if isinstance(error, executors.Died) else error
+        done[i] = {"settings": experiments[i], "folder": str(folders[i]), "error": error}
+        if error:
+            print(f"  failed: {_name(experiments[i])}\n{error}", flush=True)
     return done
 
 
-def _batch():
-    from radiogan_lib import batch
-
-    return batch
-
-
-def _settings(profile: str, given: dict) -> config.Config:
+def _config(profile: str, given: dict) -> config.Config:
     return config.load(profile, **{k: v for k, v in given.items() if k in config.FIELDS})
 
 
@@ -93,24 +94,30 @@ def _name(settings: dict) -> str:
     return ", ".join(f"{k}={v}" for k, v in settings.items()) or "the profile as it is"
 
 
-def _one(profile: str, first: str, last: str, settings: dict, force: bool = False) -> dict:
-    """One experiment, here or on a worker; never raises for an experiment's own failure."""
-    name = _name(settings)
-    try:
-        folder, error = (
-            _batch().run_all(
-                profile,
-                settings,
-                first,
-                last,
-                force,
-                say=lambda line: print(f"[{name}] {line}", flush=True),
-            ),
-            "",
-        )
-    except config.RadioganError as e:
-        folder, error = paths.run_dir(_settings(profile, settings)), str(e)
-    return {"folder": str(folder), "error": error}
+def _one(options: list[str], last: str, settings: dict) -> str:
+    """Run one experiment in a process of its own and pass its lines on; returns its error, or ""."""
+    command = [sys.executable, "-m", "radiogan_lib.batch", *options, "--to", last]
+    for name, value in settings.items():
+        command += ["--set", f"{name}={value if name == 'cohort' else json.dumps(value)}"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    lines: list[str] = []
+    failed = False
+    for line in process.stdout:
+        failed = failed or line.startswith(FAILED)
+        lines.append(line)
+        if not failed and line.strip():
+            print(f"[{_name(settings)}] {line}", end="", flush=True)
+    if process.wait() == 0:
+        return ""
+    text = "".join(lines)
+    return text.partition(FAILED)[2].strip() or f"it ended with {process.returncode}: {text[-500:]}"
 
 
 def table(done: list[dict]):
@@ -129,21 +136,18 @@ def table(done: list[dict]):
     rows = []
     for experiment in done:
         folder = Path(experiment["folder"])
-        sentence = next((s for s in experiment["error"].splitlines() if s.strip()), "")
-        row = {
-            k: str(v) if isinstance(v, (list, tuple)) else v
-            for k, v in experiment["settings"].items()
+        settings = experiment["settings"].items()
+        row = {k: str(v) if isinstance(v, (list, tuple)) else v for k, v in settings}
+        row |= {
+            "ended": next(iter(experiment["error"].splitlines()), "well"),
+            "folder": folder.name,
         }
-        row |= {"ended": sentence or "well", "folder": folder.name}
         if (folder / "history.csv").exists():
             history = pd.read_csv(folder / "history.csv")
             last = history.ffill().iloc[-1] if len(history) else {}
             row |= {f"training_{k}": last[k] for k in TRAINING if k in last}
-            row |= (
-                {"training_minutes": round(history["seconds"].sum() / 60, 2)}
-                if "seconds" in history
-                else {}
-            )
+            if "seconds" in history:
+                row["training_minutes"] = round(history["seconds"].sum() / 60, 2)
         if (folder / "metrics.json").exists():
             measured = sweep_table([folder]).iloc[0].to_dict()
             row |= {k: v for k, v in measured.items() if k not in row}
@@ -180,59 +184,29 @@ def over_seeds(found, varied: list[str]):
     return pd.DataFrame(rows)
 
 
-def write(profile: str, done: list[dict], settings: list[str], say=print) -> Path:
+def write(profile: str, done: list[dict], settings: list[str]) -> Path:
     """Write the table as csv and html below runs/sweeps, print its short form, return the csv's path."""
-    found, varied = (
-        table(done),
-        [k for k in done[0]["settings"] if len({str(d["settings"][k]) for d in done}) > 1],
-    )
+    found = table(done)
+    varied = [k for k in done[0]["settings"] if len({str(d["settings"][k]) for d in done}) > 1]
+    seeds = over_seeds(found, varied)
     name = re.sub(r"[^A-Za-z0-9_.=,-]+", "", "-".join([profile, *settings]))[:120]
     path = paths.home() / "runs" / "sweeps" / f"{name}.csv"
     paths.write_text(path, found.to_csv(index=False, float_format="%.6g"))
-    seeds = over_seeds(found, varied)
-    page = [f"<h1>{html.escape(profile)}: {len(done)} experiments</h1>"]
-    page += (
-        [
-            f"<h2>Over the seeds: mean (smallest to largest)</h2>{seeds.to_html(index=False, border=0)}"
-        ]
-        if seeds is not None
-        else []
+    page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Sweep</title><style>{STYLE}</style>"
+    if seeds is not None:
+        page += "<h1>Over the seeds: mean (smallest to largest)</h1>"
+        page += seeds.to_html(index=False, border=0)
+    page += "<h1>Every experiment</h1>"
+    page += found.to_html(index=False, border=0, float_format="%.4g", na_rep="")
+    paths.write_text(path.with_suffix(".html"), page + "</html>\n")
+    short = [c for c in (*varied, "ended", *SHORT) if c in found and found[c].notna().any()]
+    shown = found[short].to_string(
+        index=False, max_colwidth=60, float_format=lambda v: f"{v:.3g}", na_rep=""
     )
-    page += [
-        f"<h2>Every experiment</h2>{found.to_html(index=False, border=0, float_format='%.4g', na_rep='')}"
-    ]
-    style = "<style>body{font-family:sans-serif} td,th{padding:.2em .6em;text-align:right;white-space:nowrap} tr:nth-child(even){background:#eee}</style>"
-    paths.write_text(
-        path.with_suffix(".html"),
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Sweep</title>{style}{''.join(page)}</html>\n",
-    )
-    short = [
-        c
-        for c in (
-            *varied,
-            "ended",
-            "training_label_agreement",
-            "verdict",
-            "membership_auc",
-            "copy_fraction",
-            "coverage_ratio",
-            "label_agreement",
-            "tstr",
-            "trtr",
-            "training_minutes",
-        )
-        if c in found and found[c].notna().any()
-    ]
-    say(
-        "\n"
-        + found[short].to_string(
-            index=False, max_colwidth=60, float_format=lambda v: f"{v:.3g}", na_rep=""
-        )
-    )
-    if seeds is not None and len(done) > 1:
-        say(
-            "\nover the seeds, mean (smallest to largest):\n"
-            + seeds[[c for c in seeds if c in (*short, "seeds")]].to_string(index=False)
-        )
-    say(f"\nAll of it: {paths.shown(path)} and .html")
+    print(f"\n{shown}")
+    if seeds is not None:
+        columns = [c for c in seeds if c in (*short, "seeds")]
+        print("\nover the seeds, mean (smallest to largest):")
+        print(seeds[columns].to_string(index=False))
+    print(f"\nAll of it: {paths.shown(path)} and .html")
     return path

@@ -125,7 +125,7 @@ def as_film(ds, k):
 def two_series(folder: Path) -> Path:
     """Two patients' series in one folder."""
     series(folder / "one", seed=0)
-    dicoms.dicom.write_phantom_series(nib.Nifti1Image(body(1), AFFINE), folder / "two", seed=7)
+    dicoms.petsuv.write_phantom_series(nib.Nifti1Image(body(1), AFFINE), folder / "two", seed=7)
     return folder
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 from survived import BAD_INPUT, faults_of_sentence
 
-from radiogan_lib import batch, config, data, paths
+from radiogan_lib import batch, config, data, notebooks, paths
 from radiogan_lib.config import RadioganError
 from radiogan_lib.data.dataset import load, prepare
 
@@ -240,7 +240,6 @@ DICOM = {
     "unknown units": (lambda f: bad.series(f, Units="PROPCPS"), "Units"),
     "no slope": (lambda f: bad.series(f, RescaleSlope=None), "Rescale Slope"),
     "no position": (lambda f: bad.series(f, ImagePositionPatient=None), "Image Position"),
-    "gated": (lambda f: bad.series(f, SeriesType=["GATED", "IMAGE"]), "GATED"),
     "enhanced PET": (
         lambda f: bad.series(f, SOPClassUID="1.2.840.10008.5.1.4.1.1.130"),
         "Enhanced PET",
@@ -994,7 +993,7 @@ READ_ONLY = {
     "training": (lambda place, frame: _train_in(place / "run"), "Read-only"),
     "evaluation": (lambda place, frame: _report_in(place / "report"), "Read-only"),
     "batch": (
-        lambda place, frame: batch.run_notebook(
+        lambda place, frame: notebooks.run(
             _tiny_notebook(place), place / "runs" / "00.ipynb", {}, 60
         ),
         "Read-only",
@@ -1022,7 +1021,7 @@ def _report_in(folder):
 def _tiny_notebook(place):
     import nbformat
 
-    from radiogan_lib.publish import KERNEL
+    from radiogan_lib.notebooks import KERNEL
 
     nb = nbformat.v4.new_notebook(
         metadata={"kernelspec": KERNEL}, cells=[nbformat.v4.new_code_cell("1")]
@@ -1094,10 +1093,10 @@ def test_an_output_folder_in_use_is_waited_for(tmp_path, good):
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [0, 0, 1, 1], [0]])
 def test_a_handful_of_exams_is_enough_to_watch_a_training(labels):
     """One or two exams in a class: the judge of classes has nothing to learn from, and says so by NaN."""
-    from radiogan_lib.gan import health
+    from radiogan_lib.gan import diagnosis
 
     suv = np.random.default_rng(0).random((len(labels), 40, 24)).astype(np.float32)
-    seen = health.Yardstick(suv, np.array(labels), 2).measure(suv, np.array(labels))
+    seen = diagnosis.SampleMeasures(suv, np.array(labels), 2).measure(suv, np.array(labels))
     BAD_INPUT["odd but sound: read right"][f"training exams of classes {labels}"] = {
         "clear": True,
         "unharmed": None,

@@ -5,7 +5,7 @@ import json
 import nbformat
 import pytest
 
-from radiogan_lib import batch, config, paths, publish
+from radiogan_lib import batch, config, notebooks, paths
 
 PARAMETERS = 'profile: str = "smoke"  # p\nseed: int = 0  # s\nsettings: dict = {}  # t'
 SETUP = "from radiogan_lib import config, paths\ncfg = config.load(profile, seed=seed, **settings)\nrun = paths.run_dir(cfg)"
@@ -14,7 +14,7 @@ SETUP = "from radiogan_lib import config, paths\ncfg = config.load(profile, seed
 def notebook(folder, name, *cells, needs=(), makes=()):
     nb = nbformat.v4.new_notebook()
     nb.metadata = {
-        "kernelspec": publish.KERNEL,
+        "kernelspec": notebooks.KERNEL,
         "radiogan": {"needs": list(needs), "makes": list(makes)},
     }
     nb.cells = [
@@ -29,7 +29,7 @@ def notebook(folder, name, *cells, needs=(), makes=()):
 def home(tmp_path, monkeypatch):
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    monkeypatch.setattr(batch, "NOTEBOOKS", folder)
+    monkeypatch.setenv("RADIOGAN_NOTEBOOKS", str(folder))
     monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     notebook(
@@ -94,8 +94,8 @@ m = {'value': 0.5 + cfg.seed / 100, 'low': 0.4, 'high': 0.6, 'p': 0.3}
 def measured(home):
     """Three notebooks: one makes a dataset that the experiments share, two measure, and fail for seed 1 of the paper's recipe."""
     shared = "d = paths.dataset_dir(cfg); d.mkdir(parents=True, exist_ok=True); f = open(d / 'made', 'a'); f.write('x'); f.close()"
-    notebook(batch.NOTEBOOKS, "00_first.ipynb", shared, makes=["{dataset}/made"])
-    notebook(batch.NOTEBOOKS, "01_second.ipynb", MEASURE, makes=["{run}/metrics.json"])
+    notebook(paths.notebooks(), "00_first.ipynb", shared, makes=["{dataset}/made"])
+    notebook(paths.notebooks(), "01_second.ipynb", MEASURE, makes=["{run}/metrics.json"])
     return home
 
 
@@ -145,34 +145,6 @@ def test_a_sweep_on_a_dask_scheduler(measured, capsys):
     _check(measured, capsys.readouterr().out)
 
 
-def test_threads_that_inherit_a_context_run_notebooks_at_once(home):
-    """Jupyter's loop is a context variable: threads that inherit it must not share it (they did, in a sweep on Dask)."""
-    import contextvars
-    import threading
-
-    from jupyter_core.utils import ensure_event_loop
-
-    ensure_event_loop()  # what any notebook run in this thread leaves behind
-    notebook(batch.NOTEBOOKS, "01_second.ipynb", "import time\ntime.sleep(2)")
-    path, errors = batch.NOTEBOOKS / "01_second.ipynb", []
-
-    def one(out, context):
-        try:
-            context.run(batch.run_notebook, path, out, {}, 60)
-        except BaseException as e:
-            errors.append(e)
-
-    threads = [
-        threading.Thread(target=one, args=(home / f"{k}.ipynb", contextvars.copy_context()))
-        for k in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors and all((home / f"{k}.ipynb").exists() for k in range(2))
-
-
 def test_a_misspelt_sweep_runs_nothing(measured, capsys):
     assert batch.main(["--profile", "smoke", "--set", "seed=0,1", "--set", "epocs=3"]) == 1
     assert "epocs" in capsys.readouterr().err and not (measured / "runs").exists()
@@ -194,7 +166,7 @@ def test_a_misspelt_parameter_is_an_error_that_names_the_known(home, capsys, set
 
 
 def test_a_failing_cell_is_shown_and_the_rest_kept(home, capsys):
-    notebook(batch.NOTEBOOKS, "01_second.ipynb", "x = 1\nraise KeyError('gone')")
+    notebook(paths.notebooks(), "01_second.ipynb", "x = 1\nraise KeyError('gone')")
     assert batch.main(["--profile", "smoke"]) == 1
     err = capsys.readouterr().err
     assert (
@@ -212,13 +184,13 @@ def test_a_failing_cell_is_shown_and_the_rest_kept(home, capsys):
 
 
 def test_a_dead_kernel_is_reported_at_once(home, capsys):
-    notebook(batch.NOTEBOOKS, "00_first.ipynb", "import os\nos._exit(9)")
+    notebook(paths.notebooks(), "00_first.ipynb", "import os\nos._exit(9)")
     assert batch.main(["--profile", "smoke"]) == 1
     assert "kernel died" in capsys.readouterr().err
 
 
 def test_a_cell_that_takes_too_long_is_stopped(home, capsys):
-    notebook(batch.NOTEBOOKS, "00_first.ipynb", "import time\ntime.sleep(60)")
+    notebook(paths.notebooks(), "00_first.ipynb", "import time\ntime.sleep(60)")
     assert batch.main(["--profile", "smoke", "--set", "cell_timeout_s=10"]) == 1
     assert "cell_timeout_s" in capsys.readouterr().err
 
@@ -241,7 +213,7 @@ def test_parse_setting(text, expected):
 
 def test_settings_that_no_notebook_names_travel_in_the_settings_table(home):
     given = batch.parameters_for(
-        batch.NOTEBOOKS / "00_first.ipynb", "smoke", {"seed": 3, "epochs": 2}, {"seed", "class_a"}
+        paths.notebooks() / "00_first.ipynb", "smoke", {"seed": 3, "epochs": 2}, {"seed", "class_a"}
     )
     assert given == {"profile": "smoke", "seed": 3, "settings": {"epochs": 2}}
 
@@ -261,12 +233,12 @@ def test_a_cohort_is_found_from_where_the_user_stands(home, monkeypatch, capsys)
 
 def test_publish_writes_clean_notebooks_back(home):
     notebook(
-        batch.NOTEBOOKS,
+        paths.notebooks(),
         "00_first.ipynb",
         "import sys\nprint('kept')\nprint('… dropped', file=sys.stdout)\nsys.stderr.write('dropped')\n1 + 1",
     )
     assert batch.main(["--profile", "smoke", "--to", "00", "--publish"]) == 0
-    nb = nbformat.read(batch.NOTEBOOKS / "00_first.ipynb", 4)
+    nb = nbformat.read(paths.notebooks() / "00_first.ipynb", 4)
     assert set(nb.metadata) <= {"kernelspec", "language_info", "radiogan"} and nb.metadata.radiogan
     code = [c for c in nb.cells if c.cell_type == "code"]
     assert [c.execution_count for c in code] == [1, 2, 3]
@@ -277,19 +249,19 @@ def test_publish_writes_clean_notebooks_back(home):
 
 def test_publish_refuses_errors_and_giants(home):
     batch.main(["--profile", "smoke", "--to", "00"])
-    run, source = home / "runs" / "smoke", batch.NOTEBOOKS / "00_first.ipynb"
+    run, source = home / "runs" / "smoke", paths.notebooks() / "00_first.ipynb"
     before = source.read_text()
     nb = nbformat.read(run / source.name, 4)
     nb.cells[-1].outputs = [
-        nbformat.v4.new_output("stream", name="stdout", text="x" * publish.BUDGET_NOTEBOOK)
+        nbformat.v4.new_output("stream", name="stdout", text="x" * notebooks.BUDGET_NOTEBOOK)
     ]
     nbformat.write(nb, run / source.name)
     with pytest.raises(config.RadioganError, match="budget"):
-        publish.publish(run, [source])
+        notebooks.publish(run, [source])
     nb.cells[-1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
     nbformat.write(nb, run / source.name)
     with pytest.raises(config.RadioganError, match="error output"):
-        publish.publish(run, [source])
+        notebooks.publish(run, [source])
     assert source.read_text() == before
 
 
@@ -304,11 +276,11 @@ def test_every_real_notebook_declares_what_it_needs_and_makes():
 
 
 def test_progress_is_a_few_lines_when_headless(monkeypatch, capsys):
-    from radiogan_lib.progress import Progress
+    from radiogan_lib.machine import Progress
 
     monkeypatch.setenv("RADIOGAN_HEADLESS", "1")
     clock = iter(range(0, 10**6, 3))
-    monkeypatch.setattr("radiogan_lib.progress.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("radiogan_lib.machine.time.monotonic", lambda: float(next(clock)))
     with Progress(1000, "preparing") as p:
         for _ in range(1000):
             p.update(1, "note")
@@ -330,8 +302,8 @@ def test_a_red_frame_stays_red_and_greys_stay_even():
     pixels[:4] = (200, 0, 0)
     packed = io.BytesIO()
     Image.fromarray(pixels).save(packed, "PNG")
-    for greys in publish.GREYS:
-        small = publish.slim(base64.b64encode(packed.getvalue()).decode(), greys)
+    for greys in notebooks.GREYS:
+        small = notebooks.slim(base64.b64encode(packed.getvalue()).decode(), greys)
         back = np.asarray(Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB")).astype(
             int
         )

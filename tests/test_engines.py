@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from radiogan_lib.config import RECIPES
-from radiogan_lib.gan import cores
+from radiogan_lib.gan.engine import THREADS_VARIABLE
 
 HERE = Path(__file__).parent
 HAS_JAX = importlib.util.find_spec("jax") is not None
@@ -68,6 +68,12 @@ GAME = """
     from radiogan_lib.gan.networks import build_discriminator, build_generator
     {before}
 
+    Leaky = keras.layers.LeakyReLU
+
+    class WithoutKink(Leaky):
+        def call(self, x):
+            return self.negative_slope * x + (1 - self.negative_slope) * ops.softplus(x)
+
     here = threading.local()  # each replica of TensorFlow is traced by a thread of its own, and they take turns
 
     class Given(radiogan.RadioGAN):
@@ -75,7 +81,7 @@ GAME = """
             images, labels, given = inputs
             here.given = ops.convert_to_tensor(given)
             for view in (self.augment, getattr(self, "auxiliary_view", self.augment)):
-                view._whole, view._chosen = self.shift, self.choice
+                view._integers, view._chosen = self.shift, self.choice
             return super().call((images, labels), training=training)
         def noise(self, n):
             return here.given
@@ -88,6 +94,7 @@ GAME = """
 
     def play(switches):
         cfg = small(dropout=0.0, learning_rate=0.0, **switches)
+        keras.layers.LeakyReLU = WithoutKink if cfg.gradient_penalty > 0.1 else Leaky
         exams = blobs(cfg, 16)
         order = np.random.default_rng(0).permutation(48)[:24]
         images, labels = encode(exams.suv[order], cfg.intensity, 30.0, cfg.value_range), exams.labels[order]
@@ -139,9 +146,11 @@ def _play(
 ) -> dict[str, dict[str, np.ndarray]]:
     """{settings: {variable: value after three steps}}; one process per engine, devices and threads, for all tests.
 
-    `threads` are TensorFlow's for one operation, 0 its own choice. They are named here, and not left to `gan/cores.py`, since
-    rounding decides the game at a penalty of 0.5: it divides by the square of its step, times 400, and an activation on the kink
-    of LeakyReLU that falls to the other side then moves a weight by 2e-4. One thread is held to a penalty of 0.05, the one in use.
+    `threads` are TensorFlow's for one operation, 0 its own choice.
+
+    At a penalty of 0.5 rounding would decide: it divides by the square of its step, times 400, and an activation on the kink of
+    LeakyReLU that falls to the other side then moves a weight by 2e-4. There LeakyReLU is smooth, on both engines. One thread is
+    held to a penalty of 0.05, the one in use.
     """
     if (engine, devices, threads) not in _PLAYED:
         names = [n for n in SETTINGS if n != "every switch"] if threads else list(SETTINGS)
@@ -162,7 +171,7 @@ def _play(
             text=True,
             timeout=600,
             env=os.environ
-            | {"KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3", cores.VARIABLE: str(threads)}
+            | {"KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3", THREADS_VARIABLE: str(threads)}
             | flags,
         )
         assert done.returncode == 0, done.stderr[-3000:]
@@ -193,7 +202,7 @@ def test_losses_and_weights_agree_between_tensorflow_and_jax(tmp_path_factory, s
 
 @pytest.mark.parametrize("settings", ["paper", "improved", "the penalty in use"])
 def test_whole_operations_side_by_side_play_the_same_game(tmp_path_factory, settings):
-    """What `gan/cores.py` asks of TensorFlow on two cores changes rounding and nothing else."""
+    """What `engine.prepare` asks of TensorFlow on two cores changes rounding and nothing else."""
     cut, whole = (_play(tmp_path_factory, "tensorflow", threads=n)[settings] for n in (0, 1))
     worst = _worst(cut, whole)
     assert worst[0] < 1e-5, worst

@@ -44,6 +44,7 @@ def test_a_version_outside_the_range_is_named_and_a_newer_one_within_it_is_fine(
 
 
 def test_an_unknown_engine_and_a_read_only_home_are_reported(monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "keras", raising=False)  # once loaded, Keras is asked itself
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert environment._backend()[0] == "fail"
     (tmp_path / "data").write_text("a file where a folder should be")

@@ -22,9 +22,9 @@ import pytest
 from survived import COUNTS
 from test_scale import cluster  # noqa: F401  a Dask scheduler and two workers
 
-from radiogan_lib import batch, paths
+from radiogan_lib import batch, notebooks, paths
 from radiogan_lib.data import dataset
-from radiogan_lib.publish import KERNEL
+from radiogan_lib.notebooks import KERNEL
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +147,7 @@ def notebook(folder, name, *cells, makes=()):
 
 def test_a_kernel_killed_under_papermill_is_reported_in_seconds(tmp_path, monkeypatch, capsys):
     (tmp_path / "notebooks").mkdir()
-    monkeypatch.setattr(batch, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setenv("RADIOGAN_NOTEBOOKS", str(tmp_path / "notebooks"))
     notebook(
         tmp_path / "notebooks",
         "00_a.ipynb",
@@ -172,8 +172,8 @@ def test_a_kernel_killed_under_papermill_is_reported_in_seconds(tmp_path, monkey
 
 def test_a_damaged_record_of_what_is_finished_means_run_again(tmp_path, monkeypatch, capsys):
     (tmp_path / "notebooks").mkdir()
-    monkeypatch.setattr(batch, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(batch, "run_notebook", lambda path, out, *_: paths.write_text(out, "{}"))
+    monkeypatch.setenv("RADIOGAN_NOTEBOOKS", str(tmp_path / "notebooks"))
+    monkeypatch.setattr(notebooks, "run", lambda path, out, *_: paths.write_text(out, "{}"))
     notebook(tmp_path / "notebooks", "00_a.ipynb", "1")
     record = tmp_path / "home" / "runs" / "smoke" / "batch.json"
     assert batch.main(["--profile", "smoke"]) == 0 and record.exists()

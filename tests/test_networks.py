@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from radiogan_lib import gan
 from radiogan_lib.config import Config
-from radiogan_lib.gan import fast, networks
+from radiogan_lib.gan import engine, networks
 
 
 @pytest.mark.parametrize("d", [3, 4, 5, 7])
@@ -223,25 +223,6 @@ def test_sample_is_repeatable_in_suv_and_refuses_what_it_cannot_draw():
         gan.sample(generator, [0], z=np.zeros((1, 9)))
 
 
-def _pair(fast_layer, plain_layer, x):
-    fast_layer.build(x.shape)
-    plain_layer.build(x.shape)
-    plain_layer.set_weights(fast_layer.get_weights())
-
-
-def _same_output_and_gradients(ours, plain, x, atol):
-    import tensorflow as tf
-
-    found = []
-    for layer in (ours, plain):
-        with tf.GradientTape() as tape:
-            y = layer(x)
-            loss = tf.reduce_sum(tf.sin(3 * y))
-        found.append([y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])])
-    for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=atol)
-
-
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones"
 )
@@ -253,7 +234,7 @@ def test_fast_batch_norm_is_keras_batch_norm(side, channels):
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(2, 3, (8, 5 * side, 3 * side, channels)).astype("float32"))
     target = rng.normal(size=x.shape).astype("float32")
-    ours, plain = fast.BatchNormalization(momentum=0.8), layers.BatchNormalization(momentum=0.8)
+    ours, plain = engine.BatchNormalization(momentum=0.8), layers.BatchNormalization(momentum=0.8)
     ours.build(x.shape)
     ours.set_weights([rng.uniform(0.5, 2, channels) for _ in range(4)])
     plain.build(x.shape)
@@ -279,51 +260,8 @@ def test_fast_batch_norm_is_keras_batch_norm(side, channels):
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones"
 )
-@pytest.mark.parametrize(
-    ("shape", "kernel"),
-    [
-        ((3, 10, 6, 2), 3),
-        ((2, 8, 12, 1), 3),
-        ((2, 9, 6, 2), 3),
-        ((2, 8, 6, 5), 3),
-        ((2, 8, 6, 2), 4),
-    ],
-)
-def test_fast_convolution_is_keras_convolution(shape, kernel):
-    """Output and every gradient equal the plain layer's, where the fast way applies (even sizes, few channels) and where not."""
-    import tensorflow as tf
-
-    x = tf.Variable(np.random.default_rng(0).standard_normal(shape).astype("float32"))
-    ours, plain = fast.Conv2D(7, kernel, 2, "same"), layers.Conv2D(7, kernel, 2, "same")
-    _pair(ours, plain, x)
-    _same_output_and_gradients(ours, plain, x, atol=1e-5)
-
-
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones"
-)
-@pytest.mark.parametrize(
-    ("filters", "kernel", "stride", "bias"),
-    [(1, 3, 1, True), (1, 3, 1, False), (1, 5, 1, True), (2, 3, 1, True), (1, 3, 2, True)],
-)
-def test_fast_last_convolution_is_keras_transposed_convolution(filters, kernel, stride, bias):
-    """Output and every gradient equal the plain layer's, where the fast way applies (3 × 3, one filter, stride 1) and where not."""
-    import tensorflow as tf
-
-    x = tf.Variable(np.random.default_rng(0).standard_normal((3, 10, 6, 8)).astype("float32"))
-    ours, plain = (
-        kind(filters, kernel, stride, "same", use_bias=bias)
-        for kind in (fast.Conv2DTranspose, layers.Conv2DTranspose)
-    )
-    _pair(ours, plain, x)
-    _same_output_and_gradients(ours, plain, x, atol=2e-5)
-
-
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="on JAX the fast layers are the plain ones"
-)
 def test_fast_dropout_drops_at_its_rate_keeps_the_mean_and_draws_anew():
-    layer = fast.Dropout(0.4, seed=1)
+    layer = engine.Dropout(0.4, seed=1)
     x = np.ones((16, 40, 24, 7), "float32")
     a, b = (ops.convert_to_numpy(layer(x, training=True)) for _ in range(2))
     kept = 1 - round(256 * 0.4) / 256

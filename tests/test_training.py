@@ -17,7 +17,7 @@ import pytest
 from gan_tools import EVERYTHING, blobs, small
 
 from radiogan_lib import gan
-from radiogan_lib.gan import callbacks, checkpoints, radiogan
+from radiogan_lib.gan import radiogan, training
 
 HERE = Path(__file__).parent
 
@@ -93,31 +93,39 @@ def test_another_experiment_in_the_same_folder_is_refused(finished):
 
 
 SCRIPT = """
-    import sys
+    import resource, sys
     sys.path.insert(0, {here!r})
     from gan_tools import EVERYTHING, blobs, small
-    from radiogan_lib import gan
-    cfg = small(**EVERYTHING, epochs=4)
-    gan.train(cfg, blobs(cfg), sys.argv[1], checkpoint_seconds=0)
+    from radiogan_lib import config, gan
+    cfg = {cfg}
+    gan.train(cfg, blobs(cfg, per_class={per_class}), sys.argv[1], checkpoint_seconds=0)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def _start(folder):
+def _start(folder, cfg, per_class):
+    code = textwrap.dedent(SCRIPT.format(here=str(HERE), cfg=cfg, per_class=per_class))
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT.format(here=str(HERE))), str(folder)],
+        [sys.executable, "-c", code, str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def test_killed_and_started_again_it_ends_bit_exact(tmp_path):
-    """SIGKILL in the middle, the same command again: weights, optimizer, average, noise and order as if nothing happened."""
+def _finish(process) -> int:
+    """Wait for its end; returns its largest memory in KB (on Linux)."""
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    return int(out.split()[-1])
+
+
+def _killed_and_resumed(tmp_path, cfg, per_class=12) -> int:
+    """Train in one go, and again with SIGKILL after the first checkpoint; both must end with the same bits."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    process = _start(whole)
-    assert process.wait(300) == 0, process.stderr.read()
-    process = _start(broken)
-    deadline = time.monotonic() + 300
+    memory = _finish(_start(whole, cfg, per_class))
+    process = _start(broken, cfg, per_class)
+    deadline = time.monotonic() + 900
     while (
         not list((broken / "checkpoints").glob("state-*.json"))
         and process.poll() is None
@@ -127,47 +135,59 @@ def test_killed_and_started_again_it_ends_bit_exact(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (broken / "generator.keras").exists(), "it finished before it could be killed"
-    process = _start(broken)
-    assert process.wait(300) == 0, process.stderr.read()
-    a, b = (np.load(d / "checkpoints" / "state-000004.npz") for d in (whole, broken))
+    memory = max(memory, _finish(_start(broken, cfg, per_class)))
+    newest = sorted(p.name for p in (whole / "checkpoints").glob("state-*.npz"))[-1]
+    a, b = (np.load(d / "checkpoints" / newest) for d in (whole, broken))
     assert a.files == b.files
-    different = {k: (a[k], b[k]) for k in a.files if not np.array_equal(a[k], b[k])}
-    assert not different
+    assert not [k for k in a.files if not np.array_equal(a[k], b[k])]
     runs = [gan.load_run(d) for d in (whole, broken)]
     assert _equal(_weights(runs[0].generator), _weights(runs[1].generator))
-    timing = [
-        "seconds",
-        "images_per_s",
-        "movement",
-    ]  # movement has no former look right after a restart
+    # `movement` has no former measure right after a restart.
+    timing = ["seconds", "images_per_s", "movement"]
     pd.testing.assert_frame_equal(
         runs[0].history.drop(columns=timing), runs[1].history.drop(columns=timing)
     )
+    return memory
+
+
+def test_killed_and_started_again_it_ends_bit_exact(tmp_path):
+    """Weights, optimizer, average, noise and order are as if nothing had happened."""
+    _killed_and_resumed(tmp_path, "small(**EVERYTHING, epochs=4)")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in KB on Linux")
+def test_the_papers_size_on_a_processor_resumes_to_the_bit_in_little_memory(tmp_path):
+    """640 × 384, the paper's widths and recipe, batch 8."""
+    cfg = 'config.load("paper", batch_size=8, epochs=3, samples_every=1)'
+    kilobytes = _killed_and_resumed(tmp_path, cfg, per_class=6)
+    print(f"largest memory: {kilobytes / 2**20:.2f} GB")
+    assert kilobytes < 2.5 * 2**20
 
 
 def test_a_damaged_state_is_never_loaded(tmp_path, capsys):
     cfg = small()
     game = radiogan.compiled(cfg, 3)
     game.generator.get_layer("to_image").bias.assign([1.0])
-    checkpoints.save(game, tmp_path, 1)
+    training.save(game, tmp_path, 1)
     game.generator.get_layer("to_image").bias.assign([2.0])
-    checkpoints.save(game, tmp_path, 2)
+    training.save(game, tmp_path, 2)
     newest = tmp_path / "state-000002.npz"
     newest.write_bytes(newest.read_bytes()[:-100])  # as a crash of the machine may leave it
     fresh = radiogan.compiled(cfg, 3)
-    assert checkpoints.restore(fresh, tmp_path) == 1
+    assert training.restore(fresh, tmp_path) == 1
     assert float(fresh.generator.get_layer("to_image").bias[0]) == 1.0
     assert "state-000002.npz" in capsys.readouterr().out
     (tmp_path / "state-000001.json").unlink()  # killed between the two files
     untouched = radiogan.compiled(cfg, 3)
-    assert checkpoints.restore(untouched, tmp_path) == 0
+    assert training.restore(untouched, tmp_path) == 0
     assert float(untouched.generator.get_layer("to_image").bias[0]) == 0.0
 
 
 def test_only_the_two_newest_states_are_kept(tmp_path):
     game = radiogan.compiled(small(), 3)
     for epoch in (1, 2, 3, 10):
-        checkpoints.save(game, tmp_path, epoch)
+        training.save(game, tmp_path, epoch)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         f"state-{e:06d}.{x}" for e in (3, 10) for x in ("json", "npz")
     ]
@@ -180,7 +200,7 @@ def test_nan_ends_with_what_to_change(tmp_path):
     exams.suv[0, 0, 0] = np.nan
     with pytest.raises(gan.TrainingError, match="epoch 1: lower learning_rate"):
         gan.train(cfg, exams, tmp_path)
-    assert not checkpoints.states(tmp_path / "checkpoints")  # nothing poisoned is kept
+    assert not training.states(tmp_path / "checkpoints")  # nothing poisoned is kept
 
 
 def test_out_of_memory_ends_with_what_to_change(tmp_path, monkeypatch):
@@ -195,14 +215,14 @@ def test_out_of_memory_ends_with_what_to_change(tmp_path, monkeypatch):
 
 def test_ctrl_c_leaves_a_usable_run(tmp_path, monkeypatch):
     cfg = small(ema=0.9, epochs=4)
-    original = callbacks.Keeper.on_epoch_begin
+    original = training.Recorder.on_epoch_begin
 
     def stop(self, epoch, logs=None):
         if epoch == 2:
             raise KeyboardInterrupt
         original(self, epoch, logs)
 
-    monkeypatch.setattr(callbacks.Keeper, "on_epoch_begin", stop)
+    monkeypatch.setattr(training.Recorder, "on_epoch_begin", stop)
     with pytest.raises(KeyboardInterrupt, match="after epoch 2 of 4"):
         gan.train(cfg, blobs(cfg), tmp_path, checkpoint_seconds=0)
     run = gan.load_run(tmp_path)
@@ -213,7 +233,7 @@ def test_ctrl_c_leaves_a_usable_run(tmp_path, monkeypatch):
 
 
 def test_the_step_cools_down_over_the_last_share_of_the_training():
-    from radiogan_lib.gan.callbacks import learning_rate
+    from radiogan_lib.gan.training import learning_rate
 
     cfg = small(epochs=10, cooldown=0.5, learning_rate=1e-3)
     steps = [learning_rate(cfg, epoch) for epoch in range(10)]
@@ -228,40 +248,38 @@ def test_batches_follow_seed_and_epoch_and_can_be_balanced():
         np.arange(60, dtype="float32").reshape(60, 1, 1, 1),
         np.repeat([0, 1, 2], [40, 15, 5]),
     )
-    plain = callbacks.Batches(images, labels, 8, seed=3)
+    plain = training.Batches(images, labels, 8, seed=3)
     assert len(plain) == 7
     seen = np.concatenate([plain[i][0][0].ravel() for i in range(7)])
     assert len(set(seen)) == 56
     assert plain.num_batches is None and not np.array_equal(plain.order(0), plain.order(4))
-    resumed = callbacks.Batches(images, labels, 8, seed=3, first_epoch=4)
+    resumed = training.Batches(images, labels, 8, seed=3, first_epoch=4)
     for i in (0, 6, 7, 13, 3):  # across an epoch's end, and back
         ((image, label),) = resumed[i]
         np.testing.assert_array_equal(image, plain[4 * 7 + i][0][0])
         np.testing.assert_array_equal(label, plain[4 * 7 + i][0][1])
-    fair = callbacks.Batches(images, labels, 9, seed=3, balanced=True)
+    fair = training.Batches(images, labels, 9, seed=3, balanced=True)
     for i in range(len(fair)):
         ((image, label),) = fair[i]
         assert list(np.bincount(label, minlength=3)) == [3, 3, 3]
         np.testing.assert_array_equal(labels[image.ravel().astype(int)], label)
-    assert (
-        len(callbacks.Batches(images[:3], labels[:3], 8, seed=0)) == 1
-    )  # fewer exams than a batch
+    assert len(training.Batches(images[:3], labels[:3], 8, seed=0)) == 1  # fewer exams than a batch
 
 
 def test_transitional_conditioning_fades_in(tmp_path):
     cfg = small(transitional=0.5, epochs=4)
     seen = []
 
-    class Spy(callbacks.Keeper):
+    class Spy(training.Recorder):
         def on_epoch_begin(self, epoch, logs=None):
             super().on_epoch_begin(epoch, logs)
             seen.append(float(self.model.generator.get_layer("label_fade").amount))
 
-    keeper, callbacks.Keeper = callbacks.Keeper, Spy
+    recorder, training.Recorder = training.Recorder, Spy
     try:
         run = gan.train(cfg, blobs(cfg), tmp_path)
     finally:
-        callbacks.Keeper = keeper
+        training.Recorder = recorder
     assert seen == [0.0, 0.5, 1.0, 1.0]
     assert (
         float(run.discriminator.get_layer("label_fade").amount) == 1.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from radiogan_lib import lab, publish
+from radiogan_lib import lab, notebooks
 
 
 @pytest.fixture(scope="module")
@@ -63,5 +63,5 @@ def test_publishing_keeps_an_animation_and_packs_a_still_picture():
     noise = np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), np.uint8)
     pictures = [Image.fromarray(f) for f in noise]
     moving, still = packed(*pictures), packed(pictures[0])
-    assert len(frames(base64.b64decode(publish.slim(moving)))) == 3
-    assert len(publish.slim(still)) < len(still)
+    assert len(frames(base64.b64decode(notebooks.slim(moving)))) == 3
+    assert len(notebooks.slim(still)) < len(still)

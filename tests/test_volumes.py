@@ -325,7 +325,7 @@ def test_nnunet_names(tmp_path, suv):
     save(tmp_path / "fdg_a_0001.nii.gz", suv)
     assert float(np.max(data.read_suv(tmp_path).dataobj)) == 9
     assert float(np.max(data.read_suv(tmp_path / "fdg_a_0001.nii.gz").dataobj)) == 9
-    refused(tmp_path / "fdg_a_0000.nii.gz", "CT of an nnU-Net case")
+    refused(tmp_path / "fdg_a_0000.nii.gz", "looks like CT")
     save(tmp_path / "fdg_b_0000.nii.gz", ct(suv))
     save(tmp_path / "fdg_b_0001.nii.gz", suv)
     refused(tmp_path, "2 NIfTI exams")

@@ -13,7 +13,7 @@ import pandas as pd
 from petsuv import ExamError
 from radiogan_lib import paths
 from radiogan_lib.data import cache, executors, s3, worker
-from radiogan_lib.progress import Progress
+from radiogan_lib.machine import Progress
 
 _BUSY = ".fetching"  # folder of the series that are on disk right now
 

@@ -18,7 +18,7 @@ from radiogan_lib import paths
 from radiogan_lib.config import Config, RadioganError
 from radiogan_lib.data import cache, deidentify, executors, report, worker
 from radiogan_lib.data import cohort as cohorts
-from radiogan_lib.progress import Progress
+from radiogan_lib.machine import Progress
 
 SCHEMA_VERSION = 2
 

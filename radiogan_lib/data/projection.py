@@ -4,14 +4,14 @@ The paper resamples every volume to isotropic 2 mm with nearest-neighbour interp
 an axis-aligned grid nearest-neighbour resampling only picks voxels: output plane i is input plane index[i]. Picking
 commutes with the maximum, so the maximum comes first, over the stored voxels in the order they lie in memory, and
 picking is left for the small 2-D result. The bits are those of SimpleITK's Resample + maximum; the time is that of
-reading the volume once. Oblique grids go through nibabel's resampler.
+reading the volume once. Oblique grids are sampled plane by plane.
 Explained in notebooks/01_data_preparation.ipynb; measured by benchmarks/projection.py.
 """
 
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,8 +20,9 @@ import numpy as np
 from nibabel import orientations, processing
 
 from petsuv import nifti
-from petsuv.errors import ExamError
+from petsuv.errors import ExamError, tell
 from petsuv.plausible import check_suv, stride
+from radiogan_lib import machine
 from radiogan_lib.config import ConfigError
 
 VERSION = (
@@ -87,7 +88,8 @@ def _project(image, depth: int, spacing_mm: float) -> np.ndarray:
     """(first, second) remaining canonical axes, the maximum along canonical axis `depth`."""
     if not spacing_mm > 0:
         raise ValueError(f"spacing_mm = {spacing_mm}; it must be above zero.")
-    image = image if is_axis_aligned(image.affine) else straightened(image, spacing_mm)
+    if not is_axis_aligned(image.affine):
+        return _oblique(image, depth, spacing_mm)
     array, slope, inter, ornt = stored(image)
     picks = picked_planes(array.shape, image.affine, spacing_mm)
     axis = int(np.flatnonzero(ornt[:, 0] == depth)[0])
@@ -95,6 +97,39 @@ def _project(image, depth: int, spacing_mm: float) -> np.ndarray:
         array, axis, stored_planes(picks[depth], array.shape[axis], ornt[axis, 1] < 0)
     )
     return finish(scaled(flat, slope, inter), ornt, axis, picks, depth)
+
+
+def _oblique(image, depth: int, spacing_mm: float) -> np.ndarray:
+    """`_project` of an oblique volume: nearest neighbour on an upright grid around it, plane by plane.
+
+    A point within half a voxel of the volume takes its nearest voxel, as in SimpleITK; the rest is 0.
+    """
+    array, slope, inter, _ = stored(image)
+    shape, affine = nib.spaces.vox2out_vox((array.shape, image.affine), [float(spacing_mm)] * 3)
+    step = np.linalg.inv(image.affine) @ affine  # output voxel → stored voxel
+    step[:3, 3] += 0.5
+    if (slope, inter) != (1.0, 0.0):  # what lies outside is 0 after scaling
+        array = scaled(array, slope, inter)
+    voxels = array.ravel(order="F")
+    across, up = (a for a in range(3) if a != depth)
+    line, column = np.arange(shape[depth])[:, None], np.arange(shape[across])[None]
+    base = [step[r, depth] * line + step[r, across] * column + step[r, 3] for r in range(3)]
+    flat = np.empty((shape[up], shape[across]), array.dtype)
+
+    def part(rows: range) -> None:
+        for row in rows:
+            index, inside = 0, True
+            for r in (2, 1, 0):
+                place = base[r] + step[r, up] * row
+                inside &= (place >= 0) & (place < array.shape[r])
+                index = index * array.shape[r] + place.astype(np.int32)
+            found = voxels.take(index, mode="clip")
+            flat[row] = np.where(inside, found, voxels.dtype.type(0)).max(axis=0)
+
+    threads = min(4, machine.cores())
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(part, (range(i, shape[up], threads) for i in range(threads))))
+    return flat.astype(np.float32).T
 
 
 def finish(
@@ -133,38 +168,47 @@ def stored_planes(picks: np.ndarray, n: int, flipped: bool) -> np.ndarray:
 
 
 def maximum_along(array: np.ndarray, axis: int, planes: np.ndarray) -> np.ndarray:
-    """Maximum over some planes of one axis, in the array's own type, reading memory in order."""
-    stride = planes[1] - planes[0] if planes.size > 1 else 1
-    if planes.size and (np.diff(planes) == stride).all():
-        cut = [slice(None)] * 3
-        cut[axis] = slice(planes[0], planes[-1] + 1, stride)
-        return _maximum(array[tuple(cut)], axis)
-    best = np.take(array, planes[0], axis=axis)
-    for plane in planes[1:]:
-        np.maximum(best, np.take(array, plane, axis=axis), out=best)
-    return best
+    """Maximum over some planes of one axis, in the array's own type, reading memory in order.
 
-
-def _maximum(array: np.ndarray, axis: int) -> np.ndarray:
-    """`array.max(axis)`; a large array in up to four threads, because one core cannot fill the memory bus."""
-    threads = min(4, os.cpu_count() or 1)
-    if array.nbytes < THREADS_ABOVE or threads == 1:
-        return array.max(axis=axis)
-    order = sorted(range(3), key=lambda a: -abs(array.strides[a]))  # slowest axis first
+    A large array is cut along its slowest axis for up to four threads, because one core cannot fill the memory bus.
+    Planes are views: picking them one by one from a copy would copy the volume once per plane.
+    """
+    turned = [a for a in range(3) if array.strides[a] < 0]  # a flipped view: as memory runs
+    array = np.flip(array, turned)
+    if axis in turned:
+        planes = (array.shape[axis] - 1 - planes)[::-1]
+    order = sorted(range(3), key=lambda a: -array.strides[a])  # slowest axis first
     work, depth = array.transpose(order), order.index(axis)
     kept = [a for a in order if a != axis]
     result = np.empty([array.shape[a] for a in kept], array.dtype)
+    threads = min(4, machine.cores()) if array.nbytes >= THREADS_ABOVE else 1
     split = 1 if depth == 0 else 0  # cut along the slowest axis that stays
     edges = np.linspace(0, work.shape[split], threads + 1).astype(int)
+    step = int(planes[1] - planes[0]) if planes.size > 1 else 1
+    even = bool((np.diff(planes) == step).all())
 
     def part(i: int) -> None:
-        cut = (slice(None),) * split + (slice(edges[i], edges[i + 1]),)
-        np.maximum.reduce(work[cut], axis=depth, out=result[edges[i] : edges[i + 1]])
+        out = result[edges[i] : edges[i + 1]]
+        if depth != 0 and not even:
+            # Slab by slab, so that what the planes share of a slab stays in the cache.
+            for row, slab in zip(out, work[edges[i] : edges[i + 1]], strict=True):
+                np.maximum.reduce(slab.take(planes, axis=depth - 1), axis=depth - 1, out=row)
+            return
+        cut = work[(slice(None),) * split + (slice(edges[i], edges[i + 1]),)]
+        if even:
+            at = (slice(None),) * depth + (slice(planes[0], planes[-1] + 1, step),)
+            np.maximum.reduce(cut[at], axis=depth, out=out)
+            return
+        out[...] = cut[planes[0]]
+        for plane in planes[1:]:
+            np.maximum(out, cut[plane], out=out)
 
-    with ThreadPoolExecutor(
-        threads
-    ) as pool:  # NumPy lets go of the interpreter lock while it reduces
-        list(pool.map(part, range(threads)))
+    if threads == 1:
+        part(0)
+    else:
+        with ThreadPoolExecutor(threads) as pool:  # NumPy lets go of the interpreter lock
+            list(pool.map(part, range(threads)))
+    result = np.flip(result, [i for i, a in enumerate(kept) if a in turned])
     return result if kept[0] < kept[1] else result.T
 
 
@@ -248,7 +292,9 @@ def rotating_mips(
     return frames
 
 
-def nifti_mip(path: Path, spacing_mm: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+def nifti_mip(
+    path: Path, spacing_mm: float = 2.0, notes: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """The coronal MIP of a NIfTI file, equal to `coronal_mip(petsuv.read(path))` to the last bit, without the volume.
 
     Every few unpacked megabytes are projected while they are in the cache, in their stored type; what is left is gzip.
@@ -261,7 +307,7 @@ def nifti_mip(path: Path, spacing_mm: float = 2.0) -> tuple[np.ndarray, np.ndarr
     ornt = orientations.io_orientation(header.affine)
     voxel_mm = nib.affines.voxel_sizes(header.affine)[np.argsort(ornt[:, 0])]
     if header.slope <= 0 or not is_axis_aligned(header.affine):
-        return coronal_mip(nifti.read(path), spacing_mm), voxel_mm
+        return coronal_mip(nifti.read(path, notes), spacing_mm), voxel_mm
     picks = picked_planes(header.shape, header.affine, spacing_mm)
     axis = int(np.flatnonzero(ornt[:, 0] == 1)[0])  # the stored axis that runs from back to front
     planes = stored_planes(picks[1], header.shape[axis], ornt[axis, 1] < 0)
@@ -281,8 +327,8 @@ def nifti_mip(path: Path, spacing_mm: float = 2.0) -> tuple[np.ndarray, np.ndarr
             flat = [part] if flat is None else [*flat, part]
     flat = flat if axis == 2 else np.concatenate(flat)
     extremes = scaled(np.array([lowest, highest]), header.slope, header.inter)
-    low, high = map(float, extremes)
-    check_suv(low, high, scaled(np.concatenate(sample), header.slope, header.inter))
+    sample = scaled(np.concatenate(sample), header.slope, header.inter)
+    tell([*notes, *header.notes, *check_suv(*map(float, extremes), sample)])
     mip = finish(scaled(flat.T, header.slope, header.inter), ornt, axis, picks, 1)
     return upright(mip), voxel_mm
 

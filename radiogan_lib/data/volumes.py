@@ -51,10 +51,12 @@ def read_mip_and_voxels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`read_mip`, and the exam's voxel size along right-left, back-front and foot-head, mm."""
     if not (isinstance(path, str) and path.startswith("phantom:")):
-        kind, found = petsuv.locate(path)
-        if kind == "nifti":  # the volume never exists
-            return nifti_mip(found, spacing_mm)
-    image = read_suv(path, phantom_spacing_mm)
+        found = petsuv.locate(path)
+        if found.kind == "nifti":  # the volume never exists
+            return nifti_mip(found.path, spacing_mm, found.notes)
+        image = petsuv.read(found)
+    else:
+        image = _phantom(path, phantom_spacing_mm)
     return coronal_mip(image, spacing_mm), voxel_sizes(image.affine)
 
 

@@ -16,6 +16,7 @@ import argparse
 import sys
 from dataclasses import replace
 
+from radiogan_lib import machine
 from radiogan_lib.config import RadioganError
 
 SETS = (
@@ -55,8 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--rounds", type=int, default=200, help="bootstrap and permutation rounds, at least 10"
     )
     parser.add_argument("--seed", type=int, default=0, help="from 0")
+    machine.forgiving_output()
+    machine.hush_tensorflow()
     a = parser.parse_args(arguments)
     try:
+        machine.keras_backend()  # a Keras that cannot work is told before any work is done
         return _run(a)
     except RadioganError as e:
         print(f"error: {e}", file=sys.stderr)

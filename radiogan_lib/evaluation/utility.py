@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from radiogan_lib import machine
 from radiogan_lib.evaluation.features import (
     EvaluationError,
     area_average,
@@ -28,7 +28,7 @@ from radiogan_lib.evaluation.features import (
     pooled_shape,
 )
 from radiogan_lib.evaluation.statistics import Measure, wilson
-from radiogan_lib.gan import memory
+from radiogan_lib.gan import engine
 
 SIDE = 80  # pixels on the longer side of the classifier's input
 SHIFT = 2  # pixels of random displacement while training
@@ -97,7 +97,7 @@ def _network(shape: tuple[int, int], n_classes: int):
 
 def side_by_side(jobs: Sequence[Callable[[], object]]) -> list:
     """Results of independent small trainings, two at a time: one alone keeps two cores only half busy."""
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(2, machine.cores())) as pool:
         return [f.result() for f in [pool.submit(job) for job in jobs]]
 
 
@@ -174,7 +174,7 @@ def train_classifier(
         raise EvaluationError(
             f"labels run from {labels.min()} to {labels.max()} for {n_classes} classes; number the classes from 0."
         )
-    memory.keep()
+    engine.keep_memory()
     shape = start.shape if start else pooled_shape(images.shape[1:], SIDE)
     x, rng = prepare(images, shape), np.random.default_rng(seed)
     steps = steps or max(1, epochs * len(x) // BATCH)

@@ -1,48 +1,38 @@
-"""The paper's conditional GAN: networks, game, training, sampling, and the CGAN that memorises.
+"""The paper's conditional GAN: networks, losses, training, sampling, and the CGAN that memorises.
 
-Names are imported when first used, so that asking for one does not load what it does not need.
+A name loads its module when it is first used, because every module here loads Keras.
 Explained in notebooks/02_networks.ipynb and 03_training.ipynb.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
+from radiogan_lib import machine
 
-from radiogan_lib.gan import cores
-
-cores.share()  # with the package, since TensorFlow looks once and early
-_HOME = {
-    "networks": ("build_generator", "build_discriminator", "embedding_generator", "SuvImage"),
-    "radiogan": ("RadioGAN", "compiled"),
-    "sampling": ("sample", "noise", "recalibrate", "SamplingError"),
-    "training": ("train",),
-    "runs": (
-        "load_run",
-        "load_run_or_shipped",
-        "load_shipped",
-        "discriminator_scores",
-        "samples_over_epochs",
-        "Run",
-        "RunError",
-    ),
-    "callbacks": ("TrainingError",),
-    "baseline": ("train_baseline",),
-    "health": ("diagnose", "Diagnosis", "Yardstick"),
-}
-_WHERE = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = (*_HOME, "checkpoints", "cores", "devices", "fast", "improvements", "memory")
-__all__ = sorted((*_WHERE, *_MODULES))
+_load, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["engine", "improvements", "memoriser"],
+    submod_attrs={
+        "networks": ["build_generator", "build_discriminator", "embedding_generator", "SuvImage"],
+        "radiogan": ["RadioGAN", "compiled"],
+        "sampling": ["sample", "noise", "recalibrate", "SamplingError"],
+        "training": ["train", "TrainingError"],
+        "runs": [
+            "load_run",
+            "load_run_or_shipped",
+            "load_shipped",
+            "discriminator_scores",
+            "samples_over_epochs",
+            "Run",
+            "RunError",
+        ],
+        "memoriser": ["train_baseline"],
+        "diagnosis": ["diagnose", "Diagnosis", "SampleMeasures"],
+    },
+)
 
 
 def __getattr__(name: str):
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-    raise AttributeError(
-        f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}"
-    )
-
-
-def __dir__():
-    return __all__
+    """Load what is asked for; a Keras that cannot work is one sentence before it is a traceback."""
+    if name in __all__:
+        machine.keras_backend()
+    return _load(name)

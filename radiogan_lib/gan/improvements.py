@@ -19,7 +19,7 @@ import keras
 from keras import layers, ops
 
 from radiogan_lib.config import Config, ConfigError
-from radiogan_lib.gan import fast
+from radiogan_lib.gan import engine
 
 KINDS = ("translation", "cutout")
 WIDTHS = (16, 32, 64, 96)  # channels of the auxiliary classifier
@@ -63,9 +63,12 @@ class DiffAugment:
         if "cutout" in self.kinds:
             x = self._cut(x)
         if self.share < 1:
-            chosen = keras.random.uniform((ops.shape(x)[0], 1, 1, 1), seed=self.seed) < self.share
-            x = ops.where(chosen, x, before)
+            x = ops.where(self._chosen(x), x, before)
         return x + self.fill
+
+    def _chosen(self, x):
+        """Which images are changed: (b, 1, 1, 1) booleans."""
+        return keras.random.uniform((ops.shape(x)[0], 1, 1, 1), seed=self.seed) < self.share
 
     def _integers(self, x, low: int, high: int):
         """One random integer per image in [low, high], as (b, 1, 1)."""
@@ -112,7 +115,7 @@ def build_auxiliary(cfg: Config, n_classes: int) -> keras.Model:
         x = layers.AveragePooling2D(2**coarser, name="auxiliary_average")(x)
     for k in range(cfg.doublings - coarser):
         width = WIDTHS[min(k, len(WIDTHS) - 1)]
-        x = fast.Conv2D(width, 3, 2, "same", name=f"auxiliary{k + 1}")(x)
+        x = layers.Conv2D(width, 3, 2, "same", name=f"auxiliary{k + 1}")(x)
         x = layers.LeakyReLU(cfg.leaky_slope, name=f"auxiliary{k + 1}_leaky")(x)
     x = layers.Flatten(name="auxiliary_flat")(x)
     x = layers.Dropout(0.3, name="auxiliary_dropout")(x)
@@ -138,7 +141,7 @@ def cross_entropy(logits, label):
 def excess(on_fake, on_real):
     """What the generator pays: by how much the fakes' cross-entropy exceeds the real images' (scalars)."""
     # The mean over all devices comes first, because relu is not linear.
-    return ops.relu(fast.over_devices(on_fake - ops.stop_gradient(on_real)))
+    return ops.relu(engine.mean_over_devices(on_fake - ops.stop_gradient(on_real)))
 
 
 def accuracy(logits, label):

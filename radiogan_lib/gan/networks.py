@@ -7,12 +7,14 @@ Explained in notebooks/02_networks.ipynb.
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import layers, ops
 
 from radiogan_lib.config import Config
-from radiogan_lib.gan import fast
+from radiogan_lib.gan import engine
 
 PACKAGE = "radiogan"
 GRID = (5, 3)  # where the generator starts and the discriminator ends
@@ -29,9 +31,8 @@ class SuvImage(layers.Layer):
     """
 
     def __init__(self, curve="linear", suv_max=30.0, value_range="symmetric", **kwargs):
-        super().__init__(
-            **{"dtype": "float32", **kwargs}
-        )  # never half precision: SUV needs the digits
+        # Never half precision: SUV needs the digits.
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.curve, self.suv_max, self.value_range = curve, float(suv_max), value_range
 
     def call(self, x):
@@ -86,17 +87,13 @@ class BatchSpread(layers.Layer):
     """
 
     def call(self, x):
-        variance = (
-            ops.moments(x, axes=[0], synchronized=True)[1]
-            if fast.several_replicas()
-            else ops.var(x, axis=0)
-        )
-        spread = ops.mean(
-            ops.sqrt(variance + 1e-8)
-        )  # of the whole batch, however many devices share it
-        return ops.concatenate(
-            [x, ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x[..., :1]))], axis=-1
-        )
+        if engine.replicas() > 1:  # of the whole batch, however many devices share it
+            variance = ops.moments(x, axes=[0], synchronized=True)[1]
+        else:
+            variance = ops.var(x, axis=0)
+        spread = ops.mean(ops.sqrt(variance + 1e-8))
+        channel = ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x[..., :1]))
+        return ops.concatenate([x, channel], axis=-1)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], input_shape[-1] + 1)
@@ -208,7 +205,9 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
         label = keras.Input((), dtype="int32", name="label")
         x = layers.Dense(rows * columns * wide, use_bias=False, name="noise_dense")(z)
         x = layers.Reshape((rows, columns, wide), name="noise_map")(x)
-        x = fast.BatchNormalization(momentum=cfg.bn_momentum, name="noise_norm")(x)  # (b, 5, 3, C)
+        x = engine.BatchNormalization(momentum=cfg.bn_momentum, name="noise_norm")(
+            x
+        )  # (b, 5, 3, C)
         e = label_embedding(cfg, n_classes, cfg.embedding_dim, "label_embedding")(label)
         e = layers.Dense(rows * columns, name="label_dense")(e)
         e = layers.Reshape((rows, columns, 1), name="label_map")(e)
@@ -220,10 +219,10 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
             )(x)
             if cfg.generator_noise and k >= cfg.doublings - 1:
                 x = PixelNoise(name=f"up{k}_noise")(x, z)
-            x = fast.BatchNormalization(momentum=cfg.bn_momentum, name=f"up{k}_norm")(x)
+            x = engine.BatchNormalization(momentum=cfg.bn_momentum, name=f"up{k}_norm")(x)
             x = layers.ReLU(name=f"up{k}_relu")(x)  # (b, 5·2^k, 3·2^k, width)
-        # A transposed convolution of stride 1 is a convolution; written so, its gradients are faster on CPUs (fast.py).
-        x = fast.Conv2DTranspose(1, 3, 1, "same", name="to_image", dtype="float32")(x)
+        # A transposed convolution of stride 1 is a convolution.
+        x = layers.Conv2DTranspose(1, 3, 1, "same", name="to_image", dtype="float32")(x)
         image = SuvImage(
             cfg.intensity, cfg.suv_max if suv_max is None else suv_max, cfg.value_range, name="suv"
         )(x)
@@ -248,25 +247,21 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
         x = layers.Concatenate(name="joined")([image, e])  # (b, h, w, 2)
         for k, width in enumerate(widths, 1):
             normed = cfg.discriminator_norm and 1 < k < len(widths)
-            x = fast.Conv2D(width, 3, 2, "same", use_bias=not normed, name=f"down{k}")(x)
+            x = layers.Conv2D(width, 3, 2, "same", use_bias=not normed, name=f"down{k}")(x)
             if normed:
-                x = fast.BatchNormalization(momentum=cfg.bn_momentum, name=f"down{k}_norm")(x)
+                x = engine.BatchNormalization(momentum=cfg.bn_momentum, name=f"down{k}_norm")(x)
             x = layers.LeakyReLU(cfg.leaky_slope, name=f"down{k}_leaky")(x)
-            x = fast.Dropout(cfg.dropout, name=f"down{k}_dropout")(
-                x
-            )  # (b, h / 2^k, w / 2^k, width)
+            x = engine.Dropout(cfg.dropout, name=f"down{k}_dropout")(x)
+            # (b, h / 2^k, w / 2^k, width)
         x = BatchSpread(name="batch_spread")(x) if cfg.batch_spread else x
         x = layers.Flatten(name="flat")(x)
         if cfg.spectrum:
-            s = layers.Dense(64, name="spectrum_dense")(
-                Spectrum(name="spectrum", dtype="float32")(image)
-            )
-            x = layers.Concatenate(name="with_spectrum")(
-                [x, layers.LeakyReLU(cfg.leaky_slope, name="spectrum_leaky")(s)]
-            )
-        logit = layers.Dense(1, name="logit", dtype="float32")(
-            x
-        )  # float32: the loss needs the digits
+            s = Spectrum(name="spectrum", dtype="float32")(image)  # (b, bands)
+            s = layers.Dense(64, name="spectrum_dense")(s)
+            s = layers.LeakyReLU(cfg.leaky_slope, name="spectrum_leaky")(s)
+            x = layers.Concatenate(name="with_spectrum")([x, s])
+        # float32: the loss needs the digits.
+        logit = layers.Dense(1, name="logit", dtype="float32")(x)
         if cfg.projection:
             pooled = layers.Dense(cfg.embedding_dim, name="projection_features")(x)
             direction = label_embedding(cfg, n_classes, cfg.embedding_dim, "projection_embedding")(
@@ -290,15 +285,13 @@ def embedding_generator(generator: keras.Model) -> keras.Model:
     )
 
 
-class _arithmetic:
+@contextlib.contextmanager
+def _arithmetic(precision: str):
     """Layers made inside this block use the given precision; afterwards the former policy is back."""
-
-    def __init__(self, precision: str):
-        self.precision = precision
-
-    def __enter__(self):
-        self.former = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.precision)
-
-    def __exit__(self, *_):
-        keras.config.set_dtype_policy(self.former)
+    engine.prepare()
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)

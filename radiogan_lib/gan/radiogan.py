@@ -17,7 +17,7 @@ import keras
 from keras import ops
 
 from radiogan_lib.config import Config
-from radiogan_lib.gan import improvements
+from radiogan_lib.gan import engine, improvements
 
 PENALTY_STEP = 0.05  # length σ of the finite difference, in grey values
 
@@ -124,7 +124,7 @@ class RadioGAN(keras.Model):
             )
         if self.cfg.lecam:
             d_loss = d_loss + self.cfg.lecam * self._lecam(real, fake)
-        return (d_loss + g_loss) / _replicas()
+        return (d_loss + g_loss) / engine.replicas()
 
     def noise(self, n):
         """z (n, noise_dim) from N(0, 1); the seed's state is one of the model's variables, so every step draws anew."""
@@ -169,6 +169,7 @@ def compiled(cfg: Config, n_classes: int, suv_max: float | None = None) -> Radio
 
 def compile_model(cfg: Config, build, kind=RadioGAN) -> RadioGAN:
     """Seed everything, build two networks, and give them the paper's Adam(2e-4, beta_1 0.5), one over both."""
+    engine.prepare()
     keras.utils.set_random_seed(cfg.seed)
     model = kind(*build(), cfg)
     # Keras' own exponential moving average
@@ -183,12 +184,3 @@ def compile_model(cfg: Config, build, kind=RadioGAN) -> RadioGAN:
 def _cross_entropy(target: float, logit):
     """Mean binary cross-entropy of a constant target, from logits."""
     return ops.mean(ops.softplus(logit) - target * logit)
-
-
-def _replicas() -> int:
-    """Devices that share a batch: each adds its part of the gradient, so each part is divided."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ import numpy as np
 import pandas as pd
 
 import radiogan_lib
-from radiogan_lib import config, paths
+from radiogan_lib import config, machine, paths
 from radiogan_lib.config import Config, RadioganError
-from radiogan_lib.gan import networks as _networks  # noqa: F401  registers our layers, so that a fresh process can load them
+from radiogan_lib.gan import engine
+from radiogan_lib.gan import networks as _networks  # noqa: F401  registers our layers with Keras, which loading needs
 
 
 class RunError(RadioganError):
@@ -59,12 +59,9 @@ def load_run(run_dir) -> Run:
                 f"{paths.shown(run_dir / name)} is missing: no finished training is in that folder. "
                 "Run notebooks/03_training.ipynb first (or call gan.train with the same folder to finish it)."
             )
+    engine.prepare()
     try:
-        cfg = config.from_dict(
-            json.loads((run_dir / "config.json").read_text(encoding="utf-8")),
-            f"{run_dir.name}/config.json",
-        )
-        provenance = json.loads((run_dir / "provenance.json").read_text(encoding="utf-8"))
+        cfg, provenance = _read_claim(run_dir)
         names = [str(name) for name in provenance["class_names"]]
         networks = [
             keras.saving.load_model(run_dir / f"{n}.keras", compile=False, safe_mode=True)
@@ -85,17 +82,15 @@ def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discrimi
     """Refuse networks of another run: another canvas, other classes, or no networks of this library."""
     again = "copy the files of one run together, or delete the folder and train again."
     try:
-        drawn, judged = (
-            tuple(generator.outputs[0].shape[1:3]),
-            tuple(discriminator.inputs[0].shape[1:3]),
-        )
+        drawn = tuple(generator.outputs[0].shape[1:3])
+        taken = tuple(discriminator.inputs[0].shape[1:3])
         known = generator.get_layer("label_embedding").input_dim
         generator.layers[-1].to_suv  # noqa: B018  only this library's generators know the scale of their pixels
     except (AttributeError, ValueError, IndexError, TypeError):
         raise RunError(
             f"{paths.shown(run_dir)} holds Keras files that are not a generator and a discriminator of this library; {again}"
         ) from None
-    for name, canvas in (("generator", drawn), ("discriminator", judged)):
+    for name, canvas in (("generator", drawn), ("discriminator", taken)):
         if canvas != tuple(cfg.canvas):
             raise RunError(
                 f"{paths.shown(run_dir / f'{name}.keras')} is made for {' x '.join(map(str, canvas))} pixels, but config.json "
@@ -185,10 +180,8 @@ def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
     }
     if path.exists() and (run_dir / "provenance.json").exists():
         try:
-            old = config.from_dict(
-                json.loads(path.read_text(encoding="utf-8")), f"{run_dir.name}/config.json"
-            ).stage("gan")
-            told = dict(json.loads((run_dir / "provenance.json").read_text(encoding="utf-8")))
+            cfg_there, told = _read_claim(run_dir)
+            old = cfg_there.stage("gan")
         except (ValueError, TypeError, RecursionError, OSError) as e:
             if isinstance(e, RadioganError):
                 raise
@@ -211,6 +204,15 @@ def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
     paths.write_json(run_dir / "provenance.json", facts | provenance() | {"shared_by": shared_by})
 
 
+def _read_claim(run_dir: Path) -> tuple[Config, dict]:
+    """config.json and provenance.json of a run."""
+    texts = [
+        (run_dir / name).read_text(encoding="utf-8") for name in ("config.json", "provenance.json")
+    ]
+    cfg = config.from_dict(json.loads(texts[0]), f"{run_dir.name}/config.json")
+    return cfg, dict(json.loads(texts[1]))
+
+
 def provenance() -> dict:
     """Versions and device behind a run; nothing that names a person, a host or a folder."""
     backend = keras.backend.backend()
@@ -222,5 +224,5 @@ def provenance() -> dict:
         backend: sys.modules[backend].__version__,
         "numpy": np.__version__,
         "devices": [str(d) for d in keras.distribution.list_devices()],
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {machine.cores()} cores",
     }

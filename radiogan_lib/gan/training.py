@@ -1,19 +1,31 @@
 """Train, stop, continue. The folder of a run (`runs.py`) is all there is to it.
 
+From top to bottom: `train`, the order of the exams, what happens at the end of an epoch, the checkpoints.
 Explained in notebooks/03_training.ipynb.
 """
 
 from __future__ import annotations
 
+import json
+import time
+import zipfile
+import zlib
 from pathlib import Path
 
 import keras
+import numpy as np
+import pandas as pd
 
 from radiogan_lib import paths
-from radiogan_lib.config import Config
-from radiogan_lib.gan import callbacks, checkpoints, devices, health, sampling
+from radiogan_lib.config import Config, RadioganError
+from radiogan_lib.gan import diagnosis, engine, sampling
 from radiogan_lib.gan.radiogan import RadioGAN, compiled
 from radiogan_lib.gan.runs import Run, RunError, claim, load_run, read_history
+from radiogan_lib.machine import Progress
+
+
+class TrainingError(RadioganError):
+    """A training that cannot go on; the sentence says what to change."""
 
 
 def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=compiled) -> Run:
@@ -24,7 +36,7 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
         mips: a `data.MipDataset` (`.suv`, `.labels`, `.class_names`, `.suv_max`, `.sha256` are used).
         run_dir: the run's folder, made if missing.
         checkpoint_seconds: how often the state is written, at the end of an epoch.
-        build: makes the game; `baseline.game` for the CGAN that memorises.
+        build: makes the model; `memoriser.build_model` for the CGAN that memorises.
 
     Raises:
         RunError: the folder holds a run with other settings or exams.
@@ -40,7 +52,8 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
             f"the exams have {mips.suv.shape[1]} x {mips.suv.shape[2]} pixels, but doublings = {cfg.doublings} trains on "
             f"{cfg.canvas[0]} x {cfg.canvas[1]}: prepare them with the same settings (notebooks/01_data_preparation.ipynb)."
         )
-    shared_by = devices.chosen(cfg.devices, min(cfg.batch_size, len(mips)))
+    engine.prepare()
+    shared_by = engine.chosen_devices(cfg.devices, min(cfg.batch_size, len(mips)))
     claim(run_dir, cfg, mips, shared_by)
     if (run_dir / "generator.keras").exists() and (run_dir / "discriminator.keras").exists():
         try:
@@ -49,89 +62,83 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
                 return run
         except RunError as e:  # a network cut short by a power cut is made again from the states
             print(f"{e} Its checkpoints are tried first.")
-    with devices.shared(shared_by):
-        _play(cfg, mips, run_dir, checkpoint_seconds, build)
+    with engine.sharing(shared_by):
+        _fit(cfg, mips, run_dir, checkpoint_seconds, build)
     return load_run(run_dir)
 
 
-def _play(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> None:
-    """Build the game, continue from its newest state, train to the end, export both networks."""
+def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> None:
+    """Build the model, continue from its newest state, train to the end, export both networks."""
     from radiogan_lib.data import encode
 
     names = list(mips.class_names)
-    game = build(cfg, len(names), mips.suv_max)
+    model = build(cfg, len(names), mips.suv_max)
     history = read_history(run_dir)
-    done = checkpoints.restore(game, run_dir / "checkpoints", newest=len(history))
+    done = restore(model, run_dir / "checkpoints", newest=len(history))
     images = encode(
         mips.suv, curve=cfg.intensity, suv_max=mips.suv_max, value_range=cfg.value_range
     )
-    batches = callbacks.Batches(
-        images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, first_epoch=done
+    batches = Batches(images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, first_epoch=done)
+    measures = diagnosis.SampleMeasures(mips.suv, mips.labels, len(names), cfg.seed)
+    recorder = Recorder(
+        cfg, run_dir, batches, measures, names, history.head(done), checkpoint_seconds
     )
-    yardstick = health.Yardstick(mips.suv, mips.labels, len(names), cfg.seed)
-    keeper = callbacks.Keeper(
-        cfg, run_dir, batches, yardstick, names, history.head(done), checkpoint_seconds
-    )
+    pace = keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(cfg, epoch))
     try:
         if done < cfg.epochs:
-            pace = keras.callbacks.LearningRateScheduler(
-                lambda epoch: callbacks.learning_rate(cfg, epoch)
-            )
-            game.fit(
+            model.fit(
                 batches,
                 epochs=cfg.epochs,
                 initial_epoch=done,
                 steps_per_epoch=len(batches),
                 verbose=0,
                 shuffle=False,
-                callbacks=[pace, keeper],
+                callbacks=[pace, recorder],
             )
-            checkpoints.restore(
-                game, run_dir / "checkpoints"
-            )  # fit ends by writing its averages over both networks
+            # `fit` ends by writing its averages over both networks; the state has them as they were.
+            restore(model, run_dir / "checkpoints")
     except KeyboardInterrupt:
-        if keeper.saved_epoch:
-            checkpoints.restore(game, run_dir / "checkpoints")
-            _export(game, mips.labels, run_dir)
+        if recorder.saved_epoch:
+            restore(model, run_dir / "checkpoints")
+            _export(model, mips.labels, run_dir)
         raise KeyboardInterrupt(
-            f"Stopped after epoch {len(keeper.rows)} of {cfg.epochs}; the state after epoch {keeper.saved_epoch} is in "
+            f"Stopped after epoch {len(recorder.rows)} of {cfg.epochs}; the state after epoch {recorder.saved_epoch} is in "
             f"{paths.shown(run_dir)}. The same call continues from there."
         ) from None
     except (MemoryError, Exception) as e:
         if not _out_of_memory(e):
             raise
-        raise callbacks.TrainingError(
+        raise TrainingError(
             f"out of memory with batch_size={cfg.batch_size} at {cfg.canvas[0]} x {cfg.canvas[1]}: halve "
             "batch_size, or set precision='mixed_bfloat16', fewer channels, or smaller doublings."
         ) from e
-    _export(game, mips.labels, run_dir)
+    _export(model, mips.labels, run_dir)
 
 
-def playable(game: RadioGAN, labels) -> keras.Model:
+def averaged_generator(model: RadioGAN, labels) -> keras.Model:
     """A generator to sample from: the trained one, or with `ema` a copy with averaged weights and their own statistics."""
-    if not game.cfg.ema:
-        return game.generator
-    copy = keras.models.clone_model(game.generator)
-    copy.set_weights(game.generator.get_weights())
-    averages = {
-        id(v): a
-        for v, a in zip(
-            game.trainable_variables, game.optimizer._model_variables_moving_average, strict=True
-        )
-    }
+    if not model.cfg.ema:
+        return model.generator
+    copy = keras.models.clone_model(model.generator)
+    copy.set_weights(model.generator.get_weights())
+    pairs = zip(
+        model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True
+    )
+    averages = {id(v): a for v, a in pairs}
     for target, source in zip(
-        copy.trainable_variables, game.generator.trainable_variables, strict=True
+        copy.trainable_variables, model.generator.trainable_variables, strict=True
     ):
         target.assign(averages[id(source)])
-    sampling.recalibrate(copy, labels, seed=game.cfg.seed)
+    sampling.recalibrate(copy, labels, seed=model.cfg.seed)
     return copy
 
 
-def _export(game: RadioGAN, labels, run_dir: Path) -> None:
-    for name, network in (
-        ("generator", playable(game, labels)),
-        ("discriminator", game.discriminator),
-    ):
+def _export(model: RadioGAN, labels, run_dir: Path) -> None:
+    networks = {
+        "generator": averaged_generator(model, labels),
+        "discriminator": model.discriminator,
+    }
+    for name, network in networks.items():
         with paths.atomic(run_dir / f"{name}.keras") as temporary:
             network.save(temporary)
 
@@ -141,3 +148,240 @@ def _out_of_memory(e: BaseException) -> bool:
     return isinstance(e, MemoryError) or any(
         s in text for s in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OOM when")
     )
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of (images, labels) in an order that depends on seed and epoch only: a resumed run sees the same ones.
+
+    Without end: item `i` lies in epoch `first_epoch + i // len(self)`. Keras then keeps one stream for the whole training;
+    with one stream per epoch, TensorFlow takes up to a second between two epochs to end the old one.
+
+    Args:
+        images: (n, h, w, 1) grey values.
+        labels: (n,) classes.
+        batch_size: images per batch; all of them where there are fewer.
+        seed: of the order.
+        balanced: draw every class equally often instead of every exam once.
+        first_epoch: what the training starts or continues with.
+    """
+
+    def __init__(
+        self,
+        images,
+        labels,
+        batch_size: int,
+        seed: int,
+        balanced: bool = False,
+        first_epoch: int = 0,
+    ):
+        super().__init__(workers=1)
+        self.images, self.labels = images, np.asarray(labels, "int32")
+        self.batch_size = min(batch_size, len(labels))
+        self.seed, self.balanced, self.first_epoch = seed, balanced, first_epoch
+        self.known = (-1, None)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the exams in the order of this epoch."""
+        if self.known[0] != epoch:
+            self.known = epoch, self._shuffled(epoch)
+        return self.known[1]
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.labels))
+        if self.balanced:
+            # Each class's exams in a random order, repeated as often as needed; the classes take turns.
+            classes = [order[self.labels[order] == c] for c in np.unique(self.labels)]
+            turns = -(-len(order) // len(classes))
+            order = np.stack([np.resize(c, turns) for c in classes], 1)
+            order = rng.permuted(order, axis=1).reshape(-1)[: len(self.labels)]
+        return order
+
+    @property
+    def num_batches(self):
+        """None: Keras' word for a stream without end. `len` is what an epoch has."""
+        return None
+
+    def __len__(self) -> int:
+        # What is left over waits for the next epoch's order.
+        return len(self.labels) // self.batch_size
+
+    def __getitem__(self, i: int):
+        epoch, k = divmod(i, len(self))
+        order = self.order(self.first_epoch + epoch)
+        chosen = order[k * self.batch_size : (k + 1) * self.batch_size]
+        return ((self.images[chosen], self.labels[chosen]),)
+
+
+def learning_rate(cfg: Config, epoch: int) -> float:
+    """Adam's step in an epoch (0, 1, …): `cfg.learning_rate`, falling in a straight line to its fiftieth over the last
+    `cfg.cooldown` of the training. It depends on nothing else, so that a resumed run takes the same steps."""
+    left = (cfg.epochs - epoch) / cfg.epochs
+    return cfg.learning_rate * (min(1.0, max(0.02, left / cfg.cooldown)) if cfg.cooldown else 1.0)
+
+
+class Recorder(keras.callbacks.Callback):
+    """Writes history, sample pictures, measures and checkpoints into the run's folder while it trains.
+
+    Args:
+        run_dir: where to write.
+        batches: what it is trained on.
+        measures: of the sample pictures, or None.
+        class_names: in the order of the labels.
+        history: rows of the epochs that are already done.
+        checkpoint_seconds: a state is written when this time has passed since the last one, and at the end.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        run_dir: Path,
+        batches: Batches,
+        measures: diagnosis.SampleMeasures | None,
+        class_names: list[str],
+        history: pd.DataFrame,
+        checkpoint_seconds: float,
+    ):
+        super().__init__()
+        self.cfg, self.run_dir, self.batches, self.measures = cfg, Path(run_dir), batches, measures
+        self.names, self.rows = class_names, history.to_dict("records")
+        self.checkpoint_seconds = checkpoint_seconds
+        self.saved_at, self.saved_epoch = time.monotonic(), len(self.rows)
+
+    def on_train_begin(self, logs=None):
+        total = self.cfg.epochs * len(self.batches)
+        self.progress = Progress(total, "training", lines=15).__enter__()
+        self.progress.update(len(self.rows) * len(self.batches))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+        if self.cfg.transitional:
+            # Unconditional first, then the condition fades in (Shahbazi et al., ICLR 2022).
+            amount = min(1.0, epoch / max(1.0, self.cfg.transitional * self.cfg.epochs))
+            for network in (self.model.generator, self.model.discriminator):
+                for layer in network.layers:
+                    if layer.name.endswith("_fade"):
+                        layer.amount.assign(amount)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0:
+            # Not earlier: TensorFlow's dataset, made with the first batch, undoes a part of it.
+            engine.keep_memory()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.progress.update(1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        done, steps = epoch + 1, len(self.batches)
+        seconds = time.perf_counter() - self.started
+        row = {"epoch": done, "steps": done * steps}
+        row |= {k: float(v) for k, v in logs.items() if k != "loss"}
+        row["seconds"] = round(seconds, 3)
+        row["images_per_s"] = round(steps * self.batches.batch_size / seconds, 1)
+        if not np.isfinite([row["d_loss"], row["g_loss"]]).all():
+            raise TrainingError(
+                f"the losses became NaN in epoch {done}: lower learning_rate (now {self.cfg.learning_rate:g})"
+                f"{', or use precision=float32' if self.cfg.precision != 'float32' else ''}; the state after epoch "
+                f"{self.saved_epoch} is kept in {paths.shown(self.run_dir)}."
+            )
+        if done % self.cfg.samples_every == 0 or done == self.cfg.epochs:
+            row |= self._samples(done)
+        self.rows.append(row)
+        row["health"] = " ".join(diagnosis.diagnose(pd.DataFrame(self.rows)).signs) or "ok"
+        with paths.atomic(self.run_dir / "history.csv") as temporary:
+            pd.DataFrame(self.rows).to_csv(temporary, index=False)
+        self.progress.update(
+            0, f"D {row['d_loss']:.2f} G {row['g_loss']:.2f} accuracy {row['d_accuracy']:.2f}"
+        )
+        if done == self.cfg.epochs or time.monotonic() - self.saved_at >= self.checkpoint_seconds:
+            save(self.model, self.run_dir / "checkpoints", done)
+            self.saved_at, self.saved_epoch = time.monotonic(), done
+
+    def on_train_end(self, logs=None):
+        self.progress.__exit__()
+
+    def _samples(self, done: int) -> dict:
+        """Draw the fixed latent grid, keep it as picture and numbers, and measure it."""
+        generator, n = averaged_generator(self.model, self.batches.labels), len(self.names)
+        labels = np.tile(np.arange(n), -(-100 // n))
+        suv = sampling.sample(generator, labels, seed=self.cfg.seed)  # (100 or more, h, w)
+        grid = suv[: 4 * n].reshape(4, n, *suv.shape[1:])
+        write_samples(self.run_dir / "samples", done, grid, generator.layers[-1].suv_max)
+        return self.measures.measure(suv, labels) if self.measures else {}
+
+
+def write_samples(folder: Path, epoch: int, suv: np.ndarray, suv_max: float) -> None:
+    """The latent grid (4 noise vectors, classes, h, w): bytes on a root scale (.npy) and a picture at SUV 0 to 7 (.png)."""
+    from PIL import Image
+
+    with paths.atomic(folder / f"epoch-{epoch:06d}.npy") as temporary:
+        np.save(temporary, np.round(255 * np.sqrt(np.clip(suv / suv_max, 0, 1))).astype("uint8"))
+    rows, columns, h, w = suv.shape
+    grid = suv.transpose(0, 2, 1, 3).reshape(rows * h, columns * w)
+    with paths.atomic(folder / f"epoch-{epoch:06d}.png") as temporary:
+        Image.fromarray((255 * (1 - np.clip(grid / 7, 0, 1))).astype("uint8")).save(temporary)
+
+
+# Checkpoints. A state is `state-EPOCH.npz` (weights, optimizer, averages, noise and dropout seeds; plain arrays, no pickle)
+# and `state-EPOCH.json` with its SHA-256: written whole or not at all, and checked before it is believed.
+
+
+def _variables(model: keras.Model) -> list:
+    """Everything that the next step depends on, in an order that is the same in every process."""
+    return model.trainable_variables + model.non_trainable_variables + model.optimizer.variables
+
+
+def save(model: keras.Model, folder: Path, epoch: int) -> None:
+    """Write the state after `epoch` finished epochs, then drop all but the newest two."""
+    path = Path(folder) / f"state-{epoch:06d}.npz"
+    values = [np.asarray(keras.ops.convert_to_numpy(v)) for v in _variables(model)]
+    with paths.atomic(path) as temporary, open(temporary, "wb") as f:
+        np.savez(f, **{f"{i:04d}": value for i, value in enumerate(values)})
+    paths.write_json(path.with_suffix(".json"), {"epoch": epoch, "sha256": paths.sha256(path)})
+    for old in states(folder)[2:]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".json").unlink(missing_ok=True)
+
+
+def states(folder: Path) -> list[Path]:
+    """The state files, newest first; `restore` finds out whether they are whole."""
+    return sorted(Path(folder).glob("state-*.npz"), reverse=True)
+
+
+def restore(model: keras.Model, folder: Path, newest: int | None = None) -> int:
+    """Put the newest whole state into the model and return its epoch; 0 if there is none (the model is untouched).
+
+    Args:
+        model: whose variables are replaced.
+        folder: of the states.
+        newest: epochs that history.csv knows; a later state waits until they have been made again.
+    """
+    for path in states(folder):
+        if newest is not None and path.stem > f"state-{newest:06d}":
+            continue
+        try:
+            known = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            if paths.sha256(path) != known["sha256"]:
+                raise ValueError("the checksum differs")
+            with np.load(path, allow_pickle=False) as stored:
+                values = [stored[name] for name in sorted(stored.files)]
+            variables = _variables(model)
+            if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+                raise ValueError("it belongs to other networks")
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as e:
+            print(
+                f"{paths.shown(path)} is left out: {type(e).__name__}, {e}. An older state is used, or training starts again."
+            )
+            continue
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return int(known["epoch"])
+    return 0

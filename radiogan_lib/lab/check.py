@@ -15,7 +15,8 @@ from importlib import metadata
 from pathlib import Path
 
 from radiogan_lib import machine, paths
-from radiogan_lib.lab.notebook import QUIET, device
+from radiogan_lib.config import RadioganError
+from radiogan_lib.lab.notebook import device
 
 DISTRIBUTION = "radiogan-reproduced"
 PYTHON = ((3, 11), (3, 14))
@@ -88,9 +89,10 @@ def _packages():
 
 
 def _backend():
-    name = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if name not in ("tensorflow", "jax"):
-        return "fail", f"KERAS_BACKEND={name} is not supported; unset it or use tensorflow or jax"
+    try:
+        name = machine.keras_backend()
+    except RadioganError as e:
+        return "fail", str(e)
     engine = importlib.import_module(name)
     keras = importlib.import_module("keras")
     return "ok", f"Keras {keras.__version__} on {name} {engine.__version__}"
@@ -197,8 +199,7 @@ def environment() -> Checks:
         Checks: shows itself as a table of `[ok]` and `[fail]` lines; `.ok` says whether nothing failed. Neither user
         nor folder names of this machine are in it. A check that breaks is a `[fail]` line, never an exception.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    machine.hush_tensorflow()
     lines = []
     for name, check in CHECKS.items():
         try:

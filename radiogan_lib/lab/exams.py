@@ -101,8 +101,8 @@ def _series(folder):
     """The PET series of a DICOM folder as the library reads it; None for anything else."""
     if isinstance(folder, str) and folder.startswith("phantom:"):
         return None
-    kind, found = petsuv.locate(folder)
-    return petsuv.read_series(found) if kind == "dicom" else None
+    found = petsuv.locate(folder)
+    return found.series or petsuv.read_series(found.path) if found.kind == "dicom" else None
 
 
 def suv_explanation(folder) -> Table:

@@ -5,12 +5,9 @@ Used in the first and the last code cell of each notebook.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import importlib.abc
-import importlib.util
 import inspect
-import os
+import itertools
 import platform
 import subprocess
 import sys
@@ -35,56 +32,11 @@ PACKAGES = (
     "pydicom",
     "matplotlib",
 )
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 def _one_sentence(self: Exception) -> list[str]:
     """What IPython shows in place of a traceback; the cell still counts as failed."""
     return [f"\x1b[31m{type(self).__name__}\x1b[0m: {self}"]
-
-
-@contextlib.contextmanager
-def _stderr_hushed():
-    """Send what C libraries write to file descriptor 2 nowhere; Python's own errors are raised as always."""
-    try:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:
-        yield
-        return
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-class _HushedTensorFlow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Hushes TensorFlow's first import: it writes about missing CUDA libraries before its log level counts.
-
-    ipykernel shows what arrives on file descriptor 2 as an error output of the cell, in every published notebook.
-    """
-
-    def find_spec(self, name, path=None, target=None):
-        if name != "tensorflow":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None:
-            self.real, spec.loader = spec.loader, self
-        return spec
-
-    def create_module(self, spec):
-        return self.real.create_module(spec)
-
-    def exec_module(self, module):
-        module.__spec__.loader = self.real
-        with _stderr_hushed():
-            self.real.exec_module(module)
-            module.config.list_physical_devices(
-                "GPU"
-            )  # the first look for a GPU complains where there is none
 
 
 def setup() -> None:
@@ -95,12 +47,7 @@ def setup() -> None:
     """
     global STARTED
     STARTED = time.monotonic()
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    if "tensorflow" not in sys.modules and not any(
-        isinstance(f, _HushedTensorFlow) for f in sys.meta_path
-    ):
-        sys.meta_path.insert(0, _HushedTensorFlow())
+    machine.hush_tensorflow()
     if "IPython" in sys.modules:
         from IPython import get_ipython
 
@@ -138,13 +85,29 @@ def source(obj):
     return Markdown(f"`{where}`\n\n{fence}python\n{text}\n{fence}")
 
 
-def pick_classes(class_names: Sequence[str], *wanted: str) -> tuple[int, ...]:
+def pick_classes(
+    class_names: Sequence[str], *wanted: str, typed: Sequence[str] = ()
+) -> tuple[int, ...]:
     """Class indices for `wanted` names, whatever classes the cohort has.
 
     A wanted name that the cohort lacks is replaced by the first of its classes that no other wanted name takes, from the
     front for the first name and from the back for later ones. So a walk in another cohort still joins two classes if it can.
+
+    Args:
+        class_names: of the cohort.
+        wanted: our own suggestions.
+        typed: what the user asked for, in the same order; "" leaves the suggestion. Never replaced.
+
+    Raises:
+        RadioganError: the cohort has no classes, or not one that the user typed.
     """
     names = list(class_names)
+    wanted = tuple(t or w for t, w in itertools.zip_longest(typed, wanted, fillvalue=""))
+    missing = [t for t in typed if t and t not in names]
+    if missing:
+        raise RadioganError(
+            f"there is no class {missing[0]!r}; this cohort has {', '.join(names)}."
+        )
     if not names:
         raise RadioganError("this cohort has no classes to choose from.")
     taken = {names.index(w) for w in wanted if w in names}
@@ -173,22 +136,20 @@ def _git(*words: str) -> str:
 
 def device() -> str:
     """What Keras computes on, in words; `not loaded` where no backend was imported (asking would import it)."""
-    if (
-        "tensorflow" in sys.modules
-        and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
-    ):
+    backend = machine.keras_backend()
+    if backend not in sys.modules:
+        return "not loaded"
+    if backend == "tensorflow":
         import tensorflow as tf
 
         found = tf.config.list_physical_devices("GPU")
         names = [
             tf.config.experimental.get_device_details(d).get("device_name", "GPU") for d in found
         ]
-    elif "jax" in sys.modules and os.environ.get("KERAS_BACKEND") == "jax":
+    else:
         import jax
 
         names = [d.device_kind for d in jax.devices() if d.platform != "cpu"]
-    else:
-        return "not loaded"
     return f"{len(names)} × {names[0]}" if names else f"CPU, {machine.cores()} cores"
 
 
@@ -209,7 +170,7 @@ def facts(cfg=None) -> dict:
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "backend": machine.keras_backend(),
         "device": device(),
         "packages": versions,
         "seconds": round(time.monotonic() - STARTED, 1),

@@ -1,12 +1,12 @@
 """The other GAN of Fig. 4: a standard, fully connected conditional GAN (Mirza & Osindero 2014), trained on few exams.
 
-With no convolutions and a few dozen exams it learns them by heart: a walk from one class to another then is a cross-fade
+Without convolutions and on a few dozen exams it learns them by heart: a walk from one class to another then is a cross-fade
 of stored exams, which is what the paper's Fig. 4 shows. It is the positive control of the memorisation tests.
 
-Left alone, the two networks circle round the few exams for ever, all noise of one class drawn as one speckled mean of it. Three
-things let them arrive, none of which knows the exams: a discriminator that starts nearly flat (what it says about a pixel then
-comes from exams, not from its first random weights), a penalty on its slope at the exams (R1; Mescheder et al., ICML 2018, show
-that without one a GAN need not converge on single points), and averaged weights. Explained in notebooks/05_memorization.ipynb.
+A plain CGAN does not settle on single exams; it draws one speckled mean per class. Three things let it settle, and none of
+them knows the exams: a discriminator that starts nearly flat, a penalty on its slope at the exams (R1; Mescheder et al., ICML
+2018, show that without one a GAN need not converge on single points), and averaged weights.
+Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from radiogan_lib.gan.radiogan import RadioGAN, compile_model
 HIDDEN = 256  # units of the joint layer; fewer on a large canvas, so that the output layer stays below 20 million weights
 R1 = 0.001  # weight of the squared slope, per pixel
 BATCH, STEPS = 40, 50  # images per step, and steps that count as one epoch of the run
-# The paper's plain game, but for what the module's text says; whatever a recipe turns on is off here.
-GAME = dict(loss="bce", ema=0.99, beta_1=0.0, learning_rate=1e-3, noise_dim=10, intensity="sqrt")
+# Whatever a recipe turns on is off here.
+SETTINGS = dict(
+    loss="bce", ema=0.99, beta_1=0.0, learning_rate=1e-3, noise_dim=10, intensity="sqrt"
+)
 
 
 def _embedding(cfg: Config, n_classes: int):
@@ -82,8 +84,8 @@ def _hidden(pixels: int) -> int:
 def squared_slope(discriminator: keras.Model, image, label):
     """How steep the discriminator is in each image: squared length of its gradient there, (b,).
 
-    A fully connected network's gradient can be written down (the weights of the units that are switched on), so that no engine
-    has to differentiate twice.
+    The gradient of a fully connected network can be written down (the weights of the units that are switched on), so nothing
+    has to be differentiated twice.
     """
     layer = discriminator.get_layer
     x = layer("joined")(
@@ -100,7 +102,7 @@ def squared_slope(discriminator: keras.Model, image, label):
 
 
 class Memoriser(RadioGAN):
-    """The paper's plain game, and R1: the discriminator may not be steep at the exams."""
+    """The paper's losses, and R1: the discriminator may not be steep at the exams."""
 
     def call(self, inputs, training=False):
         logits = super().call(inputs, training=training)
@@ -115,8 +117,8 @@ class Memoriser(RadioGAN):
         return loss + R1 * h * w / 2 * ops.mean(y_pred["slope"]) if "slope" in y_pred else loss
 
 
-def game(cfg: Config, n_classes: int, suv_max: float | None = None) -> RadioGAN:
-    """The same game as RadioGAN's, with R1, between these two networks."""
+def build_model(cfg: Config, n_classes: int, suv_max: float | None = None) -> RadioGAN:
+    """These two networks with RadioGAN's losses and R1, ready for `fit`."""
     return compile_model(
         cfg,
         lambda: (build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes)),
@@ -125,7 +127,7 @@ def game(cfg: Config, n_classes: int, suv_max: float | None = None) -> RadioGAN:
 
 
 def settings(cfg: Config, n_exams: int) -> Config:
-    """The run's settings: the game above, long enough for `baseline_epochs` passes over the exams."""
+    """The run's settings: `SETTINGS`, long enough for `baseline_epochs` passes over the exams."""
     epochs = max(1, round(cfg.baseline_epochs * n_exams / BATCH / STEPS))
     kept = {name: getattr(cfg, name) for name in FIELDS if FIELDS[name].metadata["stage"] != "gan"}
     kept |= {
@@ -133,7 +135,7 @@ def settings(cfg: Config, n_exams: int) -> Config:
     }
     return Config(
         **kept
-        | GAME
+        | SETTINGS
         | dict(recipe="paper", epochs=epochs, samples_every=max(1, epochs // 4), batch_size=BATCH)
     )
 
@@ -152,4 +154,4 @@ def train_baseline(cfg: Config, mips, run_dir):
     from radiogan_lib.gan.training import train
 
     many = mips.subset(np.resize(np.arange(len(mips)), BATCH * STEPS))
-    return train(settings(cfg, len(mips)), many, run_dir, build=game)
+    return train(settings(cfg, len(mips)), many, run_dir, build=build_model)

@@ -9,7 +9,7 @@ from gan_tools import blobs, small
 
 from radiogan_lib import gan
 from radiogan_lib.config import RECIPES, load
-from radiogan_lib.gan import baseline
+from radiogan_lib.gan import memoriser
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,8 @@ def memorised(tmp_path_factory):
     with (
         pytest.MonkeyPatch.context() as patch
     ):  # 240 pixels tell exams apart less well than 3840: a steeper discriminator, and calm at the end
-        patch.setattr(baseline, "R1", 0.0004)
-        patch.setitem(baseline.GAME, "cooldown", 0.5)
+        patch.setattr(memoriser, "R1", 0.0004)
+        patch.setitem(memoriser.SETTINGS, "cooldown", 0.5)
         return cfg, few, gan.train_baseline(cfg, few, tmp_path_factory.mktemp("baseline") / "run")
 
 
@@ -52,8 +52,8 @@ def test_it_draws_its_exams_and_of_the_class_that_is_asked(memorised):
 def test_the_slope_is_the_gradient_s_length():
     import tensorflow as tf
 
-    cfg = baseline.settings(small(doublings=2), 9)
-    judge = baseline.build_discriminator(cfg, 3)
+    cfg = memoriser.settings(small(doublings=2), 9)
+    judge = memoriser.build_discriminator(cfg, 3)
     rng = np.random.default_rng(0)
     judge.set_weights([rng.normal(0, 0.3, w.shape) for w in judge.get_weights()])
     image, label = (
@@ -65,13 +65,13 @@ def test_the_slope_is_the_gradient_s_length():
         logit = judge([image, label])
     by_tape = (tape.gradient(logit, image).numpy() ** 2).sum((1, 2, 3))
     np.testing.assert_allclose(
-        np.asarray(baseline.squared_slope(judge, image, label)), by_tape, rtol=1e-4
+        np.asarray(memoriser.squared_slope(judge, image, label)), by_tape, rtol=1e-4
     )
 
 
 def test_no_switch_of_a_recipe_reaches_it():
-    one, other = (baseline.settings(load("teach", recipe=r), 20) for r in RECIPES)
+    one, other = (memoriser.settings(load("teach", recipe=r), 20) for r in RECIPES)
     assert one.stage("gan") == other.stage("gan")
-    assert one.batch_size * baseline.STEPS * one.epochs == pytest.approx(
+    assert one.batch_size * memoriser.STEPS * one.epochs == pytest.approx(
         load("teach").baseline_epochs * 20, rel=0.05
     )

@@ -1,4 +1,4 @@
-"""docs/exams.md names a test for every rule; the tests must exist, and the tags must be those of the messages."""
+"""petsuv/README.md names a test for every rule; the tests must exist, and the tags must be those of the messages."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from pydicom.datadict import keyword_for_tag
 
-ROOT = Path(__file__).parents[1]
-DOC = (ROOT / "docs" / "exams.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+DOC = (ROOT / "petsuv" / "README.md").read_text(encoding="utf-8")
 FILES = {
     "d": "test_petsuv/test_dicom.py",
     "v": "test_petsuv/test_dicom_vendors.py",
+    "k": "test_petsuv/test_kinds.py",
     "n": "test_volumes.py",
     "m": "test_projection.py",
 }
@@ -24,7 +25,7 @@ ROWS = [
 def named(cell):
     """(letter, test name or its beginning) of every test in a cell; a letter holds until the next one."""
     letter = None
-    for word, name in re.findall(r"\b([dvnm]) (?=`)|`([a-z0-9_…]+)`", cell):
+    for word, name in re.findall(r"\b([dvknm]) (?=`)|`([a-z0-9_…]+)`", cell):
         letter = word or letter
         if name:
             yield letter, name.rstrip("…").rstrip("_")

@@ -7,7 +7,7 @@ import pandas as pd
 from gan_tools import blobs, small
 
 from radiogan_lib import gan
-from radiogan_lib.gan.health import SENTENCES, Yardstick
+from radiogan_lib.gan.diagnosis import SENTENCES, SampleMeasures
 
 
 def _history(**columns):
@@ -67,7 +67,7 @@ def test_an_empty_or_unmeasured_history_is_no_failure():
 
 def test_the_yardstick_tells_real_from_ignored_classes_and_collapse():
     exams = blobs(small(), 40)
-    ruler = Yardstick(exams.suv, exams.labels, 3)
+    ruler = SampleMeasures(exams.suv, exams.labels, 3)
     fresh = blobs(small(), 34, seed=1)
     good = ruler.measure(fresh.suv, fresh.labels)
     assert (
@@ -96,5 +96,5 @@ def test_provoked_in_training(tmp_path):
 
 def test_one_class_only_has_no_agreement_to_measure():
     exams = blobs(small(), 10, n_classes=1)
-    measured = Yardstick(exams.suv, exams.labels, 1).measure(exams.suv, exams.labels)
+    measured = SampleMeasures(exams.suv, exams.labels, 1).measure(exams.suv, exams.labels)
     assert np.isnan(measured["label_agreement"]) and measured["diversity"] > 0.5
