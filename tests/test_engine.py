@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from radiogan_lib import machine
 from radiogan_lib.gan import engine
 
 GLIBC = pytest.mark.skipif(
