@@ -115,7 +115,6 @@ def _grid(
     per_class: int,
     window,
     spacing_mm,
-    names: bool = True,
     kind: str = "exam",
 ):
     """One row per class, the first `per_class` of each, in `fig` (a figure or a subfigure)."""
@@ -139,8 +138,7 @@ def _grid(
                         fontsize=8,
                         transform=ax.transAxes,
                     )
-        if names:
-            axes[row, 0].set_ylabel(readable(name), fontsize=9, color=INK)
+        axes[row, 0].set_ylabel(readable(name), fontsize=9, color=INK)
     return axes, im
 
 
