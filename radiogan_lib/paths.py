@@ -121,7 +121,7 @@ def atomic(path: Path):
         temporary.touch(exist_ok=False)
         made = True
         yield temporary
-        with open(temporary, "rb") as f:
+        with open(temporary, "r+b") as f:  # for writing: Windows flushes no other
             os.fsync(f.fileno())
         os.replace(temporary, path)
     except OSError as e:

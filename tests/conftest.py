@@ -6,12 +6,13 @@ import pytest
 
 # Files whose tests train networks, start kernels, browsers or many processes, or load TensorFlow.
 SLOW = """
-    test_ablation test_augment test_bad_input test_baseline test_batch test_controls test_cores test_deidentify test_engine test_engines
-    test_environment_check test_evaluation_cli test_explorer test_explorer_in_browser test_faults test_fuzz
-    test_diagnosis test_improvements test_memoriser test_page_in_browser test_running
-    test_health test_idc test_latent test_memorisation test_memorization test_memory test_n_sweep test_networks test_page
-    test_privacy test_radiogan test_recovery test_report_in_browser test_scale test_site test_training
-    test_training_benchmark test_turning test_utility test_walks
+    test_ablation test_bad_input test_batch test_controls test_deidentify test_diagnosis
+    test_engine test_engines test_environment_check test_evaluation_cli test_explorer
+    test_explorer_in_browser test_faults test_fuzz test_idc test_improvements test_latent
+    test_memorisation test_memoriser test_memorization test_n_sweep test_networks test_page
+    test_page_in_browser test_privacy test_radiogan test_report_in_browser test_running
+    test_scale test_site test_training test_training_benchmark test_turning test_utility
+    test_walks
 """.split()
 
 

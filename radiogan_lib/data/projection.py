@@ -328,7 +328,8 @@ def nifti_mip(
     flat = flat if axis == 2 else np.concatenate(flat)
     extremes = scaled(np.array([lowest, highest]), header.slope, header.inter)
     sample = scaled(np.concatenate(sample), header.slope, header.inter)
-    tell([*notes, *header.notes, *check_suv(*map(float, extremes), sample)])
+    low, high = map(float, extremes)
+    tell([*notes, *header.notes, *check_suv(low, high, sample)])
     mip = finish(scaled(flat.T, header.slope, header.inter), ornt, axis, picks, 1)
     return upright(mip), voxel_mm
 

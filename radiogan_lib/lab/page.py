@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -164,7 +165,7 @@ def _operation(layer, before: list[dict], shared: set[str]) -> dict:
     _refuse(layer, "is of a kind")
 
 
-def _refuse(layer, what: str):
+def _refuse(layer, what: str) -> NoReturn:
     raise ExportError(
         f"layer {layer.name!r} ({type(layer).__name__}) {what} that the page cannot compute. It knows"
         " Dense, Reshape, Flatten, Dropout, BatchNormalization, Embedding, Concatenate, Conv2D of stride"
