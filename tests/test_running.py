@@ -283,3 +283,16 @@ def test_a_users_cohort_is_used_whole_unless_the_user_limits_it(tmp_path):
         "cohort",
         "train_exams",
     }
+
+
+# Item 11: very few exams
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_two_exams_of_a_class_divide_by_no_zero(n):
+    import numpy as np
+
+    from radiogan_lib.evaluation.quality import vendi_ratio
+
+    real, generated = np.random.default_rng(0).normal(size=(2, n, 7)).astype("float32")
+    assert np.isfinite(vendi_ratio(real, generated).value)

@@ -123,7 +123,7 @@ def vendi_ratio(real: np.ndarray, generated: np.ndarray, most=300, draws=10, see
         [rng.choice(len(s), m, replace=False) for s in (generated, real)] for _ in range(draws)
     ]
     found = [vendi(generated[q], bandwidth) / vendi(real[t], bandwidth) for q, t in pairs]
-    spread = np.std(found, ddof=1) * (np.sqrt(m / (n - m)) if n - m < m else 1.0)
+    spread = np.std(found, ddof=1) * (np.sqrt(m / max(n - m, 1)) if n - m < m else 1.0)
     mean = float(np.mean(found))
     return Measure(mean, max(0.0, mean - 1.96 * spread), mean + 1.96 * spread, n=m)
 
