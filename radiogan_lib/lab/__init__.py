@@ -3,7 +3,7 @@
 Names load when first used, so that `from radiogan_lib import lab` stays light (no TensorFlow, no matplotlib).
 """
 
-import importlib
+import lazy_loader
 
 _HOME = {
     "notebook": ["setup", "source", "facts", "provenance", "pick_classes"],
@@ -43,15 +43,4 @@ _HOME = {
     "widget": ["explorer"],
     "exercises": ["exercise", "question", "solution"],
 }
-__all__ = sorted(name for names in _HOME.values() for name in names)
-
-
-def __getattr__(name: str):
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"radiogan_lib.lab has no {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOME)

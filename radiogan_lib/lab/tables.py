@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
-from numbers import Number
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral, Real
 
 import numpy as np
+import pandas as pd
 
 from radiogan_lib.config import RadioganError
 from radiogan_lib.lab.figures import readable
@@ -24,39 +25,34 @@ class Table:
     """Rows of text with a header: HTML in a notebook, aligned columns in a terminal.
 
     Args:
-        rows: of equal length; every cell is shown by `str`.
+        rows: of equal length; every cell is shown by `str`, None as an empty cell.
         header: column names, or empty for none.
         note: one sentence below the table.
     """
 
     def __init__(self, rows: Sequence[Sequence], header: Sequence[str] = (), note: str = ""):
         self.rows = [tuple("" if c is None else str(c) for c in row) for row in rows]
-        self.header, self.note = tuple(map(str, header)), note
+        self.note, self._has_header = note, bool(header)
+        self.frame = pd.DataFrame(self.rows, columns=list(map(str, header)) or None)
 
     def __str__(self) -> str:
-        lines = ([self.header] if self.header else []) + self.rows
-        if not lines:
-            return self.note
-        width = [max(len(r[k]) for r in lines if k < len(r)) for k in range(max(map(len, lines)))]
+        lines = [list(map(str, self.frame.columns))] * self._has_header + self.rows
+        width = [max(map(len, column)) for column in zip(*lines)]
         text = ["  ".join(c.ljust(w) for c, w in zip(r, width)).rstrip() for r in lines]
-        if self.header:
+        if self._has_header:
             text.insert(1, "  ".join("-" * w for w in width))
-        return "\n".join(text + ([self.note] if self.note else []))
+        return "\n".join(text + [self.note] * bool(self.note))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        def line(cells, tag):
-            return (
-                "<tr>"
-                + "".join(f"<{tag} style='text-align:left'>{html.escape(c)}</{tag}>" for c in cells)
-                + "</tr>"
-            )
-
-        head = f"<thead>{line(self.header, 'th')}</thead>" if self.header else ""
-        body = "".join(line(r, "td") for r in self.rows)
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
-        return f"<table>{head}<tbody>{body}</tbody></table>{note}"
+        if not self.rows:
+            return note
+        return (
+            self.frame.to_html(index=False, header=self._has_header, border=0, justify="left")
+            + note
+        )
 
 
 def _number(value) -> str:
@@ -65,116 +61,84 @@ def _number(value) -> str:
         return "not measured"
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
-    if isinstance(value, (int, np.integer)):
-        return str(int(value))
-    if isinstance(value, Number):
-        value = float(value)
-        return f"{value:.3g}" if np.isfinite(value) else "not defined"
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return f"{float(value):.3g}" if np.isfinite(value) else "not defined"
     return str(value)
 
 
-def _interval(entry: Mapping):
-    """(low, high) of a measure, whatever of the usual names its report uses; None where there is none."""
-    for key in ("interval", "ci", "ci95", "range"):
-        pair = entry.get(key)
-        if isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2:
-            return pair
-    if entry.get("low") is not None and entry.get("high") is not None:
-        return entry["low"], entry["high"]
-    return None
-
-
 def _is_measure(entry) -> bool:
-    return (
-        isinstance(entry, Mapping)
-        and any(k in entry for k in ("value", "estimate", "mean"))
-        and not any(isinstance(v, Mapping) and "value" in v for v in entry.values())
-    )
+    """A value with, as a rule, an interval; not a report that holds several of them."""
+    if not isinstance(entry, Mapping) or "value" not in entry:
+        return False
+    return not any(_is_measure(inner) for inner in entry.values())
+
+
+def _between(entry: Mapping) -> str:
+    low, high = entry.get("interval") or (entry.get("low"), entry.get("high"))
+    return "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
 
 
 def metric_table(report, title: str = "") -> Table:
     """A report's measures as rows: name, value, 95 % interval, what it means if the report says so.
 
     Args:
-        report: dict of measures as `radiogan_lib.evaluation` returns them: a number, or a dict with `value` (or
-            `estimate`, `mean`) and an interval; dicts inside dicts become rows with both names. A pandas DataFrame is
-            shown as it is.
+        report: dict of measures as `radiogan_lib.evaluation` returns them: a number, or a dict with `value`, `low` and
+            `high`; dicts inside dicts become rows with both names. A pandas DataFrame is shown as it is.
         title: a sentence below the table.
+
+    Raises:
+        RadioganError: the report is neither.
     """
-    if hasattr(report, "columns") and hasattr(report, "itertuples"):
-        return Table(
-            [[_number(c) for c in row] for row in report.itertuples(index=False)],
-            list(report.columns),
-            title,
-        )
-    if (
-        isinstance(report, Sequence)
-        and not isinstance(report, str)
-        and all(isinstance(r, Mapping) for r in report)
-    ):
-        header = list(dict.fromkeys(k for row in report for k in row))
-        return Table(
-            [[_number(row.get(k)) for k in header] for row in report],
-            [h.replace("_", " ") for h in header],
-            title,
-        )
+    if isinstance(report, pd.DataFrame):
+        rows = [[_number(c) for c in row] for row in report.itertuples(index=False)]
+        return Table(rows, list(report.columns), title)
     if not isinstance(report, Mapping):
         raise RadioganError(
             "metric_table shows a report of radiogan_lib.evaluation (a dict), not a "
-            + type(report).__name__
-            + "."
+            f"{type(report).__name__}."
         )
-    rows: list[tuple[str, ...]] = []
-    _rows(report, "", rows)
+    rows = list(_rows(report, ""))
     header = ["measure", "value", "95 % interval", "meaning"]
-    for column in (3, 2):  # a column that says nothing is left out
-        if not any(len(r) > column and r[column] for r in rows):
-            rows = [r[:column] for r in rows]
-            header = header[:column]
-        else:
-            break
-    return Table(rows, header, title)
+    while len(header) > 2 and not any(row[len(header) - 1] for row in rows):
+        header.pop()  # a column that says nothing is left out
+    return Table([row[: len(header)] for row in rows], header, title)
 
 
-def _rows(report: Mapping, prefix: str, rows: list) -> None:
-    """Append a row per measure of a (nested) report."""
+def _rows(report: Mapping, prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    """A row per measure of a (nested) report; arrays and lists are data for figures, not rows."""
     for name, entry in report.items():
         label = f"{prefix}{str(name).replace('_', ' ')}"
         if _is_measure(entry):
-            value = next(entry[k] for k in ("value", "estimate", "mean") if k in entry)
-            pair = _interval(entry)
-            between = f"{_number(pair[0])} to {_number(pair[1])}" if pair is not None else ""
-            words = next(
-                (str(entry[k]) for k in ("meaning", "help", "reading", "note") if entry.get(k)), ""
-            )
-            rows.append((label, _number(value), between, words))
+            words = next((str(entry[k]) for k in ("meaning", "reading") if entry.get(k)), "")
+            yield label, _number(entry["value"]), _between(entry), words
         elif isinstance(entry, Mapping):
-            _rows(entry, label + ": ", rows)
-        elif isinstance(entry, (Number, str, bool, type(None), np.generic)):
-            rows.append((label, _number(entry), "", ""))
-        # arrays and lists are data for figures, not rows
+            yield from _rows(entry, label + ": ")
+        elif isinstance(entry, (Real, str, type(None), np.generic)):
+            yield label, _number(entry), "", ""
 
 
-def controls_table(controls) -> Table:
-    """Which known generator each test named: one row per control, with the measures and the finding."""
-    if isinstance(controls, Mapping):
-        controls = [
-            {"generator": name, **(row if isinstance(row, Mapping) else {"finding": row})}
-            for name, row in controls.items()
-        ]
-    flat = []
-    for row in controls.to_dict("records") if hasattr(controls, "to_dict") else controls:
-        out = {}
-        for key, entry in row.items():
-            if _is_measure(entry):
-                pair = _interval(entry)
-                out[key] = _number(
-                    next(entry[k] for k in ("value", "estimate", "mean") if k in entry)
-                ) + (f" ({_number(pair[0])} to {_number(pair[1])})" if pair is not None else "")
-            elif isinstance(entry, (Number, str, bool, type(None), np.generic)):
-                out[key] = entry
-        flat.append(out)
-    return metric_table(flat)
+def controls_table(rows) -> Table:
+    """One row per control, walk or recipe: names and words as they are, measures with their interval.
+
+    Args:
+        rows: dicts, or a DataFrame; a dict of dicts gives their names as the first column.
+    """
+    if isinstance(rows, Mapping):
+        rows = [{"generator": name, **row} for name, row in rows.items()]
+    rows = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
+    shown = [
+        {
+            k: _number(v["value"]) + (f" ({_between(v)})" if _between(v) else "")
+            if _is_measure(v)
+            else _number(v)
+            for k, v in row.items()
+            if _is_measure(v) or isinstance(v, (Real, str, type(None), np.generic))
+        }
+        for row in rows
+    ]
+    header = list(dict.fromkeys(k for row in shown for k in row))
+    cells = [[row.get(k, _number(None)) for k in header] for row in shown]
+    return Table(cells, [h.replace("_", " ") for h in header])
 
 
 def layer_table(model) -> Table:

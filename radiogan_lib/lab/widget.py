@@ -168,7 +168,8 @@ class LatentExplorer(widgets.VBox):
         """Send the walk as it now is: pictures and words of every step in one message."""
         if self.white.value >= self.black.value:
             raise ExplorerError("the window is empty: “Black at” must be above “White at”.")
-        window, rows, cols = self.window, *self.frames.shape[1:]
+        window: tuple[float, float] = self.window
+        rows, cols = self.frames.shape[1:]
         exams = {}
         if self.nearest is not None:
             exams = {i: _uri(grey(self.train.suv[i], window)) for i in set(self.nearest)}
