@@ -137,7 +137,9 @@ function dense(x, kernel, bias) {
 }
 
 function affine(x, scale, shift) {
-  return x.map((value, k) => value * scale[k % scale.length] + shift[k % shift.length]);
+  const out = new Float64Array(x.length);
+  for (let k = 0; k < x.length;) for (let c = 0; c < scale.length; c++, k++) out[k] = x[k] * scale[c] + shift[c];
+  return out;
 }
 
 function concatenate(x, y, [wide, narrow]) {
@@ -153,13 +155,25 @@ function concatenate(x, y, [wide, narrow]) {
 /** Noise of its own for every pixel: a fixed projection of z by signs (PixelNoise of radiogan_lib/gan/networks.py). */
 function pixels(x, z, strength, op) {
   const [rows, cols, width] = op.size, count = rows * cols;
-  op.signs ??= Int8Array.from({ length: z.length * count }, (_, k) => sign(k)); // kept for the next image
-  const noise = new Float64Array(count);
+  op.signs ??= signs(z.length * count); // kept for the next image
+  const noise = project(z, op.signs, count), out = new Float64Array(x.length);
+  for (let p = 0, k = 0; p < count; p++) for (let c = 0; c < width; c++, k++) out[k] = x[k] + noise[p] * strength[c];
+  return out;
+}
+
+function project(z, table, count) {
+  const out = new Float64Array(count);
   for (let i = 0, k = 0; i < z.length; i++) {
     const value = z[i] / Math.sqrt(z.length);
-    for (let p = 0; p < count; p++, k++) noise[p] += value * op.signs[k];
+    for (let p = 0; p < count; p++, k++) out[p] += value * table[k];
   }
-  return x.map((v, k) => v + noise[(k / width) | 0] * strength[k % width]);
+  return out;
+}
+
+function signs(length) {
+  const out = new Int8Array(length);
+  for (let k = 0; k < length; k++) out[k] = sign(k);
+  return out;
 }
 
 /** The lowest bit of a hash of a whole number, as -1 or 1: murmur3's finalizer. */
@@ -220,23 +234,31 @@ function fourChannels({ padded, kernel, offsets, depth, line, out, row, column, 
 
 function oneChannel({ padded, kernel, offsets, depth, line, out, row, column, stride, rows, cols, width }, channel, weight, bias) {
   for (let r = row, y = 0; r < rows; r += stride, y++) {
-    for (let c = column, x = 0; c < cols; c += stride, x++) {
-      let sum = bias[channel];
+    for (let c = column, x = 0; c < cols; c += 2 * stride, x += 2) {
+      let p = bias[channel], q = p;
+      const from = y * line + x * depth;
       for (let t = 0, k = weight; t < offsets.length; t++) {
-        const first = y * line + x * depth + offsets[t];
-        for (let i = first; i < first + depth; i++, k++) sum += padded[i] * kernel[k];
+        const first = from + offsets[t], last = first + depth;
+        for (let i = first; i < last; i++, k++) {
+          const w = kernel[k];
+          p += padded[i] * w;
+          q += padded[i + depth] * w;
+        }
       }
-      out[(r * cols + c) * width + channel] = sum;
+      out[(r * cols + c) * width + channel] = p;
+      if (c + stride < cols) out[(r * cols + c + stride) * width + channel] = q;
     }
   }
 }
 
 /** tanh, and from grey values to the unit of the exams. */
 function decode(x, { curve, maximum, symmetric }) {
-  return Float32Array.from(x, value => {
-    const grey = Math.min(1, Math.max(0, symmetric ? (Math.tanh(value) + 1) / 2 : Math.tanh(value)));
-    return maximum * (curve === "sqrt" ? grey * grey : grey);
-  });
+  const out = new Float32Array(x.length);
+  for (let k = 0; k < x.length; k++) {
+    const value = Math.tanh(x[k]), grey = Math.max(0, symmetric ? (value + 1) / 2 : value);
+    out[k] = maximum * (curve === "sqrt" ? grey * grey : grey);
+  }
+  return out;
 }
 
 /** The point of a walk: z and the blend of labels. `t` runs from 0 (A) to 1 (B); evaluation.walk has the same kinds. */
