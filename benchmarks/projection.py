@@ -1,9 +1,9 @@
 """How long one exam takes to become a coronal MIP, beside SimpleITK, SciPy and nibabel.
 
-    python benchmarks/projection.py [--repeats 5] [--quick] [--parts paper autoPET disk]
+    python benchmarks/projection.py [--repeats 5] [--quick] [--parts paper autoPET disk world]
 
 Times on a shared machine wander; the methods therefore take turns within every round, and what counts is the ratio.
-Part 1 starts from a volume in memory (the paper's grid and autoPET's); part 2 from an autoPET-sized .nii.gz on disk.
+Part 1 starts from a volume in memory (the paper's grid and autoPET's); part 2 from an autoPET-sized .nii.gz on disk; part 3\n(world) tries other grids, layouts in memory and views.
 Needs SimpleITK (in the `test` extra). Explained in notebooks/01_data_preparation.ipynb.
 """
 
@@ -146,13 +146,91 @@ def table(title: str, seconds: dict[str, list[float]], ours: str, remarks: dict[
         )
 
 
+WORLD = {  # voxels of current scanners, and one grid that is turned; one size, so that rows can be compared
+    "1.65 mm": ((256, 256, 300), (1.65, 1.65, 2.0), 0.0),
+    "1.5 mm": ((256, 256, 300), (1.5, 1.5, 1.5), 0.0),
+    "2.04 mm": ((256, 256, 300), (2.04, 2.04, 3.0), 0.0),
+    "4.06 mm": ((168, 168, 429), (4.06, 4.06, 2.0), 0.0),
+    "4.06 mm, turned by 10 degrees": ((168, 168, 215), (4.06, 4.06, 4.0), 10.0),
+}
+ANGLES = 8  # of a rotating view
+
+
+def turned(image: nib.Nifti1Image, degrees: float) -> nib.Nifti1Image:
+    """The volume on a grid that is turned about the long axis."""
+    turn = nib.eulerangles.euler2mat(z=np.deg2rad(degrees))
+    affine = nib.affines.from_matvec(turn) @ image.affine
+    return nib.Nifti1Image(image.dataobj, affine)
+
+
+def sitk_upright(image: nib.Nifti1Image, axis: int, angle: float = 0.0) -> np.ndarray:
+    """Nearest-neighbour resampling of any grid to an upright one around it (turned by `angle`), then the maximum."""
+    sizes = nib.affines.voxel_sizes(image.affine)
+    moving = sitk.GetImageFromArray(np.asarray(image.dataobj).T)
+    moving.SetSpacing([float(s) for s in sizes])
+    moving.SetDirection((image.affine[:3, :3] / sizes).ravel().tolist())
+    moving.SetOrigin([float(v) for v in image.affine[:3, 3]])
+    shape, affine = nib.spaces.vox2out_vox((image.shape, image.affine), [SPACING_MM] * 3)
+    transform = sitk.Transform()
+    if angle:
+        middle = affine[:3] @ [*(np.array(shape) / 2), 1]
+        transform = sitk.Euler3DTransform([float(v) for v in middle], 0.0, 0.0, angle)
+    fine = sitk.Resample(
+        moving,
+        [int(n) for n in shape],
+        transform,
+        sitk.sitkNearestNeighbor,
+        [float(v) for v in affine[:3, 3]],
+        (SPACING_MM,) * 3,
+        (1, 0, 0, 0, 1, 0, 0, 0, 1),
+        0.0,
+    )
+    return sitk.GetArrayViewFromImage(fine).max(axis=axis)
+
+
+def world(repeats: int, shrink: int) -> None:
+    """Every grid, contiguous in memory or not, from the front, from the side and from all around."""
+    print(
+        f"\n{'grid':<32}{'memory':<14}{'view':<10}{'ours':>11}{'SimpleITK':>12}{'times':>8}   range"
+    )
+    for name, (shape, voxel, degrees) in WORLD.items():
+        plain = turned(body(tuple(n // shrink for n in shape), voxel), degrees)
+        values = np.asarray(plain.dataobj)
+        flipped = np.ascontiguousarray(values[::-1, ::-1].T).T[::-1, ::-1]
+        for memory, array in (("contiguous", values), ("flipped view", flipped)):
+            image = nib.Nifti1Image(array, plain.affine)
+            views = {
+                "coronal": (
+                    lambda i=image: data.coronal_mip(i),
+                    lambda i=plain: sitk_upright(i, 1),
+                ),
+                "sagittal": (
+                    lambda i=image: data.sagittal_mip(i),
+                    lambda i=plain: sitk_upright(i, 2),
+                ),
+                "rotating": (
+                    lambda i=image: data.rotating_mips(i, ANGLES),
+                    lambda i=plain: [
+                        sitk_upright(i, 1, 2 * np.pi * k / ANGLES) for k in range(ANGLES)
+                    ],
+                ),
+            }
+            for view, (ours, theirs) in views.items():
+                seconds = race({"ours": ours, "SimpleITK": theirs}, repeats)
+                a, b = np.array(seconds["ours"]), np.array(seconds["SimpleITK"])
+                print(
+                    f"{name:<32}{memory:<14}{view:<10}{np.median(a) * 1e3:>8.0f} ms{np.median(b) * 1e3:>9.0f} ms"
+                    f"{np.median(b / a):>7.1f}x   {(b / a).min():.1f}-{(b / a).max():.1f}",
+                    flush=True,
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count (default 5)")
     parser.add_argument("--quick", action="store_true", help="small grids, to see that it runs")
-    parser.add_argument(
-        "--parts", nargs="+", default=[*GRIDS, "disk"], choices=[*GRIDS, "disk"], help="default all"
-    )
+    parts = [*GRIDS, "disk", "world"]
+    parser.add_argument("--parts", nargs="+", default=parts, choices=parts, help="default all")
     args = parser.parse_args()
     shrink = 4 if args.quick else 1
     print(
@@ -191,6 +269,8 @@ def main() -> None:
             "radiogan_lib.data.coronal_mip",
             same,
         )
+    if "world" in args.parts:
+        world(args.repeats, shrink)
     if "disk" not in args.parts:
         return
     with tempfile.TemporaryDirectory() as folder:

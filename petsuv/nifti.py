@@ -168,7 +168,8 @@ def _partner(path: Path, suffix: str) -> Path:
     same_stem = [f for f in alike if f.stem == path.stem]
     if not alike:
         raise ExamError(
-            f"the {suffix} file of this pair is not beside it", "Put both into one folder."
+            f"the {suffix} file of this pair is not beside it",
+            "Give both files of the pair in one folder.",
         )
     return (same_stem or alike)[0]
 

@@ -143,7 +143,7 @@ NIFTI = {
     "Bq/ml as SUV": (_values(lambda v: v * 5000), "Bq/ml"),
     "CT as PET": (_values(lambda v: v * 200 - 1000), "CT"),
     "CT by its name": (lambda f: bad.nifti(f, "patient_CT.nii.gz"), "name says CT"),
-    "MR by its name": (lambda f: bad.nifti(f, "T1.nii.gz"), "name says CT, MR"),
+    "MR by its name": (lambda f: bad.nifti(f, "a_MR.nii.gz"), "name says CT, MR"),
     "label map": (lambda f: bad.nifti(f, "a.nii.gz", (bad.body() > 2).astype(np.uint8)), "8-bit"),
     "complex numbers": (
         lambda f: bad.nifti(f, "a.nii.gz", bad.body().astype(np.complex64)),
@@ -181,7 +181,7 @@ NIFTI = {
         "no PET scanner",
     ),
     "no orientation": (lambda f: bad.raw(f, "a.nii", bad.header(252, "<2h", 0, 0)), "sform_code"),
-    "header without its image": (_no_image, "cannot be read|no such file"),
+    "header without its image": (_no_image, "not beside it"),
     "folder of two exams": (_two_files, "not clear"),
 }
 
@@ -274,7 +274,7 @@ PLACES = {
     "empty folder": (_empty, "no DICOM"),
     "one DICOM file": (lambda f: bad.slices(bad.series(f))[0], "one file"),
     "unknown type": (lambda f: Path(sys.executable), "not read|one file"),
-    "link to itself": (lambda f: bad.loop(f / "a.nii.gz"), "no such file"),
+    "link to itself": (lambda f: bad.loop(f / "a.nii.gz"), "leads nowhere"),
     "folder that links to itself": (lambda f: bad.loop(f / "loop" / "loop").parent, "no DICOM"),
     "named pipe": (lambda f: bad.fifo(f / "a.nii.gz"), "not a file"),
     "folder of named pipes": (lambda f: bad.fifo(f / "pipes" / "1.dcm").parent, "no DICOM"),

@@ -107,28 +107,47 @@ def _oblique(image, depth: int, spacing_mm: float) -> np.ndarray:
     array, slope, inter, _ = stored(image)
     shape, affine = nib.spaces.vox2out_vox((array.shape, image.affine), [float(spacing_mm)] * 3)
     step = np.linalg.inv(image.affine) @ affine  # output voxel → stored voxel
-    step[:3, 3] += 0.5
+    step[:3, 3] += 1.5  # rounded by cutting off, in a volume with one layer of zeros around it
     if (slope, inter) != (1.0, 0.0):  # what lies outside is 0 after scaling
         array = scaled(array, slope, inter)
-    voxels = array.ravel(order="F")
+    voxels = np.pad(array, 1).ravel(order="F")
+    sizes = [n + 2 for n in array.shape]
+    strides = np.cumprod([1, *sizes[:2]])
     across, up = (a for a in range(3) if a != depth)
     line, column = np.arange(shape[depth])[:, None], np.arange(shape[across])[None]
-    base = [step[r, depth] * line + step[r, across] * column + step[r, 3] for r in range(3)]
+
+    def index(axis: int, place: np.ndarray) -> np.ndarray:
+        np.clip(place, 0, sizes[axis] - 1, out=place)
+        whole = place.astype(np.int32)
+        whole *= np.int32(strides[axis])
+        return whole
+
+    # What a row of the result leaves unchanged is computed once: all but one number, if the grid turns about one axis.
+    base, moving = np.zeros((shape[depth], shape[across]), np.int32), []
+    for axis in range(3):
+        place = step[axis, depth] * line + step[axis, across] * column + step[axis, 3]
+        if abs(step[axis, up]) * shape[up] < 1e-6:
+            base += index(axis, place)
+        else:
+            flat_place = np.ptp(place) < 1e-6
+            moving.append((axis, place[:1, :1] if flat_place else place.astype(np.float32)))
     flat = np.empty((shape[up], shape[across]), array.dtype)
 
     def part(rows: range) -> None:
+        before = None
         for row in rows:
-            index, inside = 0, True
-            for r in (2, 1, 0):
-                place = base[r] + step[r, up] * row
-                inside &= (place >= 0) & (place < array.shape[r])
-                index = index * array.shape[r] + place.astype(np.int32)
-            found = voxels.take(index, mode="clip")
-            flat[row] = np.where(inside, found, voxels.dtype.type(0)).max(axis=0)
+            shifts = [
+                index(axis, place + place.dtype.type(step[axis, up] * row))
+                for axis, place in moving
+            ]
+            same = before is not None and all(map(np.array_equal, shifts, before))
+            flat[row] = flat[row - 1] if same else voxels.take(sum(shifts, base)).max(axis=0)
+            before = shifts
 
     threads = min(4, machine.cores())
+    edges = np.linspace(0, shape[up], threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(part, (range(i, shape[up], threads) for i in range(threads))))
+        list(pool.map(part, map(range, edges[:-1], edges[1:])))
     return flat.astype(np.float32).T
 
 
