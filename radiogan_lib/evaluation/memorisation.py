@@ -376,7 +376,7 @@ def facts(
     }
 
 
-def copying(report: dict) -> bool:
+def copying(report: dict, membership=MEMBERSHIP_AUC, copies=COPY_FRACTION) -> bool:
     """Does one of the copy tests speak? The rule of the verdict, and of the smallest share that could be noticed."""
     if (report.get("facts") or {}).get("decides"):
         return True
@@ -388,11 +388,9 @@ def copying(report: dict) -> bool:
     for name in ("membership_auc", "moved_auc"):
         # what held-out exams differ from training exams by themselves is no memory of the generator
         apart = max(0.0, ((report.get(name) or {}).get("real") or 0.5) - 0.5)
-        if above(name, MEMBERSHIP_AUC + apart):
+        if above(name, membership + apart):
             return True
-    return any(
-        above(n, COPY_FRACTION) for n in ("copy_fraction", "moved_fraction", "part_fraction")
-    )
+    return any(above(n, copies) for n in ("copy_fraction", "moved_fraction", "part_fraction"))
 
 
 # ---------------------------------------------------------------------------------------------------------------- blends

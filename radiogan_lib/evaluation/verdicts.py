@@ -58,7 +58,7 @@ reach), p < {ALPHA:.4f}; training exams can be recognised (membership AUC, p < 0
 copies (exact copies count half as many again).
 4. memorises: the lower bound of a membership AUC is above {MEMBERSHIP_AUC} (more, where held-out exams lie further from training exams \
 than these from each other), or that of a copy fraction (as it is, moved, by halves) \
-above {COPY_FRACTION}, with p < {ALPHA:.4f} (permutation; for copies also: more suspicious beside training than beside held-out exams).
+above {COPY_FRACTION}, both more where the ideal or the blurred control reaches more, with p < {ALPHA:.4f} (permutation; for copies also: more suspicious beside training than beside held-out exams).
 5. collapsed: the upper bounds of coverage and Vendi ratio are below {COVERAGE_RATIO} and {VENDI_RATIO}, or more than {REPEATED:.0%} \
 of the images repeat another one (lower bound).
 6. blurred: the upper bound of fine detail is below the threshold (0.6 to 0.8, halfway to the blurred control); noisy: its lower bound is \
@@ -98,6 +98,8 @@ class Thresholds:
 
     blend: float = 0.15
     blurred: float = 0.6
+    membership: float = MEMBERSHIP_AUC
+    copies: float = COPY_FRACTION
     silent: tuple[str, ...] = ()
 
     @classmethod
@@ -111,7 +113,18 @@ class Thresholds:
         limit = (
             0.6 if blur.get("value") is None else float(np.clip(np.sqrt(blur["value"]), 0.6, 0.8))
         )
-        found = cls(min(0.6, max([0.15, *innocent])), limit)
+        # what fresh images reach by chance or by blur is no sign of memory
+        clean = [rows[k] for k in ("ideal", "blurred") if k in rows]
+
+        def reached(names):
+            return max([r[k]["low"] for r in clean for k in names if r.get(k)], default=0.0)
+
+        found = cls(
+            min(0.6, max([0.15, *innocent])),
+            limit,
+            max(MEMBERSHIP_AUC, reached(("membership_auc", "moved_auc"))),
+            max(COPY_FRACTION, reached(("copy_fraction", "moved_fraction", "part_fraction"))),
+        )
         silent = ["blends"] if max([0, *innocent]) > 0.6 else []
         for kind, word in EXPECTED.items():
             if kind == "ideal" or kind not in rows:
@@ -143,7 +156,7 @@ class Thresholds:
         blends = blends and known and m["blend_fraction"]["value"] > max(copied_share(m))
         return {
             "blends": blends,
-            "memorises": copying(m),
+            "memorises": copying(m, self.membership, self.copies),
             "collapsed": collapsed,
             "blurred": high("fine_detail", self.blurred),
             "noisy": low("fine_detail", NOISY),
@@ -189,7 +202,7 @@ def verdict(report: dict) -> Verdict:
         elif word == "generalises" and detectable and detectable.get("smallest") is None:
             reasons.append("not even half copies would have been noticed at this number of images")
         elif word == "generalises" and "memorises" in limits.silent:
-            reasons.append("on these images the copier control is not found")
+            reasons.append("on these images the copier control is not told from fresh images")
         word = "undecided" if reasons else word
     return Verdict(word, _sentence(report, m, word, flags, reasons), flags, tuple(reasons))
 
