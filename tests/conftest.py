@@ -9,7 +9,7 @@ SLOW = """
     test_ablation test_bad_input test_batch test_controls test_deidentify test_diagnosis
     test_engine test_engines test_environment_check test_evaluation_cli test_explorer
     test_explorer_in_browser test_faults test_fuzz test_idc test_improvements test_latent
-    test_memorisation test_memoriser test_memorization test_n_sweep test_networks test_page
+    test_memoriser test_memorization test_n_sweep test_networks test_page
     test_page_in_browser test_privacy test_radiogan test_report_in_browser test_running
     test_scale test_site test_training test_training_benchmark test_turning test_utility
     test_walks
