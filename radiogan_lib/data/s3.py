@@ -1,8 +1,7 @@
-"""Fetching one series from a public S3 bucket, and proving that it arrived whole.
+"""Fetching one series from a public S3 bucket with boto3, and proving that it arrived whole.
 
-Plain HTTP with requests (kept connections, a hospital's proxy and certificates), not the archive's own client: that one
-is a large optional install and returns as if nothing had happened when a transfer fails. Here every object is compared with the listing (bytes, and
-MD5 where the ETag is one), and the series with the manifest (number and bytes).
+The archive's own client returns as if nothing had happened when a transfer fails. Here every object is compared with
+the listing (bytes, and MD5 where the ETag is one), and the series with the manifest (number and bytes).
 """
 
 from __future__ import annotations
@@ -10,14 +9,10 @@ from __future__ import annotations
 import hashlib
 import time
 import urllib.parse
-import xml.etree.ElementTree as ElementTree
 from concurrent import futures
 from pathlib import Path, PurePosixPath
 
-import requests
-from requests.adapters import HTTPAdapter, Retry
-
-from radiogan_lib.config import RadioganError
+from radiogan_lib.config import ConfigError, RadioganError
 
 ROUNDS = 4  # times that what is missing or damaged is asked for
 CONNECTIONS = 16
@@ -38,8 +33,30 @@ _NEW_RELEASE = (
 )
 
 
-def _address(prefix: str, endpoint: str) -> tuple[str, str]:
-    """`s3://bucket/key/` → (URL of the bucket, key prefix)."""
+def client(endpoint: str = ""):
+    """An anonymous S3 client; `endpoint` names a server other than Amazon's."""
+    try:
+        import boto3
+        from botocore import UNSIGNED
+        from botocore.config import Config
+    except ImportError:
+        raise ConfigError(
+            "the public archive needs boto3; install it with `pip install 'radiogan-reproduced[archive]'`."
+        ) from None
+    config = Config(
+        signature_version=UNSIGNED,
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=CONNECTIONS,
+        retries={"total_max_attempts": 1},  # what is missing is asked for again here, and counted
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path"} if endpoint else {},
+    )
+    return boto3.client("s3", endpoint_url=endpoint or None, region_name="us-east-1", config=config)
+
+
+def _place(prefix: str) -> tuple[str, str]:
+    """`s3://bucket/key/` → (bucket, key prefix)."""
     parts = urllib.parse.urlsplit(prefix)
     if parts.scheme != "s3" or not parts.netloc or not parts.path.strip("/"):
         raise TransferError(
@@ -47,61 +64,36 @@ def _address(prefix: str, endpoint: str) -> tuple[str, str]:
             "Correct the manifest.",
             False,
         )
-    bucket = (
-        f"{endpoint.rstrip('/')}/{parts.netloc}"
-        if endpoint
-        else f"https://{parts.netloc}.s3.amazonaws.com"
+    return parts.netloc, parts.path.strip("/") + "/"
+
+
+def _fault(error: Exception) -> TransferError:
+    """What boto3 met, in one sentence."""
+    response = getattr(error, "response", None) or {}
+    answer = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if answer is None:
+        return TransferError(
+            f"the archive cannot be reached ({type(error).__name__})",
+            f"Check the network. {_RUN_AGAIN}",
+            True,
+        )
+    gone = answer in (403, 404)
+    return TransferError(
+        f"the archive answered {answer}", _NEW_RELEASE if gone else _RUN_AGAIN, not gone
     )
-    return bucket, parts.path.strip("/") + "/"
 
 
-def _session() -> requests.Session:
-    """Connections that are kept, and asked again where the server is busy."""
-    retry = Retry(
-        total=3,
-        backoff_factor=PAUSE_S,
-        status_forcelist=(429, 500, 502, 503, 504),
-        raise_on_status=False,
+def listing(s3, bucket: str, prefix: str, page: int = 1000) -> dict[str, tuple[int, str]]:
+    """Key → (bytes, ETag) of everything below the prefix, all pages of `page` keys."""
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page}
     )
-    session = requests.Session()
-    for scheme in ("http://", "https://"):
-        session.mount(
-            scheme, HTTPAdapter(pool_maxsize=CONNECTIONS, pool_block=True, max_retries=retry)
-        )
-    return session
-
-
-def _get(session: requests.Session, url: str) -> bytes:
-    """The body of a GET; one that ends before its announced length raises."""
-    response = session.get(url, timeout=(10, 60))
-    if response.status_code != 200:
-        gone = response.status_code in (403, 404)
-        raise TransferError(
-            f"the archive answered {response.status_code}",
-            _NEW_RELEASE if gone else _RUN_AGAIN,
-            not gone,
-        )
-    return response.content
-
-
-def listing(session: requests.Session, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
-    """Key → (bytes, ETag) of everything below the prefix (ListObjectsV2, all pages)."""
-    found, token = {}, None
-    while True:
-        query = {"list-type": "2", "prefix": prefix} | (
-            {"continuation-token": token} if token else {}
-        )
-        root = ElementTree.fromstring(_get(session, f"{bucket}/?{urllib.parse.urlencode(query)}"))
-        for item in root.findall("{*}Contents"):
-            key = item.findtext("{*}Key", "")
-            if not key.endswith("/"):
-                found[key] = (
-                    int(item.findtext("{*}Size", "-1")),
-                    item.findtext("{*}ETag", "").strip('"'),
-                )
-        token = root.findtext("{*}NextContinuationToken")
-        if root.findtext("{*}IsTruncated") != "true" or not token:
-            return found
+    return {
+        item["Key"]: (item["Size"], item["ETag"].strip('"'))
+        for found in pages
+        for item in found.get("Contents", [])
+        if not item["Key"].endswith("/")
+    }
 
 
 def _whole(body: bytes, size: int, etag: str) -> bool:
@@ -128,62 +120,74 @@ def fetch_series(
 
     Raises:
         TransferError: it did not arrive whole after several rounds, or the archive holds something else by now.
+        ConfigError: boto3 is not installed.
     """
-    bucket, key_prefix = _address(prefix, endpoint)
-    session = _session()
-    try:
-        objects = listing(session, bucket, key_prefix)
-        listed = sum(size for size, _ in objects.values())
-        if (len(objects), listed) != (instances, size_bytes):
-            raise TransferError(
-                f"the archive lists {len(objects)} files of {listed} bytes where the manifest says "
-                f"{instances} of {size_bytes}",
-                _NEW_RELEASE,
-                False,
-            )
-        missing, again = dict(objects), 0
-
-        def one(key: str) -> None:
-            size, etag = missing[key]
-            body = _get(session, f"{bucket}/{urllib.parse.quote(key)}")
-            if not _whole(body, size, etag):
-                raise TransferError("a file arrived damaged", _RUN_AGAIN, True)
-            (folder / PurePosixPath(key).name).write_bytes(body)
-
-        for turn in range(ROUNDS):
-            if turn:
-                again += len(missing)
-                time.sleep(PAUSE_S * 2 ** (turn - 1))
-            with futures.ThreadPoolExecutor(min(CONNECTIONS, len(missing))) as threads:
-                tries = {key: threads.submit(one, key) for key in missing}
-            faults = {key: e for key, t in tries.items() if (e := t.exception()) is not None}
-            missing = {key: objects[key] for key in faults}
-            for e in faults.values():
-                if not isinstance(e, requests.RequestException) and not getattr(
-                    e, "transient", False
-                ):
-                    raise e  # another try would end the same way
-            if not missing:
-                break
-        else:
-            raise TransferError(
-                f"{len(missing)} of {instances} files did not arrive whole in {ROUNDS} rounds",
-                _RUN_AGAIN,
-                True,
-            )
-    except requests.RequestException as e:
+    bucket, key_prefix = _place(prefix)
+    s3 = client(endpoint)
+    objects = _listed(s3, bucket, key_prefix)
+    listed = sum(size for size, _ in objects.values())
+    if (len(objects), listed) != (instances, size_bytes):
         raise TransferError(
-            f"the archive cannot be reached ({type(e).__name__})",
-            f"Check the network. {_RUN_AGAIN}",
+            f"the archive lists {len(objects)} files of {listed} bytes where the manifest says "
+            f"{instances} of {size_bytes}",
+            _NEW_RELEASE,
+            False,
+        )
+
+    def one(key: str) -> None:
+        body = _body(s3, bucket, key)
+        if not _whole(body, *objects[key]):
+            raise TransferError("a file arrived damaged", _RUN_AGAIN, True)
+        (folder / PurePosixPath(key).name).write_bytes(body)
+
+    missing, again = list(objects), 0
+    for turn in range(ROUNDS):
+        if turn:
+            again += len(missing)
+            time.sleep(PAUSE_S * 2 ** (turn - 1))
+        with futures.ThreadPoolExecutor(CONNECTIONS) as threads:
+            tries = {key: threads.submit(one, key) for key in missing}
+        faults = {key: e for key, t in tries.items() if (e := t.exception()) is not None}
+        missing = list(faults)
+        for e in faults.values():
+            if not getattr(e, "transient", False):
+                raise e  # another try would end the same way
+        if not missing:
+            break
+    else:
+        raise TransferError(
+            f"{len(missing)} of {instances} files did not arrive whole in {ROUNDS} rounds",
+            _RUN_AGAIN,
             True,
-        ) from None
-    except ElementTree.ParseError:
-        raise TransferError("the archive's listing is not readable", _RUN_AGAIN, True) from None
-    finally:
-        session.close()
+        )
     stored = list(folder.iterdir())
     if (len(stored), sum(f.stat().st_size for f in stored)) != (instances, size_bytes):
         raise TransferError(
             f"{len(stored)} files lie on disk where {instances} were fetched", _RUN_AGAIN, True
         )
     return again
+
+
+def _body(s3, bucket: str, key: str) -> bytes:
+    """The bytes of an object; a fault on the way raises a TransferError."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except (BotoCoreError, ClientError) as e:
+        raise _fault(e) from None
+
+
+def _listed(s3, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
+    """`listing`, asked for again where the server is busy or the line is cut."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for turn in range(ROUNDS):
+        try:
+            return listing(s3, bucket, prefix)
+        except (BotoCoreError, ClientError) as e:
+            fault = _fault(e)
+            if not fault.transient or turn == ROUNDS - 1:
+                raise fault from None
+            time.sleep(PAUSE_S * 2**turn)
+    raise AssertionError("unreachable")
