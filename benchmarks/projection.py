@@ -153,7 +153,7 @@ WORLD = {  # voxels of current scanners, and one grid that is turned; one size, 
     "4.06 mm": ((168, 168, 429), (4.06, 4.06, 2.0), 0.0),
     "4.06 mm, turned by 10 degrees": ((168, 168, 215), (4.06, 4.06, 4.0), 10.0),
 }
-ANGLES = 8  # of a rotating view
+ANGLES = 4  # of a rotating view
 
 
 def turned(image: nib.Nifti1Image, degrees: float) -> nib.Nifti1Image:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from petsuv.errors import ExamError, ExamNote
 
 if TYPE_CHECKING:  # what editors and type checkers see
-    from petsuv.dicom import as_image, read_series, volume, with_one_slope
-    from petsuv.source import locate, read
-    from petsuv.write import write_phantom_series
+    from petsuv.dicom import as_image, read_series, volume, with_one_slope  # noqa: F401
+    from petsuv.source import locate, read  # noqa: F401
+    from petsuv.write import write_phantom_series  # noqa: F401
 
 READER_VERSION = 1  # raised whenever the same exam would give other voxel values
 
@@ -30,18 +30,7 @@ _HOME = {
     "as_image": "dicom",
     "write_phantom_series": "write",
 }
-__all__ = [
-    "READER_VERSION",
-    "ExamError",
-    "ExamNote",
-    "as_image",
-    "locate",
-    "read",
-    "read_series",
-    "volume",
-    "with_one_slope",
-    "write_phantom_series",
-]
+__all__ = ["READER_VERSION", "ExamError", "ExamNote", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -275,22 +275,9 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
 
 __all__ = ["SuvFactor", "factor", "injected_bq"]
 
-REFUSED_UNITS = {
-    "PROPCNTS",
-    "PROPCPS",
-    "CPS",
-    "1CM",
-    "NONE",
-    "PCNT",
-    "MGMINML",
-    "UMOLML",
-    "MLMING",
-    "MLG",
-    "UMOLMINML",
-    "CM2",
-    "BQ",
-    "STDDEV",
-}
+REFUSED_UNITS = set(
+    "PROPCNTS PROPCPS CPS 1CM NONE PCNT MGMINML UMOLML MLMING MLG UMOLMINML CM2 BQ STDDEV".split()
+)
 
 
 def _parsed(parse):

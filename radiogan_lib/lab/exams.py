@@ -177,7 +177,7 @@ SPOILT = (
     ("not corrected for attenuation", dict(CorrectedImage=["DECY", "SCAT"])),
     ("another tracer", "PSMA-1007"),
     ("injected after the scan", "123000"),
-    ("gated to the heartbeat", dict(SeriesType=["GATED", "IMAGE"])),
+    ("a weight of 0.07 kg", dict(PatientWeight="0.07")),
 )
 
 
