@@ -300,14 +300,19 @@ def rotating_mips(
     u = (np.arange(-half, half + 1) * spacing_mm)[:, None]  # across the view
     v = (np.arange(-half, half + 1) * spacing_mm)[None, :]  # along the line of sight
     frames = np.empty((n_angles, rows.size, u.size), np.float32)
-    for k, angle in enumerate(2 * np.pi * np.arange(n_angles) / n_angles):
+
+    def turn(k: int) -> None:
+        angle = 2 * np.pi * k / n_angles
         x = np.floor((np.cos(angle) * u - np.sin(angle) * v) / voxel[0] + nx / 2).astype(int)
         y = np.floor((np.sin(angle) * u + np.cos(angle) * v) / voxel[1] + ny / 2).astype(int)
         table = np.where((x >= 0) & (x < nx) & (y >= 0) & (y < ny), x * ny + y, nx * ny)
-        best = columns[table[:, 0]]
+        best = columns.take(table[:, 0], axis=0)
         for j in np.flatnonzero((table != nx * ny).any(axis=0)):
-            np.maximum(best, columns[table[:, j]], out=best)
+            np.maximum(best, columns.take(table[:, j], axis=0), out=best)
         frames[k] = upright(scaled(best, slope, inter))
+
+    with ThreadPoolExecutor(min(4, machine.cores())) as pool:
+        list(pool.map(turn, range(n_angles)))
     return frames
 
 
