@@ -298,7 +298,7 @@ def test_each_spoilt_exam_is_refused_for_its_own_fault():
     assert len(table.rows) == 8 and len({row[1] for row in table.rows}) == 8
     for row, word in zip(
         table.rows,
-        ("Weight", "PROPCNTS", "ATTN", "tracer", "injected after", "GATED", "missing", "Bq/ml"),
+        ("Weight", "PROPCNTS", "ATTN", "tracer", "injected after", "0.07", "missing", "Bq/ml"),
     ):
         assert word in row[1] and row[2], row
 

@@ -435,5 +435,5 @@ def test_reading_an_exam_loads_no_training_library(tmp_path, suv):
 def test_lazy_names():
     assert all(getattr(data, name) is not None for name in dir(data))
     assert volumes.read_suv is data.read_suv and "coronal_mip" in dir(data)
-    with pytest.raises(AttributeError, match="it offers"):
+    with pytest.raises(AttributeError, match="no_such_name"):
         _ = data.no_such_name

@@ -28,7 +28,6 @@ from radiogan_lib.evaluation.features import (
     pooled_shape,
 )
 from radiogan_lib.evaluation.statistics import Measure, wilson
-from radiogan_lib.gan import engine
 
 SIDE = 80  # pixels on the longer side of the classifier's input
 SHIFT = 2  # pixels of random displacement while training
@@ -174,6 +173,8 @@ def train_classifier(
         raise EvaluationError(
             f"labels run from {labels.min()} to {labels.max()} for {n_classes} classes; number the classes from 0."
         )
+    from radiogan_lib.gan import engine  # Keras only where a classifier is trained
+
     engine.keep_memory()
     shape = start.shape if start else pooled_shape(images.shape[1:], SIDE)
     x, rng = prepare(images, shape), np.random.default_rng(seed)
