@@ -288,3 +288,19 @@ class TestSchema:
             got.class_names == ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
             and got.notes == []
         )
+
+
+@pytest.mark.parametrize(
+    "head, mark",
+    [
+        ("sep=;\r\n", ";"),
+        ("# cohort of 2024\n", ","),
+        ("Cohort 2024,,,,\n", ","),
+        ("\ufeff\ufeff", "|"),
+    ],
+)
+def test_lines_above_the_header_are_passed_over(tmp_path, head, mark):
+    rows = ["exam_id,patient_id,class,path,split", "a,p1,x,a.nii.gz,train", "b,p2,y,b.nii.gz,test"]
+    file = tmp_path / "cohort.csv"
+    file.write_text(head + "\n".join(rows).replace(",", mark), encoding="utf-8")
+    assert list(cohort.read(file).exams.exam_id) == ["a", "b"]

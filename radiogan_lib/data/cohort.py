@@ -286,11 +286,19 @@ def _decode(path: Path) -> str:
 
 
 def _parse(path: Path) -> pd.DataFrame:
-    """The csv as text columns and `row`; comma, semicolon and tab all separate."""
-    text = _decode(path)
+    """The csv as text columns and `row`; comma, semicolon, tab and bar all separate.
+
+    Lines before the header (Excel's `sep=;`, a title, a comment) and invisible characters are passed over.
+    """
+    text = _decode(path).translate(dict.fromkeys((0xFEFF, 0x200B)))
+    lines = text.splitlines(keepends=True)
+    above = next((i for i, line in enumerate(lines[:20]) if "exam_id" in line.lower()), 0)
+    text = "\n" * above + "".join(lines[above:])  # row numbers stay those of the file
     header = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    delimiter = max(",;\t|", key=header.count)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
+    )
     names, records = None, []
     try:
         for values in reader:
