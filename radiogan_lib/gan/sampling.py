@@ -28,7 +28,7 @@ def sample(
     seed: int = 0,
     z=None,
     truncation: float = 1.0,
-    batch_size: int = 64,
+    batch_size: int = 0,
 ) -> np.ndarray:
     """Draw one image per label.
 
@@ -38,7 +38,7 @@ def sample(
         seed: of the noise, where `z` is not given.
         z: (n, noise_dim) noise.
         truncation: scale of the noise; below 1 trades variety for typical images.
-        batch_size: images drawn at a time; changes memory, not results.
+        batch_size: images drawn at a time; changes memory, not results. 0 = 64, fewer above 160 x 96 pixels.
 
     Returns:
         (n, h, w) float32, SUV in [0, suv_max].
@@ -69,6 +69,8 @@ def sample(
             f"z must have the shape {(len(labels), noise_dim)} (labels, noise_dim); got {z.shape}."
         )
     labels = labels.astype("int32")
+    height, width = generator.outputs[0].shape[1:3]
+    batch_size = batch_size or max(1, min(64, 64 * 160 * 96 // (height * width)))
     return in_batches(
         lambda i: generator([z[i], labels[i]], training=False), len(labels), batch_size, generator
     )
