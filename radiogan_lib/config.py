@@ -357,8 +357,9 @@ def load(profile: str = "teach", table: dict | None = None, /, **settings) -> Co
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         fixed = dict(content.get("settings") or {})
     except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError, OSError) as e:
+        why = "it is nested too deeply" if isinstance(e, RecursionError) else str(e)
         raise ConfigError(
-            f"{path.name} is not a readable profile: {' '.join(str(e).split())[:200]}. "
+            f"{path.name} is not a readable profile: {' '.join(why.split())[:200]}. "
             "It needs `profile: NAME` and a `settings:` table."
         ) from None
     settings = _joined(table, settings)
