@@ -263,7 +263,7 @@ def test_hashes_are_stable_between_runs_and_differ_between_homes(tmp_path, monke
     for path in table["path"]:
         nib.save(
             nib.Nifti1Image(
-                np.random.default_rng(0).random((9, 9, 9)).astype(np.float32), np.eye(4)
+                5 * np.random.default_rng(0).random((9, 9, 9), dtype=np.float32), np.eye(4)
             ),
             path,
         )

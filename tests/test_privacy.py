@@ -373,7 +373,7 @@ def test_an_archives_file_names_stay_in_their_folder(tmp_path, monkeypatch):
     body = b"x" * 10
     for key in ("p/../../escaped.dcm", "p//etc/escaped.dcm", "p/..", "p/a/../../b.dcm"):
         monkeypatch.setattr(s3, "listing", lambda *_, key=key: {key: (10, "")})
-        monkeypatch.setattr(s3, "_get", lambda *_: body)
+        monkeypatch.setattr(s3, "_body", lambda *_: body)
         (tmp_path / "in" / "series").mkdir(parents=True, exist_ok=True)
         for old in (tmp_path / "in" / "series").iterdir():
             old.unlink()

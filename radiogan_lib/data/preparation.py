@@ -173,7 +173,11 @@ def _kept(result, exam: pd.Series, path: Path, mark: str) -> dict:
 
 def _refuse_if_empty(counts: pd.DataFrame, rejects: pd.DataFrame, directory: Path) -> None:
     lost = counts.index[(counts["train"] == 0)]
-    first = "" if rejects.empty else f" The first reason: {rejects.reason[0]}; {rejects.remedy[0]}."
+    first = (
+        ""
+        if rejects.empty
+        else f" The first reason: {rejects.reason[0]}; {rejects.remedy[0].rstrip('.')}."
+    )
     where = f" All reasons are in {paths.shown(directory / 'rejects.csv')}." if len(rejects) else ""
     if counts[list(cohorts.SPLITS)].to_numpy().sum() == 0:
         raise DatasetError(
