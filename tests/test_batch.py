@@ -112,7 +112,8 @@ def _check(home, out):
         and found["recipe"].tolist() == ["paper", "improved"] * 3
     )
     failed = found["ended"] != "well"
-    assert failed.sum() == 1 and found[failed].iloc[0][["seed", "recipe"]].tolist() == [1, "paper"]
+    assert failed.sum() == 1, found.to_string()
+    assert found[failed].iloc[0][["seed", "recipe"]].tolist() == [1, "paper"]
     assert (
         "01_second.ipynb" in found[failed]["ended"].iloc[0]
         and found[failed]["membership_auc"].isna().all()

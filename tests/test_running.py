@@ -227,6 +227,8 @@ def test_ctrl_c_is_one_line(books, sweep):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # whatever started the tests may ignore the signal, and a child inherits that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stdout:
         if "running" in line:
