@@ -33,16 +33,11 @@ SHOWN = [
 ]
 
 
-# The switches that the improved recipe leaves off, at the strength that their authors, or the paper that made them known, give.
+# The switches that the improved recipe leaves off.
 LEFT_OFF = {
     "balanced": {"balanced": True},
     "diffaugment": {"diffaugment": "translation"},
     "diffaugment of a quarter": {"diffaugment": "translation", "diffaugment_share": 0.25},
-    "cutout": {"diffaugment": "cutout"},
-    "label_smoothing": {"label_smoothing": 0.1},
-    "projection": {"projection": True},
-    "relativistic": {"loss": "relativistic", "gradient_penalty": 0.05, "dropout": 0.0},
-    "transitional": {"transitional": 0.25},
 }
 
 

@@ -158,17 +158,8 @@ class Config:
     intensity: str = _setting(
         "linear", "gan", "curve from SUV to grey value", choices=("linear", "sqrt")
     )
-    value_range: str = _setting(
-        "symmetric",
-        "gan",
-        "grey values in [-1, 1] or the literal [0, 1]",
-        choices=("symmetric", "unit"),
-    )
     label_init: float = _setting(
         0.0, "gan", "sd of the label embeddings at the start; 0 = Keras' uniform ±0.05", 0, 10
-    )
-    loss: str = _setting(
-        "bce", "gan", "bce (paper) or relativistic pairing", choices=("bce", "relativistic")
     )
     gradient_penalty: float = _setting(
         0.0, "gan", "weight of the finite-difference R1 + R2 penalty", 0, 1000
@@ -179,9 +170,8 @@ class Config:
     auxiliary_augment: str = _setting(
         "",
         "gan",
-        "what the auxiliary classifier sees its images through; a list like diffaugment's",
+        "what the auxiliary classifier sees its images through: translation",
     )
-    projection: bool = _setting(False, "gan", "projection conditioning in the discriminator")
     batch_spread: bool = _setting(
         False, "gan", "show the discriminator how much the images of a batch differ"
     )
@@ -191,15 +181,13 @@ class Config:
     ema: float = _setting(
         0.0, "gan", "momentum of the averaged generator weights; 0 = off", 0, 0.99999
     )
-    diffaugment: str = _setting("", "gan", "comma list of translation, cutout; never flips")
+    diffaugment: str = _setting(
+        "", "gan", "what the discriminator sees its images through: translation; never flips"
+    )
     diffaugment_share: float = _setting(
         1.0, "gan", "share of the images, real and fake alike, that DiffAugment changes", 0, 1
     )
     lecam: float = _setting(0.0, "gan", "weight of the LeCam regulariser", 0, 100)
-    label_smoothing: float = _setting(0.0, "gan", "one-sided: real target = 1 - this", 0, 0.5)
-    transitional: float = _setting(
-        0.0, "gan", "share of training over which conditioning fades in", 0, 1
-    )
     balanced: bool = _setting(False, "gan", "draw every class equally often")
 
     generated: int = _setting(
@@ -394,8 +382,19 @@ def _joined(table: dict | None, settings: dict) -> dict:
     return {k: v for k, v in joined.items() if not (k in ("recipe", "cohort") and v == "")}
 
 
+# Settings that have left, and the value at which a run of an earlier version is still understood.
+LEFT = {
+    "value_range": "symmetric",
+    "loss": "bce",
+    "projection": False,
+    "label_smoothing": 0.0,
+    "transitional": 0.0,
+}
+
+
 def from_dict(values: dict, where: str = "config.json") -> Config:
     """Rebuild a `Config` that `as_dict` wrote; the same checks apply."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where} does not hold a table of settings.")
-    return Config(**{k: _checked(k, v, where) for k, v in values.items()})
+    known = {k: v for k, v in values.items() if k not in LEFT or v != LEFT[k]}
+    return Config(**{k: _checked(k, v, where) for k, v in known.items()})

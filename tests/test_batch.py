@@ -202,7 +202,7 @@ def test_a_cell_that_takes_too_long_is_stopped(home, capsys):
         ("seed=0,1,2", ("seed", [0, 1, 2])),
         ("learning_rate=1e-4", ("learning_rate", [1e-4])),
         ("train_exams=[8,4]", ("train_exams", [[8, 4]])),
-        ("diffaugment='translation,cutout'", ("diffaugment", ["translation,cutout"])),
+        ("leave_out='tumour,lung'", ("leave_out", ["tumour,lung"])),
         ("cohort=a,b.csv", ("cohort", ["a,b.csv"])),
         ("balanced=true", ("balanced", [True])),
         ("class_a=", ("class_a", [""])),

@@ -57,7 +57,7 @@ def test_profiles_and_recipes_set_different_things():
         ({"learning_rate": float("nan")}, ["nan"]),
         ({"train_exams": []}, ["empty"]),
         ({"train_exams": [3, "a"]}, ["must be int"]),
-        ({"loss": "wasserstein"}, ["bce", "relativistic"]),
+        ({"intensity": "log"}, ["linear, sqrt"]),
         ({"recipe": "best"}, ["paper, improved"]),
     ],
 )

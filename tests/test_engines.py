@@ -32,9 +32,7 @@ SETTINGS = {
         k: v for k, v in RECIPES["improved"].items() if k not in ("learning_rate", "cooldown")
     },
     "every switch": dict(
-        loss="relativistic",
         gradient_penalty=0.5,
-        projection=True,
         label_init=1.0,
         lecam=0.1,
         intensity="sqrt",
@@ -42,10 +40,9 @@ SETTINGS = {
         generator_kernel=4,
         batch_spread=True,
         ema=0.9,
-        diffaugment="translation,cutout",
+        diffaugment="translation",
         diffaugment_share=0.5,
         auxiliary_augment="translation",
-        label_smoothing=0.1,
         generator_least=16,
         generator_noise=True,
         discriminator_norm=False,
@@ -97,7 +94,7 @@ GAME = """
         keras.layers.LeakyReLU = WithoutKink if cfg.gradient_penalty > 0.1 else Leaky
         exams = blobs(cfg, 16)
         order = np.random.default_rng(0).permutation(48)[:24]
-        images, labels = encode(exams.suv[order], cfg.intensity, 30.0, cfg.value_range), exams.labels[order]
+        images, labels = encode(exams.suv[order], cfg.intensity, 30.0), exams.labels[order]
         noise = np.random.default_rng(1).normal(size=(24, 8)).astype("float32")
         keras.utils.set_random_seed(0)
         with {scope}:

@@ -49,14 +49,13 @@ def drawn(tmp_path, generator, places) -> np.ndarray:
     return out.reshape(len(places), *generator.output_shape[1:3])
 
 
-def small(kernel=4, classes=4, curve="sqrt", value_range="symmetric", **other) -> keras.Model:
+def small(kernel=4, classes=4, curve="sqrt", **other) -> keras.Model:
     """An untrained generator whose BatchNorms have statistics of their own."""
     keras.utils.set_random_seed(7)
     cfg = config.load(
         "smoke",
         generator_kernel=kernel,
         intensity=curve,
-        value_range=value_range,
         generator_channels=24,
         **other,
     )
@@ -96,7 +95,7 @@ def test_the_shipped_generator_is_drawn_within_two_hundredths_of_suv(tmp_path):
     "made",
     [
         dict(kernel=3, classes=2, curve="linear"),
-        dict(kernel=5, value_range="unit"),
+        dict(kernel=5),
         dict(kernel=2),
         dict(kernel=4, doublings=5),
         dict(kernel=4, generator_noise=True),

@@ -19,7 +19,7 @@ TF = pytest.mark.skipif(
 def _batch(cfg, n=8):
     exams = blobs(cfg, 8)
     pick = np.random.default_rng(0).permutation(len(exams))[:n]
-    return encode(exams.suv[pick], cfg.intensity, 30.0, cfg.value_range), exams.labels[pick]
+    return encode(exams.suv[pick], cfg.intensity, 30.0), exams.labels[pick]
 
 
 def _weights(network):
@@ -56,7 +56,7 @@ def _gradients(game, batch):
         {
             k: v
             for k, v in EVERYTHING.items()
-            if k not in ("loss", "gradient_penalty", "lecam", "auxiliary")
+            if k not in ("gradient_penalty", "lecam", "auxiliary")
         },
     ],
 )
@@ -232,17 +232,6 @@ def test_losses_by_hand():
     assert _loss_of(small(), real=real, fake=fake, fake_frozen=fake) == pytest.approx(
         d + g, rel=1e-5
     )
-    smooth = (
-        -(0.9 * np.log(p(real)) + 0.1 * np.log(1 - p(real))).mean() / 2
-        - np.log(1 - p(fake)).mean() / 2
-    )
-    assert _loss_of(
-        small(label_smoothing=0.1), real=real, fake=fake, fake_frozen=fake
-    ) == pytest.approx(smooth + g, rel=1e-5)
-    pair = np.log1p(np.exp(fake - real)).mean() + np.log1p(np.exp(real - fake)).mean()
-    assert _loss_of(
-        small(loss="relativistic"), real=real, fake=fake, fake_frozen=fake
-    ) == pytest.approx(pair, rel=1e-5)
     steep = np.array([4.0, 2.0])
     assert _loss_of(
         small(gradient_penalty=3.0), real=real, fake=fake, fake_frozen=fake, penalty=steep

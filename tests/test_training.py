@@ -266,26 +266,6 @@ def test_batches_follow_seed_and_epoch_and_can_be_balanced():
     assert len(training.Batches(images[:3], labels[:3], 8, seed=0)) == 1  # fewer exams than a batch
 
 
-def test_transitional_conditioning_fades_in(tmp_path):
-    cfg = small(transitional=0.5, epochs=4)
-    seen = []
-
-    class Spy(training.Recorder):
-        def on_epoch_begin(self, epoch, logs=None):
-            super().on_epoch_begin(epoch, logs)
-            seen.append(float(self.model.generator.get_layer("label_fade").amount))
-
-    recorder, training.Recorder = training.Recorder, Spy
-    try:
-        run = gan.train(cfg, blobs(cfg), tmp_path)
-    finally:
-        training.Recorder = recorder
-    assert seen == [0.0, 0.5, 1.0, 1.0]
-    assert (
-        float(run.discriminator.get_layer("label_fade").amount) == 1.0
-    )  # and the saved network keeps it
-
-
 def test_recalibrated_statistics_are_the_mean_over_batches():
     """Averaged weights need statistics of their own; the moving ones of training belong to other weights."""
     generator = gan.build_generator(small(label_init=1.0), 3)

@@ -23,7 +23,6 @@ from radiogan_lib.data.report import Report
 
 UNITS = ("SUV", "window")
 CURVES = ("linear", "sqrt")
-RANGES = ("symmetric", "unit")
 __all__ = [
     "DatasetError",
     "MipDataset",
@@ -214,60 +213,52 @@ def load_if_there(out_dir: Path | str, split: str | None = None) -> MipDataset |
     return load(out_dir, split) if (Path(out_dir) / "dataset.json").exists() else None
 
 
-def _check_curve(curve: str, suv_max: float, value_range: str) -> None:
-    for name, value, known in (("curve", curve, CURVES), ("value_range", value_range, RANGES)):
-        if value not in known:
-            raise ConfigError(f"{name} = {value!r}; choose one of {', '.join(known)}.")
+def _check_curve(curve: str, suv_max: float) -> None:
+    if curve not in CURVES:
+        raise ConfigError(f"curve = {curve!r}; choose one of {', '.join(CURVES)}.")
     if not suv_max > 0:
         raise ConfigError(f"suv_max = {suv_max!r}; it must be above 0.")
 
 
-def encode(
-    suv: np.ndarray, curve: str = "linear", suv_max: float = 30.0, value_range: str = "symmetric"
-) -> np.ndarray:
-    """Turn SUV into the grey values that the networks see.
+def encode(suv: np.ndarray, curve: str = "linear", suv_max: float = 30.0) -> np.ndarray:
+    """Turn SUV into the grey values in [-1, 1] that the networks see.
 
     Args:
         suv: (n, h, w) linear SUV; values outside [0, suv_max] are clipped.
         curve: "linear" (paper) or "sqrt", which gives the dim tissue, where most pixels lie, more of the range.
         suv_max: SUV that becomes the brightest grey value (paper: 30).
-        value_range: "symmetric" = [-1, 1], "unit" = [0, 1].
 
     Returns:
         (n, h, w, 1) float32.
 
     Raises:
-        ConfigError: an unknown curve or range.
+        ConfigError: an unknown curve, or suv_max of 0 or less.
     """
-    _check_curve(curve, suv_max, value_range)
+    _check_curve(curve, suv_max)
     grey = np.asarray(suv, dtype=np.float32) / np.float32(suv_max)
     np.clip(grey, 0, 1, out=grey)
     if curve == "sqrt":
         np.sqrt(grey, out=grey)
-    if value_range == "symmetric":
-        grey *= 2
-        grey -= 1
+    grey *= 2
+    grey -= 1
     return grey[..., None]
 
 
-def decode(
-    images: np.ndarray, curve: str = "linear", suv_max: float = 30.0, value_range: str = "symmetric"
-) -> np.ndarray:
+def decode(images: np.ndarray, curve: str = "linear", suv_max: float = 30.0) -> np.ndarray:
     """Turn grey values back into SUV: the inverse of `encode`, for values outside the range as if they were at its end.
 
     Args:
         images: (n, h, w, 1) grey values.
-        curve, suv_max, value_range: as they were given to `encode`.
+        curve, suv_max: as they were given to `encode`.
 
     Returns:
         (n, h, w) float32 linear SUV in [0, suv_max].
     """
-    _check_curve(curve, suv_max, value_range)
+    _check_curve(curve, suv_max)
     images = np.asarray(images, dtype=np.float32)
     if images.ndim < 3 or images.shape[-1] != 1:
         raise ValueError(f"grey images have shape (n, h, w, 1); these have {images.shape}.")
-    grey = images[..., 0] if value_range == "unit" else (images[..., 0] + 1) / 2
-    grey = np.clip(grey, 0, 1)
+    grey = np.clip((images[..., 0] + 1) / 2, 0, 1)
     if curve == "sqrt":
         grey = grey * grey
     return (grey * np.float32(suv_max)).astype(np.float32)

@@ -103,9 +103,9 @@ SENTENCES = {
     "generator_stuck": "The generator is stuck: its pictures moved by only {movement:.1%} of the exams' own spread since the last "
     "measure. Check that learning_rate is above 0, or restart with another seed.",
     "classes_ignored": "The classes are ignored: {label_agreement:.0%} of the images look like the class they were asked for, chance is "
-    "{chance:.0%} (real exams reach {ceiling:.0%}). Train longer, or set label_init=1 or projection=True.",
+    "{chance:.0%} (real exams reach {ceiling:.0%}). Train longer, or set label_init=1 or auxiliary=0.5.",
     "collapsed": "Mode collapse: images of one class differ only {diversity:.0%} as much as real exams do. Restart with "
-    "diffaugment='translation', loss='relativistic' with gradient_penalty, or more exams.",
+    "diffaugment='translation', gradient_penalty=0.1, or more exams.",
 }
 
 

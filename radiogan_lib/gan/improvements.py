@@ -1,6 +1,6 @@
 """Two additions of the improved recipe: DiffAugment and an auxiliary classifier. Both are off in the paper's recipe.
 
-DiffAugment (Zhao et al., NeurIPS 2020) shows the discriminator real and fake images after the same random shifts and holes.
+DiffAugment (Zhao et al., NeurIPS 2020) shows the discriminator real and fake images after the same random shifts.
 It is differentiable, so the generator learns through it. It never flips, because the liver is on the right, and never changes
 brightness, because SUV is a measurement.
 
@@ -21,7 +21,8 @@ from keras import layers, ops
 from radiogan_lib.config import Config, ConfigError
 from radiogan_lib.gan import engine
 
-KINDS = ("translation", "cutout")
+KINDS = ("translation",)
+AIR = -1.0  # its grey value, which shifts reveal
 WIDTHS = (16, 32, 64, 96)  # channels of the auxiliary classifier
 SMOOTHING = 0.1  # of its targets: a classifier that is never quite sure keeps giving gradients
 
@@ -30,8 +31,7 @@ class DiffAugment:
     """Callable on grey values (b, h, w, 1); does nothing outside training or with an empty policy.
 
     Args:
-        policy: comma list of `translation` (up to ± an eighth of each side) and `cutout` (a hole of half of each side).
-        fill: grey value of air, which shifts and holes reveal.
+        policy: `translation` (up to ± an eighth of each side), or nothing.
         seed: of the random draws; their state is one of the model's variables.
         share: share of the images that is changed. Augmentation of every image leaks into the generated ones (Karras et al.,
             NeurIPS 2020, §2.2).
@@ -41,30 +41,25 @@ class DiffAugment:
         ConfigError: the policy names something else.
     """
 
-    def __init__(
-        self, policy: str, fill: float, seed: int, share: float = 1.0, setting: str = "diffaugment"
-    ):
+    def __init__(self, policy: str, seed: int, share: float = 1.0, setting: str = "diffaugment"):
         self.kinds = [k.strip() for k in policy.split(",") if k.strip()]
         unknown = [k for k in self.kinds if k not in KINDS]
         if unknown:
             raise ConfigError(
-                f"settings: {setting} = {policy!r} names {unknown[0]!r}; it is a comma list of {', '.join(KINDS)} "
-                "(flips are left out on purpose: anatomy has sides)."
+                f"settings: {setting} = {policy!r} names {unknown[0]!r}; it is {', '.join(KINDS)} or empty "
+                "(no flips: anatomy has sides)."
             )
-        self.fill, self.share = fill, share
+        self.share = share
         self.seed = keras.random.SeedGenerator(seed)
 
     def __call__(self, x, training=True):
         if not training or not self.kinds or not self.share:
             return x
-        x = before = x - self.fill
-        if "translation" in self.kinds:
-            x = self._shift(x)
-        if "cutout" in self.kinds:
-            x = self._cut(x)
+        before = x - AIR
+        x = self._shift(before)
         if self.share < 1:
             x = ops.where(self._chosen(x), x, before)
-        return x + self.fill
+        return x + AIR
 
     def _chosen(self, x):
         """Which images are changed: (b, 1, 1, 1) booleans."""
@@ -88,16 +83,6 @@ class DiffAugment:
         """Matrices (b, n, n) that move n samples by `step` and drop what leaves: a shifted diagonal."""
         i = ops.arange(n, dtype="float32")
         return ops.cast(ops.equal(i[None, None, :] + step, i[None, :, None]), dtype)
-
-    def _cut(self, x):
-        inside = []  # each (b, 1, n)
-        for n in x.shape[1:3]:
-            distance = ops.abs(
-                ops.arange(n, dtype="float32")[None, None] - self._integers(x, 0, n - 1)
-            )
-            inside.append(ops.cast(distance < n / 4, x.dtype))
-        hole = ops.transpose(inside[0], (0, 2, 1)) * inside[1]  # (b, h, w)
-        return x * (1 - ops.expand_dims(hole, -1))
 
 
 LARGEST = 4  # doublings of the largest image that it looks at: 80 x 48

@@ -23,9 +23,7 @@ HIDDEN = 256  # units of the joint layer; fewer on a large canvas, so that the o
 R1 = 0.001  # weight of the squared slope, per pixel
 BATCH, STEPS = 40, 50  # images per step, and steps that count as one epoch of the run
 # Whatever a recipe turns on is off here.
-SETTINGS = dict(
-    loss="bce", ema=0.99, beta_1=0.0, learning_rate=1e-3, noise_dim=10, intensity="sqrt"
-)
+SETTINGS = dict(ema=0.99, beta_1=0.0, learning_rate=1e-3, noise_dim=10, intensity="sqrt")
 
 
 def _embedding(cfg: Config, n_classes: int):
@@ -56,9 +54,7 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
     x = layers.Reshape((h, w, 1), name="pixels")(
         layers.Dense(h * w, kernel_initializer=_start(0.015), name="to_pixels")(x)
     )
-    image = SuvImage(
-        cfg.intensity, cfg.suv_max if suv_max is None else suv_max, cfg.value_range, name="suv"
-    )(x)
+    image = SuvImage(cfg.intensity, cfg.suv_max if suv_max is None else suv_max, name="suv")(x)
     return keras.Model([z, label], image, name="cgan_generator")
 
 
@@ -67,9 +63,7 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
     h, w = cfg.canvas
     image = keras.Input((h, w, 1), name="image")
     label = keras.Input((), dtype="int32", name="label")
-    air = layers.Rescaling(1.0, 0.0 if cfg.value_range == "unit" else 1.0, name="air_is_zero")(
-        layers.Flatten(name="flat")(image)
-    )
+    air = layers.Rescaling(1.0, 1.0, name="air_is_zero")(layers.Flatten(name="flat")(image))
     x = layers.Concatenate(name="joined")([air, _embedding(cfg, n_classes)(label)])
     for k, start in ((1, _start(0.002)), (2, "glorot_uniform")):
         x = layers.Dense(_hidden(h * w) // 2, kernel_initializer=start, name=f"hidden{k}")(x)
@@ -130,9 +124,7 @@ def settings(cfg: Config, n_exams: int) -> Config:
     """The run's settings: `SETTINGS`, long enough for `baseline_epochs` passes over the exams."""
     epochs = max(1, round(cfg.baseline_epochs * n_exams / BATCH / STEPS))
     kept = {name: getattr(cfg, name) for name in FIELDS if FIELDS[name].metadata["stage"] != "gan"}
-    kept |= {
-        name: getattr(cfg, name) for name in ("seed", "embedding_dim", "leaky_slope", "value_range")
-    }
+    kept |= {name: getattr(cfg, name) for name in ("seed", "embedding_dim", "leaky_slope")}
     return Config(
         **kept
         | SETTINGS
@@ -144,7 +136,7 @@ def train_baseline(cfg: Config, mips, run_dir):
     """Train the CGAN that memorises on a few exams; continues or returns at once like `gan.train`.
 
     Args:
-        cfg: `baseline_epochs`, canvas, value range and seed are used.
+        cfg: `baseline_epochs`, canvas and seed are used.
         mips: the few exams, e.g. `train.first_per_class(cfg.baseline_exams)`.
         run_dir: a folder of its own.
 

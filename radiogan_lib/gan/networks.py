@@ -27,13 +27,12 @@ class SuvImage(layers.Layer):
     Args:
         curve: "linear" or "sqrt", from SUV to grey value.
         suv_max: SUV at the upper end of the scale.
-        value_range: "symmetric" for images in [-1, 1], "unit" for the literal [0, 1] under the same tanh (paper §3.1).
     """
 
-    def __init__(self, curve="linear", suv_max=30.0, value_range="symmetric", **kwargs):
+    def __init__(self, curve="linear", suv_max=30.0, **kwargs):
         # Never half precision: SUV needs the digits.
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.curve, self.suv_max, self.value_range = curve, float(suv_max), value_range
+        self.curve, self.suv_max = curve, float(suv_max)
 
     def call(self, x):
         return ops.tanh(x)
@@ -45,37 +44,17 @@ class SuvImage(layers.Layer):
         """Grey values (n, h, w, 1) to SUV (n, h, w), float32 in [0, suv_max]."""
         from radiogan_lib.data import decode
 
-        return decode(images, curve=self.curve, suv_max=self.suv_max, value_range=self.value_range)
+        return decode(images, self.curve, self.suv_max)
 
     def get_config(self):
-        scale = {"curve": self.curve, "suv_max": self.suv_max, "value_range": self.value_range}
-        return super().get_config() | scale
+        return super().get_config() | {"curve": self.curve, "suv_max": self.suv_max}
 
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class Fade(layers.Layer):
-    """Multiplies what the label says by `amount`: 1, unless training fades the condition in (transitional CGAN,
-    Shahbazi et al., ICLR 2022). The amount is a stored weight, so that a saved network keeps it."""
-
-    def build(self, input_shape):
-        self.amount = self.add_weight(name="amount", shape=(), initializer="ones", trainable=False)
-
-    def call(self, x):
-        return x * ops.cast(self.amount, x.dtype)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class Projection(layers.Layer):
-    """Inner product of features and a class vector (Miyato & Koyama, ICLR 2018): ((b, f), (b, f)) → (b, 1)."""
-
-    def call(self, features, direction):
-        return ops.sum(features * direction, axis=-1, keepdims=True)
-
-    def compute_output_shape(self, features_shape, direction_shape):
-        return (features_shape[0], 1)
+    @classmethod
+    def from_config(cls, config):
+        # Networks of an earlier version name a range; all that are left have this one.
+        if config.pop("value_range", "symmetric") != "symmetric":
+            raise ValueError("its grey values are not in [-1, 1]")
+        return cls(**config)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -211,7 +190,6 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
         e = label_embedding(cfg, n_classes, cfg.embedding_dim, "label_embedding")(label)
         e = layers.Dense(rows * columns, name="label_dense")(e)
         e = layers.Reshape((rows, columns, 1), name="label_map")(e)
-        e = Fade(name="label_fade")(e) if cfg.transitional else e
         x = layers.Concatenate(name="joined")([x, e])  # (b, 5, 3, C + 1)
         for k, width in enumerate(generator_widths(cfg), 1):
             x = layers.Conv2DTranspose(
@@ -223,9 +201,7 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
             x = layers.ReLU(name=f"up{k}_relu")(x)  # (b, 5·2^k, 3·2^k, width)
         # A transposed convolution of stride 1 is a convolution.
         x = layers.Conv2DTranspose(1, 3, 1, "same", name="to_image", dtype="float32")(x)
-        image = SuvImage(
-            cfg.intensity, cfg.suv_max if suv_max is None else suv_max, cfg.value_range, name="suv"
-        )(x)
+        image = SuvImage(cfg.intensity, cfg.suv_max if suv_max is None else suv_max, name="suv")(x)
     return keras.Model([z, label], image, name="generator")
 
 
@@ -243,7 +219,6 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
         e = label_embedding(cfg, n_classes, cfg.embedding_dim, "label_embedding")(label)
         e = layers.Dense(h * w, name="label_dense")(e)
         e = layers.Reshape((h, w, 1), name="label_map")(e)
-        e = Fade(name="label_fade")(e) if cfg.transitional else e
         x = layers.Concatenate(name="joined")([image, e])  # (b, h, w, 2)
         for k, width in enumerate(widths, 1):
             normed = cfg.discriminator_norm and 1 < k < len(widths)
@@ -262,15 +237,6 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
             x = layers.Concatenate(name="with_spectrum")([x, s])
         # float32: the loss needs the digits.
         logit = layers.Dense(1, name="logit", dtype="float32")(x)
-        if cfg.projection:
-            pooled = layers.Dense(cfg.embedding_dim, name="projection_features")(x)
-            direction = label_embedding(cfg, n_classes, cfg.embedding_dim, "projection_embedding")(
-                label
-            )
-            direction = Fade(name="projection_fade")(direction) if cfg.transitional else direction
-            logit = layers.Add(name="projected_logit", dtype="float32")(
-                [logit, Projection(name="projection")(pooled, direction)]
-            )
     return keras.Model([image, label], logit, name="discriminator")
 
 

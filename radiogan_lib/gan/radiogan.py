@@ -35,9 +35,8 @@ class RadioGAN(keras.Model):
         super().__init__(name="radiogan")
         self.generator, self.discriminator, self.cfg = generator, discriminator, cfg
         self.noise_seed = keras.random.SeedGenerator(cfg.seed)
-        air = 0.0 if cfg.value_range == "unit" else -1.0
         self.augment = improvements.DiffAugment(
-            cfg.diffaugment, air, cfg.seed + 1, cfg.diffaugment_share
+            cfg.diffaugment, cfg.seed + 1, cfg.diffaugment_share
         )
         # A seed is saved with the model, and moves under JAX, only if it is the model's own attribute.
         self.augment_seed = self.augment.seed
@@ -47,7 +46,7 @@ class RadioGAN(keras.Model):
             n_classes = generator.get_layer("label_embedding").input_dim
             self.auxiliary = improvements.build_auxiliary(cfg, n_classes)
             self.auxiliary_view = improvements.DiffAugment(
-                cfg.auxiliary_augment, air, cfg.seed + 2, setting="auxiliary_augment"
+                cfg.auxiliary_augment, cfg.seed + 2, setting="auxiliary_augment"
             )
             self.auxiliary_seed = self.auxiliary_view.seed
             self.trackers["auxiliary_accuracy"] = keras.metrics.Mean(name="auxiliary_accuracy")
@@ -94,19 +93,12 @@ class RadioGAN(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The two losses and their sum. Chance level: d_loss = g_loss = ln 2, d_accuracy = 0.5."""
         real, fake, fake_frozen = y_pred["real"], y_pred["fake"], y_pred["fake_frozen"]
-        if self.cfg.loss == "bce":  # the paper's, from logits, which never saturates
-            on_real = _cross_entropy(1 - self.cfg.label_smoothing, real)
-            d_loss = (on_real + _cross_entropy(0, fake)) / 2
-            g_loss = _cross_entropy(1, fake_frozen)
-            accuracy = (ops.mean(real > 0) + ops.mean(fake < 0)) / 2
-        else:  # relativistic pairing (Jolicoeur-Martineau 2019; Huang et al. 2024): more real than its partner?
-            d_loss = ops.mean(ops.softplus(fake - real))
-            g_loss = ops.mean(ops.softplus(ops.stop_gradient(real) - fake_frozen))
-            accuracy = ops.mean(real > fake)
+        d_loss = (_cross_entropy(1, real) + _cross_entropy(0, fake)) / 2
+        g_loss = _cross_entropy(1, fake_frozen)
         values = {
             "d_loss": d_loss,
             "g_loss": g_loss,
-            "d_accuracy": accuracy,
+            "d_accuracy": (ops.mean(real > 0) + ops.mean(fake < 0)) / 2,
             "real_logit": ops.mean(real),
             "fake_logit": ops.mean(fake),
         }
@@ -182,5 +174,5 @@ def compile_model(cfg: Config, build, kind=RadioGAN) -> RadioGAN:
 
 
 def _cross_entropy(target: float, logit):
-    """Mean binary cross-entropy of a constant target, from logits."""
+    """Mean binary cross-entropy of a constant target, from logits, so that it never saturates."""
     return ops.mean(ops.softplus(logit) - target * logit)

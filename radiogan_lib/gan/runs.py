@@ -123,7 +123,7 @@ def discriminator_scores(run: Run, suv: np.ndarray, labels, batch_size: int = 64
     from radiogan_lib.data import encode
 
     scale, labels = run.generator.layers[-1], np.asarray(labels, "int32")
-    images = encode(suv, curve=scale.curve, suv_max=scale.suv_max, value_range=scale.value_range)
+    images = encode(suv, scale.curve, scale.suv_max)
     parts = [
         keras.ops.convert_to_numpy(
             run.discriminator(

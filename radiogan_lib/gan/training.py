@@ -75,9 +75,7 @@ def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> 
     model = build(cfg, len(names), mips.suv_max)
     history = read_history(run_dir)
     done = restore(model, run_dir / "checkpoints", newest=len(history))
-    images = encode(
-        mips.suv, curve=cfg.intensity, suv_max=mips.suv_max, value_range=cfg.value_range
-    )
+    images = encode(mips.suv, cfg.intensity, mips.suv_max)
     batches = Batches(images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, first_epoch=done)
     measures = diagnosis.SampleMeasures(mips.suv, mips.labels, len(names), cfg.seed)
     recorder = Recorder(
@@ -255,13 +253,6 @@ class Recorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
-        if self.cfg.transitional:
-            # Unconditional first, then the condition fades in (Shahbazi et al., ICLR 2022).
-            amount = min(1.0, epoch / max(1.0, self.cfg.transitional * self.cfg.epochs))
-            for network in (self.model.generator, self.model.discriminator):
-                for layer in network.layers:
-                    if layer.name.endswith("_fade"):
-                        layer.amount.assign(amount)
 
     def on_train_batch_begin(self, batch, logs=None):
         if batch == 0:

@@ -160,7 +160,6 @@ def _operation(layer, before: list[dict], shared: set[str]) -> dict:
             "op": "decode",
             "curve": layer.curve,
             "maximum": layer.suv_max,
-            "symmetric": layer.value_range == "symmetric",
         }
     _refuse(layer, "is of a kind")
 

@@ -252,10 +252,10 @@ function oneChannel({ padded, kernel, offsets, depth, line, out, row, column, st
 }
 
 /** tanh, and from grey values to the unit of the exams. */
-function decode(x, { curve, maximum, symmetric }) {
+function decode(x, { curve, maximum }) {
   const out = new Float32Array(x.length);
   for (let k = 0; k < x.length; k++) {
-    const value = Math.tanh(x[k]), grey = Math.max(0, symmetric ? (value + 1) / 2 : value);
+    const grey = (Math.tanh(x[k]) + 1) / 2;
     out[k] = maximum * (curve === "sqrt" ? grey * grey : grey);
   }
   return out;
