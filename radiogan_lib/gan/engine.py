@@ -177,5 +177,6 @@ class Dropout(layers.Dropout):
             [(tf.size(inputs) + 3) // 4], self.seed_generator.next(), None, None, tf.int32
         )
         values = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[: tf.size(inputs)]
-        keep = tf.reshape(tf.cast(values >= dropped, inputs.dtype), tf.shape(inputs))
-        return inputs * (keep * (256 / (256 - dropped)))
+        keep = tf.reshape(values >= dropped, tf.shape(inputs))
+        # The gradient of `where` keeps one byte per value; that of a product would keep both factors.
+        return tf.where(keep, inputs * (256 / (256 - dropped)), tf.zeros([], inputs.dtype))

@@ -6,6 +6,7 @@ Explained in notebooks/03_training.ipynb.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import zipfile
@@ -75,8 +76,10 @@ def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> 
     model = build(cfg, len(names), mips.suv_max)
     history = read_history(run_dir)
     done = restore(model, run_dir / "checkpoints", newest=len(history))
-    images = encode(mips.suv, cfg.intensity, mips.suv_max)
-    batches = Batches(images, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, first_epoch=done)
+    grey = functools.partial(encode, curve=cfg.intensity, suv_max=mips.suv_max)
+    batches = Batches(
+        mips.suv, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, first_epoch=done, grey=grey
+    )
     measures = diagnosis.SampleMeasures(mips.suv, mips.labels, len(names), cfg.seed)
     recorder = Recorder(
         cfg, run_dir, batches, measures, names, history.head(done), checkpoint_seconds
@@ -155,12 +158,13 @@ class Batches(keras.utils.PyDataset):
     with one stream per epoch, TensorFlow takes up to a second between two epochs to end the old one.
 
     Args:
-        images: (n, h, w, 1) grey values.
+        images: (n, …), the exams.
         labels: (n,) classes.
         batch_size: images per batch; all of them where there are fewer.
         seed: of the order.
         balanced: draw every class equally often instead of every exam once.
         first_epoch: what the training starts or continues with.
+        grey: turns a batch of images into what the networks see, (batch, h, w, 1); nothing where they are that already.
     """
 
     def __init__(
@@ -171,11 +175,13 @@ class Batches(keras.utils.PyDataset):
         seed: int,
         balanced: bool = False,
         first_epoch: int = 0,
+        grey=None,
     ):
         super().__init__(workers=1)
         self.images, self.labels = images, np.asarray(labels, "int32")
         self.batch_size = min(batch_size, len(labels))
         self.seed, self.balanced, self.first_epoch = seed, balanced, first_epoch
+        self.grey = grey or (lambda images: images)
         self.known = (-1, None)
 
     def order(self, epoch: int) -> np.ndarray:
@@ -208,7 +214,7 @@ class Batches(keras.utils.PyDataset):
         epoch, k = divmod(i, len(self))
         order = self.order(self.first_epoch + epoch)
         chosen = order[k * self.batch_size : (k + 1) * self.batch_size]
-        return ((self.images[chosen], self.labels[chosen]),)
+        return ((self.grey(self.images[chosen]), self.labels[chosen]),)
 
 
 def learning_rate(cfg: Config, epoch: int) -> float:
@@ -325,9 +331,11 @@ def _variables(model: keras.Model) -> list:
 def save(model: keras.Model, folder: Path, epoch: int) -> None:
     """Write the state after `epoch` finished epochs, then drop all but the newest two."""
     path = Path(folder) / f"state-{epoch:06d}.npz"
-    values = [np.asarray(keras.ops.convert_to_numpy(v)) for v in _variables(model)]
-    with paths.atomic(path) as temporary, open(temporary, "wb") as f:
-        np.savez(f, **{f"{i:04d}": value for i, value in enumerate(values)})
+    # One variable at a time: `np.savez` would hold all of them twice.
+    with paths.atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for i, variable in enumerate(_variables(model)):
+            with archive.open(f"{i:04d}.npy", "w", force_zip64=True) as f:
+                np.lib.format.write_array(f, np.asarray(keras.ops.convert_to_numpy(variable)))
     paths.write_json(path.with_suffix(".json"), {"epoch": epoch, "sha256": paths.sha256(path)})
     for old in states(folder)[2:]:
         old.unlink(missing_ok=True)
@@ -354,11 +362,14 @@ def restore(model: keras.Model, folder: Path, newest: int | None = None) -> int:
             known = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             if paths.sha256(path) != known["sha256"]:
                 raise ValueError("the checksum differs")
-            with np.load(path, allow_pickle=False) as stored:
-                values = [stored[name] for name in sorted(stored.files)]
             variables = _variables(model)
-            if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-                raise ValueError("it belongs to other networks")
+            with np.load(path, allow_pickle=False) as stored:
+                # One at a time, twice: nothing is assigned before all of it was read and fits.
+                names = sorted(stored.files)
+                if [stored[name].shape for name in names] != [tuple(v.shape) for v in variables]:
+                    raise ValueError("it belongs to other networks")
+                for variable, name in zip(variables, names, strict=True):
+                    variable.assign(stored[name])
         except (
             OSError,
             ValueError,
@@ -372,7 +383,5 @@ def restore(model: keras.Model, folder: Path, newest: int | None = None) -> int:
                 f"{paths.shown(path)} is left out: {type(e).__name__}, {e}. An older state is used, or training starts again."
             )
             continue
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
         return int(known["epoch"])
     return 0
