@@ -93,7 +93,6 @@ def main() -> None:
         "coverage_ratio",
         "vendi_ratio",
         "fine_detail",
-        "nearest_ratio",
     )
     print(
         f"\n{len(t)} training, {len(p)} held-out, {len(f)} fresh exams; seeds {a.first} to {a.first + a.seeds - 1}; mean (range)\n"

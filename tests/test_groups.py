@@ -45,8 +45,7 @@ def test_reports_take_one_exam_of_a_patient(world):
     naive = memorization_report(
         ImageSet(t.images, t.labels), ImageSet(p.images, p.labels), drawn, rounds=100
     )
-    for name in ("membership_auc", "nearest_ratio"):
-        assert width(known[name]) > 1.1 * width(naive[name]), name
+    assert width(known["membership_auc"]) > 1.1 * width(naive["membership_auc"])
     found = [
         quality_report(t, x, drawn, rounds=100, details=False)["pixels"]["kid"]
         for x in (p, ImageSet(p.images, p.labels))

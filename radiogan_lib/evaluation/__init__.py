@@ -10,7 +10,7 @@ import importlib
 
 _HOME = {
     "features": ["EvaluationError", "ImageSet", "area_average", "nearest", "pooled", "spectrum"],
-    "statistics": ["MEASURES", "Measure", "is_measure", "shown"],
+    "statistics": ["MEASURES", "Measure", "is_measure", "shown", "title"],
     "memorisation": ["Reference", "best_pair", "detectable_copies", "memorization_report"],
     "quality": ["quality_report", "sharpness"],
     "utility": [

@@ -36,10 +36,7 @@ from radiogan_lib.evaluation.statistics import (
     FEW,
     Measure,
     auc,
-    bootstrap,
     fraction,
-    matching_weights,
-    weighted_quantile,
     wilson,
 )
 
@@ -279,12 +276,6 @@ def memorization_report(
         repeats / len(q), *wilson(repeats, len(q)), real=real[0] / max(real[1], 1)
     )
     report |= _blends(ref, q[own], own_y, kept[own], rounds, seed)
-    rng, dq, dp = np.random.default_rng(seed), near["whole"].d[:, 0], ref.p_near["whole"].d[:, 0]
-
-    def ratio(i, j):
-        return np.median(dq[i]) / max(np.median(dp[j]), 1e-12)
-
-    report["nearest_ratio"] = bootstrap(ratio, (len(dq), len(dp)), rounds, rng)
     report["doubts"] = [*ref.doubts, *preconditions.with_generated(ref, part, report)]
     order = np.argsort(np.minimum(near["whole"].score, near["moved"].score), kind="stable")[:8]
     view = np.where(near["whole"].score <= near["moved"].score, "whole", "moved")
@@ -292,7 +283,7 @@ def memorization_report(
         {
             "generated": int(kept[j]),
             "train": int(ref.kept_train[near[view[j]].i[j, 0]]),
-            "distance": float(dq[j]),
+            "distance": float(near["whole"].d[j, 0]),
             "score": float(near[view[j]].score[j]),
         }
         for j in order
@@ -467,22 +458,12 @@ def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.n
 
 
 def _blends(ref: Reference, q: np.ndarray, q_y, index: np.ndarray, rounds: int, seed: int) -> dict:
-    """Blend fraction, residual ratio and the images most like a blend. `index`: their numbers among the generated."""
+    """Blend fraction and the images most like a blend. `index`: their numbers among the generated."""
     pairs = best_pair(q, ref.t, between=ref.between)
     score = blend_score(pairs, best_pair(q, ref.p), ref.radius["whole"])
     p_y = ref.p_y if q_y is not None else None
-    weights = matching_weights(p_y, q_y)
-    a, b = pairs["residual"], ref.pairs["residual"]
-
-    def ratio(i, j):
-        w = None if weights is None else weights[j]
-        return weighted_quantile(a[i], 0.5) / max(weighted_quantile(b[j], 0.5, w), 1e-12)
-
     return {
         "blend_fraction": fraction(score, ref.blend, (q_y, p_y), None, max(999, rounds), seed),
-        "pair_residual_ratio": bootstrap(
-            ratio, (len(a), len(b)), rounds, np.random.default_rng(seed)
-        ),
         "blend_examples": [
             {
                 "generated": int(index[j]),

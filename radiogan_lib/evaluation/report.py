@@ -248,7 +248,7 @@ def html(report) -> str:
 
     m, quality, use = report["memorization"], report["quality"], report.get("utility")
     flat = flat_measures(report)
-    deciding = [k for k in SHOWN if k in flat and k not in ("nearest_ratio", "pair_residual_ratio")]
+    deciding = [k for k in SHOWN if k in flat]
     names = report.get("class_names") or []
 
     def name(c):

@@ -57,151 +57,52 @@ class About(NamedTuple):
     """What a measure is. `ideal`: its value for fresh real exams. `departure`: what it means to be above or below."""
 
     title: str
-    definition: str
     ideal: str
     departure: str
-    share: bool = False  # between 0 and 1
+    definition: str
+    share: bool  # between 0 and 1
 
 
-MEASURES = {
-    "membership_auc": About(
-        "Membership AUC",
-        "chance that a training exam lies nearer to the generated images than a held-out exam does",
-        "0.5",
-        "above: training exams can be recognised; below: the sets may be swapped",
-        True,
-    ),
-    "copy_fraction": About(
-        "Copy fraction",
-        "share of distinct generated images beside which one training exam stands out more than for 95 % of held-out exams",
-        "0.05",
-        "above: copies",
-        True,
-    ),
-    "moved_auc": About(
-        "Membership AUC, moved",
-        "membership AUC on the smallest distance over shifts, mirror image, gain and offset",
-        "0.5",
-        "above: training exams can be recognised",
-        True,
-    ),
-    "moved_fraction": About(
-        "Copy fraction, moved",
-        "copy fraction on the smallest distance over shifts, mirror image, gain and offset",
-        "0.05",
-        "above: shifted, mirrored or rescaled copies",
-        True,
-    ),
-    "part_fraction": About(
-        "Copy fraction, halves",
-        "copy fraction on the upper, lower, left or right half, whichever is most like a copy",
-        "0.05",
-        "above: halves of training exams are copied",
-        True,
-    ),
-    "repeated_fraction": About(
-        "Repeated images",
-        "share of generated images that repeat another one",
-        "as real exams",
-        "above: collapse",
-        True,
-    ),
-    "blend_fraction": About(
-        "Blend fraction",
-        "share of distinct generated images that two training exams explain better than two held-out ones, "
-        "beyond 95 % of held-out exams",
-        "0.05",
-        "above: blends of two training exams",
-        True,
-    ),
-    "pair_residual_ratio": About(
-        "Best-pair residual ratio",
-        "median distance to the nearest blend of two training exams ÷ held-out exams'",
-        "1",
-        "near 0: blends (or copies)",
-    ),
-    "nearest_ratio": About(
-        "Nearest-exam ratio",
-        "median distance to the nearest training exam ÷ held-out exams'",
-        "1",
-        "below: copies or blur; decides nothing",
-    ),
-    "discriminator_auc": About(
-        "Discriminator overfit AUC",
-        "chance that the discriminator scores a training exam above a held-out one",
-        "0.5",
-        "above: the discriminator knows its exams by heart",
-        True,
-    ),
-    "fine_detail": About(
-        "Fine detail",
-        "amplitude of the upper half of spatial frequencies, generated ÷ held-out",
-        "1",
-        "below: blurred; above: noisy or checkered",
-    ),
-    "fine_detail_floor": About(
-        "Fine detail of training exams",
-        "the same for training exams",
-        "1",
-        "how far real exams differ",
-    ),
-    "two_sample_auc": About(
-        "Real or generated? AUC",
-        "cross-validated AUC of a linear classifier on components and spectrum",
-        "0.5",
-        "1: every image gives itself away",
-        True,
-    ),
-    "kid": About(
-        "KID to held-out exams",
-        "kernel inception distance: unbiased squared MMD with a cubic kernel",
-        "the floor",
-        "above: further from real exams",
-    ),
-    "kid_floor": About("KID floor", "KID of training to held-out exams", "0", "real against real"),
-    "coverage": About(
-        "Coverage",
-        "share of held-out exams with a generated one within their fifth real neighbour's distance",
-        "as training exams",
-        "below: exams that the generator cannot reach",
-        True,
-    ),
-    "coverage_ratio": About(
-        "Coverage ratio", "coverage ÷ training exams' coverage", "1", "below: modes are missing"
-    ),
-    "density": About(
-        "Density",
-        "mean number of neighbourhoods that hold a generated image",
-        "1",
-        "below: unlike real exams",
-    ),
-    "vendi_ratio": About(
-        "Vendi ratio",
-        "effective number of different images, generated ÷ real at equal n",
-        "1",
-        "below: less varied than real exams",
-    ),
-    "overall": About(
-        "Label agreement",
-        "share of generated images that a classifier of real exams puts in the class asked for",
-        "the ceiling: the same classifier on held-out exams",
-        "above the ceiling: only typical cases of a class are drawn; below: the wrong class",
-        True,
-    ),
-    "trtr": About(
-        "TRTR", "balanced accuracy, trained and tested on real exams", "", "the ceiling", True
-    ),
-    "tstr": About(
-        "TSTR",
-        "balanced accuracy, trained on generated, tested on real exams",
-        "TRTR",
-        "below: taught less",
-        True,
-    ),
-    "tstr_minus_trtr": About(
-        "TSTR − TRTR", "paired difference", "0", "below: taught less than by real exams"
-    ),
-}
+_REGISTRY = """
+membership_auc | Membership AUC | 0.5 | above: training exams can be recognised; below: the sets may be swapped | chance that a training exam lies nearer to the generated images than a held-out exam does
+copy_fraction | Copy fraction | 0.05 | above: copies | share of distinct generated images beside which one training exam stands out more than for 95 % of held-out exams
+moved_auc | Membership AUC, moved | 0.5 | above: training exams can be recognised | membership AUC on the smallest distance over shifts, mirror image, gain and offset
+moved_fraction | Copy fraction, moved | 0.05 | above: shifted, mirrored or rescaled copies | copy fraction on the smallest distance over shifts, mirror image, gain and offset
+part_fraction | Copy fraction, halves | 0.05 | above: halves of training exams are copied | copy fraction on the upper, lower, left or right half, whichever is most like a copy
+repeated_fraction | Repeated images | as real exams | above: collapse | share of generated images that repeat another one
+blend_fraction | Blend fraction | 0.05 | above: blends of two training exams | share of distinct generated images that two training exams explain better than two held-out ones, beyond 95 % of held-out exams
+discriminator_auc | Discriminator overfit AUC | 0.5 | above: the discriminator knows its exams by heart | chance that the discriminator scores a training exam above a held-out one
+fine_detail | Fine detail * | 1 | below: blurred; above: noisy or checkered | amplitude of the upper half of spatial frequencies, generated ÷ held-out
+fine_detail_floor | Fine detail of training exams * | 1 | how far real exams differ | the same for training exams
+two_sample_auc | Real or generated? AUC | 0.5 | 1: every image gives itself away | cross-validated AUC of a linear classifier on components and spectrum
+kid | KID to held-out exams * | the floor | above: further from real exams | kernel inception distance: unbiased squared MMD with a cubic kernel
+kid_floor | KID floor * | 0 | real against real | KID of training to held-out exams
+coverage | Coverage | as training exams | below: exams that the generator cannot reach | share of held-out exams with a generated one within their fifth real neighbour's distance
+coverage_ratio | Coverage ratio * | 1 | below: modes are missing | coverage ÷ training exams' coverage
+density | Density * | 1 | below: unlike real exams | mean number of neighbourhoods that hold a generated image
+vendi_ratio | Vendi ratio * | 1 | below: less varied than real exams | effective number of different images, generated ÷ real at equal n
+overall | Label agreement | the same classifier on held-out exams | above: only typical cases of a class are drawn; below: the wrong class | share of generated images that a classifier of real exams puts in the class asked for
+trtr | TRTR | | the ceiling | balanced accuracy, trained and tested on real exams
+tstr | TSTR | TRTR | below: taught less | balanced accuracy, trained on generated, tested on real exams
+tstr_minus_trtr | TSTR − TRTR * | 0 | below: taught less than by real exams | paired difference
+"""
+
+
+def _registry() -> dict[str, About]:
+    """One line per measure; a star after the title: its value may lie outside 0 to 1."""
+    found = {}
+    for line in _REGISTRY.strip().splitlines():
+        name, title, *rest = (cell.strip() for cell in line.split("|"))
+        found[name] = About(title.removesuffix(" *"), *rest, share=not title.endswith("*"))
+    return found
+
+
+MEASURES = _registry()
+
+
+def title(name: str) -> str:
+    """What a measure is called: "Membership AUC". Names that are no measure lose their underscores."""
+    return MEASURES[name].title if name in MEASURES else name.replace("_", " ")
 
 
 def wilson(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:

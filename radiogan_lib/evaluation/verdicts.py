@@ -22,7 +22,7 @@ from radiogan_lib.evaluation.memorisation import (
     memorization_report,
 )
 from radiogan_lib.evaluation.quality import quality_report
-from radiogan_lib.evaluation.statistics import ALPHA, FEW, shown
+from radiogan_lib.evaluation.statistics import ALPHA, FEW, shown, title
 
 COVERAGE_RATIO, VENDI_RATIO = 0.6, 0.7  # upper bounds; fresh exams 1
 REPEATED = 0.05  # lower bound of the share of repeated images; fresh exams as real ones
@@ -41,8 +41,6 @@ SHOWN = (
     "moved_fraction",
     "part_fraction",
     "blend_fraction",
-    "pair_residual_ratio",
-    "nearest_ratio",
     "repeated_fraction",
     "coverage_ratio",
     "vendi_ratio",
@@ -223,7 +221,7 @@ def _sentence(report: dict, m: dict, word: str, flags: dict, reasons: list[str])
         "collapsed": ("coverage_ratio", "vendi_ratio"),
         "unrealistic": ("coverage_ratio",),
     }.get(word, ("fine_detail",))
-    numbers = "; ".join(f"{k.replace('_', ' ')} {shown(m[k])}" for k in names if m.get(k))
+    numbers = "; ".join(f"{title(k)} {shown(m[k])}" for k in names if m.get(k))
     text = f"This generator {PHRASE[word]}, {scope}" + (f" ({numbers})." if numbers else ".")
     counted = [plain_facts(m.get("facts") or {}, word)]
     others = [w for w, on in flags.items() if on and w != word]

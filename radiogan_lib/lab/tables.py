@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from radiogan_lib.config import RadioganError
+from radiogan_lib.evaluation.statistics import title as measure_title
 from radiogan_lib.lab.figures import readable
 
 PAPER_COUNTS = {
@@ -107,7 +108,7 @@ def metric_table(report, title: str = "") -> Table:
 def _rows(report: Mapping, prefix: str) -> Iterator[tuple[str, str, str, str]]:
     """A row per measure of a (nested) report; arrays and lists are data for figures, not rows."""
     for name, entry in report.items():
-        label = f"{prefix}{str(name).replace('_', ' ')}"
+        label = f"{prefix}{measure_title(str(name))}"
         if _is_measure(entry):
             words = next((str(entry[k]) for k in ("meaning", "reading") if entry.get(k)), "")
             yield label, _number(entry["value"]), _between(entry), words
@@ -138,7 +139,7 @@ def controls_table(rows) -> Table:
     ]
     header = list(dict.fromkeys(k for row in shown for k in row))
     cells = [[row.get(k, _number(None)) for k in header] for row in shown]
-    return Table(cells, [h.replace("_", " ") for h in header])
+    return Table(cells, [measure_title(h) for h in header])
 
 
 def layer_table(model) -> Table:
