@@ -121,7 +121,7 @@ def test_faults_are_one_sentence(tmp_path, capsys):
     for path, word in (
         (tmp_path / "none", "no file or folder"),
         (tmp_path, "holds no images"),
-        (tmp_path / "bad", "x.png cannot be read"),
+        (tmp_path / "bad", "^x.png: the picture cannot be read"),
         (tmp_path / "objects.npy", "cannot be read"),
     ):
         if path == tmp_path:
@@ -170,8 +170,25 @@ def test_one_array_per_image(tmp_path):
     for k, made in enumerate((x, x[..., None], colour, np.moveaxis(colour, 3, 1))):
         found, _ = read_images(written(tmp_path / str(k), made))
         np.testing.assert_allclose(found.images, x, atol=1e-6)
-    with pytest.raises(EvaluationError, match="cannot be read"):
+    with pytest.raises(EvaluationError, match="is not one picture"):
         read_images(written(tmp_path / "stacks", np.zeros((3, 5, 12, 9), np.float32)))
+
+
+def test_one_array_of_all_images(tmp_path):
+    x, file = np.random.default_rng(1).random((6, 12, 9)).astype(np.float32), tmp_path / "a.npy"
+    colour = np.repeat(x[..., None], 3, axis=3)
+    for made in (x, x[..., None], x[:, None], colour, np.moveaxis(colour, 3, 1)):
+        np.save(file, made)
+        np.testing.assert_allclose(read_images(file)[0].images, x, atol=1e-6)
+    for made, word in (
+        (x.reshape(6, -1), "shape"),  # flattened images are no picture of 6 rows
+        (x + 1j, "complex"),
+        (np.zeros((6, 3, 9, 3)), "shape"),  # colours first or last?
+        (np.zeros((6, 4, 12, 9)), "shape"),
+    ):
+        np.save(file, made)
+        with pytest.raises(EvaluationError, match=word):
+            read_images(file)
 
 
 def test_sixteen_bits_are_kept(tmp_path):
@@ -220,9 +237,10 @@ def test_float_labels(tmp_path):
     x = np.random.default_rng(3).random((4, 6, 6))
     np.savez(tmp_path / "a.npz", images=x, labels=np.array([0.0, 1, 1, 2]))
     assert read_images(tmp_path / "a.npz")[0].labels.tolist() == [0, 1, 1, 2]
-    np.savez(tmp_path / "a.npz", images=x, labels=np.array([0.5, 1, 1, 2]))
-    with pytest.raises(EvaluationError, match="whole number"):
-        read_images(tmp_path / "a.npz")
+    for labels in ([0.5, 1, 1, 2], [1e30, 1, 1, 2], [np.nan, 1, 1, 2], [0.0, 1, 1]):
+        np.savez(tmp_path / "a.npz", images=x, labels=np.array(labels))
+        with pytest.raises(EvaluationError, match="whole number"):
+            read_images(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(("option", "word"), [("--rounds=0", "rounds"), ("--seed=-1", "seed")])

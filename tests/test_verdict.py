@@ -93,12 +93,13 @@ def test_sentence_says_how_far_it_can_see():
     assert "100 generated exams and 50 held-out" in str(found)
     assert "different training exams would have been noticed from about 10%" in str(found)
     assert "generalises" in str(found) and "one exam drawn 3 times" in str(found)
+    assert "Membership AUC 0.50 (0.46–0.54), p 0.5" in str(found), "by the registry's titles"
 
 
 def test_sentence_names_the_exams_that_are_drawn_again():
     text = str(verdict(report(facts=COPIES)))
     assert "2 training exams account for 60 of the 100 images" in text
-    assert "exam 7 40 times" in text
+    assert "exam 7 (40 times)" in text and "Membership AUC" not in text
 
 
 def test_second_fault_is_not_lost():

@@ -221,8 +221,9 @@ def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Squared Euclidean distances (len(a), len(b)), float32, never negative. For one block, or small sets."""
     centre = b.mean(axis=0)  # distances do not change, but fewer digits cancel
     a, b = a - centre, b - centre
-    d = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :]
-    d -= 2 * (a @ b.T)
+    d = a @ b.T
+    d *= -2
+    d += (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :]
     return np.maximum(d, 0, out=d)
 
 

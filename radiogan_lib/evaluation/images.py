@@ -98,12 +98,10 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _failed(path: Path, e: Exception) -> EvaluationError:
-    """Every reader has its own errors; the user needs the file's name and one reason."""
-    reason = (
-        str(e)
-        if isinstance(e, ExamError)
-        else f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
-    )
+    """Every reader has its own errors; the user needs the file's name, one reason and a remedy."""
+    if isinstance(e, ExamError):
+        return EvaluationError(f"{path.name}: {e}")
+    reason = f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
     return EvaluationError(
         f"{path.name} cannot be read ({reason}); save it as plain numbers or a grey picture."
     )
@@ -142,16 +140,19 @@ def _stack_file(path: Path, name: str) -> ImageSet:
     values, labels = _array(path), None
     if kind == ".npz" and "labels" in _arrays(path):
         labels = _array(path, "labels")
-    if values.ndim == 4 and values.shape[-1] == 3:
-        values = values @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey = np.array([0.299, 0.587, 0.114], np.float32)
+    if values.ndim == 4 and (values.shape[1] == 3) != (values.shape[-1] == 3):  # colours
+        values = np.moveaxis(values, 1, -1) @ grey if values.shape[1] == 3 else values @ grey
     if values.ndim == 4 and values.shape[1] == 1 and values.shape[-1] != 1:
         values = values[:, 0]
-    if values.ndim not in (2, 3, 4) or (values.ndim == 4 and values.shape[-1] != 1):
+    if values.dtype.kind == "c":
+        raise EvaluationError(f"{path.name} holds complex numbers; give their magnitude.")
+    if values.ndim != 3 and (values.ndim != 4 or values.shape[-1] != 1):
         raise EvaluationError(f"{path.name} has shape {values.shape}; give (n, rows, columns).")
-    images = check_images(values[None] if values.ndim == 2 else values, name)
+    images = check_images(values, name)
     if labels is not None:
-        whole = labels.dtype.kind in "iu" or (
-            labels.dtype.kind == "f" and np.all(labels == np.rint(labels))
+        whole = labels.dtype.kind in "iuf" and bool(
+            np.all((labels == np.rint(labels)) & (np.abs(labels) < 2.0**53))
         )
         if not whole or labels.shape != (len(images),):
             raise EvaluationError(

@@ -103,9 +103,8 @@ class Reference:
             if len(k) < len(s):
                 self.notes.append(f"{len(k):,} of {len(s):,} {name} images were used")
         part = self.train.take(self.kept_train)
-        self.all_train, self.t_y = pooled(self.train.images, self.shape), part.labels
+        self.t, self.t_y = pooled(part.images, self.shape), part.labels
         self.t_one = one_each(part, self.seed)  # independent exams, for the membership tests
-        self.t = self.all_train[self.kept_train]
         self.moved_t = Moved(part.images, self.shape)
         self.k = max(1, min(NEIGHBOURS, len(self.t) - 2, len(kept) - 2))
         apart = np.arange(len(part)) if part.patients is None else part.patients
@@ -322,10 +321,11 @@ def facts(
         and `decides`: whether no chance explains the copies.
     """
     d, i = near["whole"].d[:, 0].copy(), ref.kept_train[near["whole"].i[:, 0]]
-    if len(ref.kept_train) < len(
-        ref.all_train
-    ):  # every training exam counts here, not only the sample
-        d, i = (v[:, 0] for v in nearest_k(q, ref.all_train))
+    if len(ref.kept_train) < len(ref.train):  # every training exam counts here, not only the sample
+        for rows in blocks(len(ref.train), 4 * q.shape[1]):
+            found, place = nearest_k(q, pooled(ref.train.images[rows], ref.shape))
+            nearer = found[:, 0] < d
+            d[nearer], i[nearer] = found[nearer, 0], place[nearer, 0] + rows.start
     moved, moved_i = near["moved"].d[:, 0], ref.kept_train[near["moved"].i[:, 0]]
     hit, hit_moved = d <= ref.radius["whole"], moved <= ref.radius["moved"]
     exact = (d <= 0.1 * ref.radius["whole"]) | (moved <= 0.1 * ref.radius["moved"])

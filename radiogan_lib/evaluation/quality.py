@@ -1,9 +1,8 @@
 """Do generated exams look like real ones, and are they as varied? Overall and per class, in two feature spaces.
 
-`pixels` is pooled linear intensity, which no network was trained on; `classifier` is the last
-hidden layer of a classifier trained on real exams. Where the two disagree, the report says both.
-None of these measures notices copying (a copier scores perfectly): read them beside
-memorisation.py. Explained in notebooks/04_evaluation.ipynb.
+`pixels` is pooled linear intensity; `classifier` is the last hidden layer of a classifier trained on
+real exams. No measure here notices copying: read beside memorisation.py. Explained in
+notebooks/04_evaluation.ipynb.
 """
 
 from __future__ import annotations
@@ -51,18 +50,20 @@ def kid(x: np.ndarray, y: np.ndarray, y_weights=None, rounds: int = 200, seed: i
     """Kernel inception distance (Bińkowski et al., ICLR 2018): unbiased MMD² with kernel (x·y / d + 1)³.
 
     Args:
-        x, y: features (n, d), (m, d), already scaled. y_weights: (m,) to match the class mix of x.
+        x, y: scaled features (n, d), (m, d). y_weights: (m,) to match the class mix of x.
 
     Returns:
-        value; interval from the first-order (influence) variance plus the variance under the null;
-        one-sided permutation p of "x and y are the same".
+        value, normal interval (influence variance + null variance), one-sided permutation p.
     """
     rng = np.random.default_rng(seed)
     y_weights = np.ones(len(y)) if y_weights is None else y_weights
     keep = [rng.permutation(len(s))[:MAX_KERNEL] for s in (x, y)]
     n, z = len(keep[0]), np.concatenate([x[keep[0]], y[keep[1]]])
     mass = np.concatenate([np.ones(n), y_weights[keep[1]]])
-    gram = (z @ z.T / z.shape[1] + 1) ** 3
+    gram = z @ z.T  # in place from here on: 200 MB at most
+    gram /= z.shape[1]
+    gram += 1
+    gram **= 3
     np.fill_diagonal(gram, 0)
 
     def mmd2(first: np.ndarray) -> np.ndarray:
@@ -214,12 +215,10 @@ def quality_report(
     """Quality and diversity with intervals, overall and per class.
 
     Args:
-        train, holdout, generated: `ImageSet`s in linear intensity (SUV); with labels, comparisons
-            match class mixes and classes are reported; of each patient one exam is used, and of
-            each set at most 5,000.
+        train, holdout, generated: `ImageSet`s in linear intensity (SUV). With labels, class mixes
+            are matched and classes reported; one exam of each patient is used, at most 5,000.
         classifier: an `utility.Classifier` trained on real exams; adds its feature space.
-        details: also the classes, and `yardsticks`: the KID that known changes of training exams
-            give.
+        details: also the classes, and `yardsticks`: the KID that known changes give.
 
     Returns:
         {"fine_detail", "fine_detail_floor", "two_sample_auc", "pixels": {…}, "classifier": {…} or

@@ -1,8 +1,7 @@
-"""Everything at once: a generator's numbers, its controls and its verdict; and what is left of it on disk.
+"""Everything at once: a generator's numbers, its controls and its verdict, and the files that hold them.
 
-`metrics.json` holds the numbers (its schema is `schema()`), `report.html` is one page that nothing
-needs to be fetched for, and `MODEL_CARD.md` is the model card. Explained in
-notebooks/05_memorization.ipynb.
+`metrics.json` holds the numbers, `report.html` is one page that fetches nothing, `MODEL_CARD.md` is
+the model card. Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,27 +28,18 @@ from radiogan_lib.evaluation.features import (
 )
 from radiogan_lib.evaluation.memorisation import detectable_copies, memorization_report
 from radiogan_lib.evaluation.quality import quality_report
-from radiogan_lib.evaluation.statistics import MEASURES, is_measure, shown
+from radiogan_lib.evaluation.statistics import MEASURES, is_measure, shown, title
 from radiogan_lib.evaluation.verdicts import (
     PHRASE,
     SHOWN,
     flat_measures,
     limit,
-    plain_facts,
     run_controls,
     verdict,
 )
 
 SCHEMA_VERSION = 2
-SECTIONS = (
-    "memorization",
-    "quality",
-    "utility",
-    "controls",
-    "walks",
-    "provenance",
-    "discriminator_scores",
-)
+SECTIONS = "memorization quality utility controls walks provenance discriminator_scores".split()
 GAP = 3  # pixels between images of a sheet
 
 
@@ -79,12 +70,11 @@ def evaluate(
     """Evaluate a generator from three sets of images.
 
     Args:
-        train, holdout, generated: `ImageSet`s in linear intensity (SUV). Held-out exams must be
-            unknown to the generator. With labels in all three, comparisons are made within classes.
-        parts: sections that exist already and are taken as they are: memorization, quality,
-            utility, controls, walks, provenance; or discriminator_scores {"train", "holdout"} for
-            the first. `{"controls": False}` leaves the controls out, `{"utility": True}` computes
-            label agreement and TSTR (needs labels and Keras).
+        train, holdout, generated: `ImageSet`s in linear intensity (SUV); held-out exams must be
+            unknown to the generator. With labels in all three, comparisons are within classes.
+        parts: sections (`SECTIONS`) that exist already and are taken as they are, or
+            discriminator_scores {"train", "holdout"}. `{"controls": False}` leaves the controls
+            out, `{"utility": True}` computes label agreement and TSTR (needs labels and Keras).
         class_names: in label order; default "class 3" and so on, for the labels that occur.
         rounds: bootstrap and permutation rounds, at least 10. seed: from 0.
         invert: show high values dark, as PET is read.
@@ -142,14 +132,7 @@ def evaluate(
         "walks": parts.get("walks"),
         "provenance": parts.get("provenance") or {},
     }
-    found = verdict(report)
-    report["verdict"] = {
-        "word": found.word,
-        "sentence": found.sentence,
-        "flags": found.flags,
-        "reasons": found.reasons,
-        "rule": found.rule,
-    }
+    report["verdict"] = asdict(verdict(report))
     return Report(plain(report), pictures(sets, memorization, invert))
 
 
@@ -217,13 +200,13 @@ def pictures(sets, memorization: dict, invert: bool = True) -> dict[str, bytes]:
         first, second = (train.images[[b[k] for b in blends]] for k in ("first", "second"))
         drawn = generated.images[[b["generated"] for b in blends]]
         sheets["blended"] = mosaic([drawn, first, second], window, invert)
-    rng = np.random.default_rng(0)
-    rows = []
+    rng, rows = np.random.default_rng(0), []
     for s in (holdout, generated):
-        pick = np.sort(rng.permutation(len(s))[:16])
-        pick = pick if s.labels is None else pick[np.argsort(s.labels[pick], kind="stable")]
-        rows += [s.images[pick[:8]], s.images[pick[8:]]]
-    sheets["typical"] = mosaic([r for r in rows if len(r)], window, invert)
+        pick = rng.permutation(len(s))[:8]
+        rows.append(
+            s.images[pick if s.labels is None else pick[np.argsort(s.labels[pick], kind="stable")]]
+        )
+    sheets["typical"] = mosaic(rows, window, invert)
     return sheets
 
 
@@ -232,98 +215,102 @@ def pictures(sets, memorization: dict, invert: bool = True) -> dict[str, bytes]:
 
 def _rows(section: dict) -> list[list[str]]:
     """One row per measure of a section: title, value, what fresh real exams give, what a departure means, definition."""
-    found = []
-    for name, m in section.items():
-        if not is_measure(m):
-            continue
-        about = MEASURES.get(name)
-        words = about or (name.replace("_", " "), "", "", "")
-        found.append([words[0], shown(m), words[2], words[3], words[1]])
-    return found
+    about = {k: MEASURES[k] for k, m in section.items() if is_measure(m) and k in MEASURES}
+    return [
+        [a.title, shown(section[k]), a.ideal, a.departure, a.definition] for k, a in about.items()
+    ]
+
+
+def _classes(report: dict) -> list[list[str]]:
+    """A header and a row per class: quality in the classifier's (else pixel) features, label agreement and its ceiling."""
+    quality, use = report["quality"].get("classes") or {}, report.get("utility") or {}
+    agreement = (use.get("label_agreement") or {}).get("classes", {})
+    names, columns = report.get("class_names") or [], ("kid", "coverage_ratio", "vendi_ratio")
+    rows = [["class", *map(title, columns)]]
+    rows[0] += ["label agreement", "the same of real exams"] if agreement else []
+    for c in dict.fromkeys([*quality, *agreement]):
+        spaces, m = quality.get(c, {}), agreement.get(c) or {}
+        space = spaces.get("classifier") or spaces.get("pixels") or {}
+        row = [names[int(c)] if int(c) < len(names) else str(c)]
+        row += [shown(space.get(k)) for k in columns]
+        if agreement:
+            row += [shown(m), "–" if m.get("ceiling") is None else f"{m['ceiling']:.2f}"]
+        rows.append(row)
+    return rows
+
+
+def _groups(report: dict) -> dict[str, list]:
+    """The tables below the first screen: {heading: [header, row, …]}; empty ones are left out."""
+    quality, use = report["quality"], report.get("utility") or {}
+    flat, controls = flat_measures(report), report.get("controls") or []
+    keys = [k for k in SHOWN if k in flat]
+
+    def row(name, found, measures):
+        return [name, found, *(shown({**measures[k], "p": None}) for k in keys)]
+
+    head = ["measure", "value (95 % interval)", "fresh real exams", "a departure means"]
+    head.append("definition")
+    groups = {"Beside generators with a known fault": [["generator", "verdict", *map(title, keys)]]}
+    known = groups["Beside generators with a known fault"]
+    known += [row("this generator", report["verdict"]["word"], flat)] if controls else []
+    for c in controls:
+        told = c["word"] if c["right"] else f"{c['word']} (should be: {c['expected']})"
+        known.append(row(c["kind"], told, c))
+    groups["Memorisation"] = [head, *_rows(report["memorization"])]
+    groups["Quality and diversity"] = [head, *_rows(quality)]
+    for space, words in (("pixels", "in pixels"), ("classifier", "in the classifier's features")):
+        groups[f"Quality {words}"] = [head, *_rows(quality.get(space) or {})]
+    overall = (use.get("label_agreement") or {}).get("overall")
+    groups["Use"] = [head, *_rows({"overall": overall, **use})]
+    yards = (quality.get("yardsticks") or {}).items()
+    groups["What a KID is worth here: real exams after a known change"] = [["change", "KID"]]
+    groups["What a KID is worth here: real exams after a known change"] += [
+        [k, shown(v)] for k, v in yards
+    ]
+    groups["Per class"] = _classes(report)
+    groups["Few real exams, with and without generated ones"] = [
+        ["real exams per class", "real only", "generated first, then real", "gain"],
+        *(
+            [r["per_class"], *(shown(r[k]) for k in ("real", "both", "gain"))]
+            for r in use.get("augmentation", [])
+        ),
+    ]
+    walks = report.get("walks") or []
+    groups["Walks: median (quartiles)"] = [list(map(title, walks[0] if walks else ()))]
+    groups["Walks: median (quartiles)"] += [
+        [shown(v) if is_measure(v) else v for v in w.values()] for w in walks
+    ]
+    return {k: rows for k, rows in groups.items() if len(rows) > 1}
 
 
 def html(report) -> str:
     """The report page as text. `report` is what `evaluate` returned, or the content of a metrics.json (no pictures)."""
     import jinja2
 
-    m, quality, use = report["memorization"], report["quality"], report.get("utility")
-    flat = flat_measures(report)
-    deciding = [k for k in SHOWN if k in flat]
-    names = report.get("class_names") or []
-
-    def name(c):
-        return names[int(c)] if int(c) < len(names) else str(c)
-
-    groups = {"Memorisation": _rows(m), "Quality and diversity": _rows(quality)}
-    groups |= {
-        f"In {s} features": _rows(quality[s]) for s in ("pixels", "classifier") if s in quality
-    }
-    if use:
-        groups["Use"] = _rows({"overall": use["label_agreement"]["overall"], **use})
+    flat, drawn = flat_measures(report), getattr(report, "pictures", {})
+    unseen, said = not_noticed(report), limit(report["detectable"])
+    if said in report["verdict"]["sentence"]:
+        unseen = unseen.removeprefix(said)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
     return environment.get_template("report.html.j2").render(
         report=report,
-        facts=plain_facts(m.get("facts") or {}, report["verdict"]["word"]),
-        unseen=not_noticed(report),
-        pictures={
-            k: base64.b64encode(v).decode() for k, v in getattr(report, "pictures", {}).items()
-        },
-        deciding=[(MEASURES[k].title, shown(flat[k]), MEASURES[k].ideal) for k in deciding],
-        controls=[
-            [c["kind"], c["word"] if c["right"] else f"{c['word']} (should be: {c['expected']})"]
-            + [shown(c[k]) for k in deciding]
-            for c in report.get("controls") or []
-        ],
-        this=["this generator", report["verdict"]["word"], *(shown(flat[k]) for k in deciding)],
-        titles=[MEASURES[k].title for k in deciding],
-        groups=groups,
-        yardsticks=[(k, shown(v)) for k, v in (quality.get("yardsticks") or {}).items()],
-        classes=_classes(report, name),
-        gain=[
-            [r["per_class"], *(shown(r[k]) for k in ("real", "both", "gain"))]
-            for r in (use or {}).get("augmentation", [])
-        ],
-        walks=[
-            [shown(v) if is_measure(v) else v for v in w.values()]
-            for w in report.get("walks") or []
-        ],
-        walk_titles=[k.replace("_", " ") for k in (report.get("walks") or [{}])[0]],
+        unseen=unseen,
+        pictures={k: base64.b64encode(v).decode() for k, v in drawn.items()},
+        deciding=[[title(k), shown(flat[k]), MEASURES[k].ideal] for k in SHOWN if k in flat],
+        groups=_groups(report),
         provenance=json.dumps(report["provenance"], indent=1, ensure_ascii=False, default=str),
     )
-
-
-def _classes(report: dict, name) -> list[list[str]]:
-    """Rows per class: quality in the classifier's (else pixel) features, label agreement and its ceiling."""
-    quality, use = report["quality"], report.get("utility") or {}
-    agreement = (use.get("label_agreement") or {}).get("classes", {})
-    found = []
-    for c in dict.fromkeys([*(quality.get("classes") or {}), *agreement]):
-        spaces = (quality.get("classes") or {}).get(c, {})
-        space = spaces.get("classifier") or spaces.get("pixels") or {}
-        m = agreement.get(c) or {}
-        found.append(
-            [
-                name(c),
-                *(shown(space.get(k)) for k in ("kid", "coverage_ratio", "vendi_ratio")),
-                shown(m),
-            ]
-            + ["–" if m.get("ceiling") is None else f"{m['ceiling']:.2f}"]
-        )
-    return found
 
 
 def not_noticed(report) -> str:
     """What this evaluation could not notice, in words."""
     return (
         limit(report["detectable"])
-        + " The images were compared whole and by halves, at low resolution, up to small shifts, "
-        "mirroring and rescaling of intensity. Copies that are turned by more than a few degrees, bent, or smaller than half of the "
-        "image (a copied lesion inside a new body) would pass; so would blends of shifted exams, and repeats of fewer exams than stated."
+        + " Images were compared whole and by halves, at low resolution, up to small shifts, mirroring and rescaling of intensity. "
+        "Copies that are turned, bent or smaller than half of the image (a copied lesion inside a new body), blends of shifted exams, "
+        "and rarer copies than stated may pass."
     )
 
 
@@ -374,80 +361,33 @@ use: the class that an exam was asked for is not a finding. {whose}
 # ------------------------------------------------------------------------------------------------------------------ disk
 
 
-def schema() -> dict:
-    """The JSON schema of metrics.json; the measures in it are those of `statistics.MEASURES`."""
-    number = {"type": ["number", "null"]}
-    measure = {
-        "type": "object",
-        "required": ["value", "low", "high"],
-        "properties": dict.fromkeys(("value", "low", "high"), number),
-    }
-    portion = {
-        **measure,
-        "properties": {**measure["properties"], "value": {**number, "minimum": 0, "maximum": 1}},
-    }
-    measures = {k: portion if about.share else measure for k, about in MEASURES.items()}
-
-    def section(*required, **more):
-        return {"type": "object", "required": list(required), "properties": {**measures, **more}}
-
-    space = section("kid", "kid_floor", "coverage_ratio", "vendi_ratio")
-    flags = {"type": "object", "additionalProperties": {"type": "boolean"}}
-    needed = ("membership_auc", "copy_fraction", "blend_fraction", "facts", "audit", "n")
-    memory = section(*needed, facts={"type": "object", "required": ["copies", "exams", "decides"]})
-    quality = section("fine_detail", "two_sample_auc", "pixels", pixels=space, classifier=space)
-    rows = {"type": "array", "items": {"type": "object"}}
-    control = {"type": "object", "required": ["kind", "expected", "word", "right"]}
-    words = [*PHRASE, "undecided"]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "metrics.json: the evaluation of a generator",
-        "type": "object",
-        "required": [
-            "schema_version",
-            "seed",
-            "n",
-            "memorization",
-            "quality",
-            "detectable",
-            "verdict",
-            "provenance",
-        ],
-        "properties": {
-            "schema_version": {"const": SCHEMA_VERSION},
-            "seed": {"type": "integer"},
-            "n": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
-            "class_names": {"type": ["array", "null"], "items": {"type": "string"}},
-            "memorization": memory,
-            "quality": quality,
-            "utility": {"anyOf": [{"type": "null"}, section("label_agreement", "trtr", "tstr")]},
-            "controls": {"anyOf": [{"type": "null"}, {"type": "array", "items": control}]},
-            "walks": {"anyOf": [{"type": "null"}, rows]},
-            "verdict": {
-                "type": "object",
-                "required": ["word", "sentence", "flags", "reasons", "rule"],
-                "properties": {
-                    "word": {"enum": words},
-                    "sentence": {"type": "string"},
-                    "flags": flags,
-                },
-            },
-            "provenance": {"type": "object"},
-        },
-    }
+NEEDED = """schema_version seed n.train n.holdout n.generated detectable provenance
+memorization.membership_auc.value memorization.copy_fraction.value memorization.blend_fraction.value
+memorization.facts.copies memorization.facts.exams memorization.audit memorization.n
+quality.fine_detail.value quality.two_sample_auc.value quality.pixels.kid.value
+quality.pixels.coverage_ratio.value quality.pixels.vendi_ratio.value
+verdict.word verdict.sentence verdict.flags verdict.reasons verdict.rule""".split()
 
 
 def validate(report: dict) -> None:
-    """Raise EvaluationError, naming the place, if the content is not what `schema` describes."""
-    import jsonschema
+    """Raise EvaluationError, naming the place, where this is no report of `evaluate`."""
 
-    try:
-        jsonschema.validate(plain(report), schema())
-    except jsonschema.ValidationError as e:
-        where = ".".join(str(p) for p in e.absolute_path) or "the top level"
-        raise EvaluationError(
-            f"this is not a report of evaluate(): at {where}, {e.message[:200]}."
-        ) from None
+    def wrong(place, why):
+        return EvaluationError(f"this is not a report of evaluate(): {place} {why}.")
+
+    for place in NEEDED:
+        here = report
+        for key in place.split("."):
+            if not isinstance(here, dict) or key not in here:
+                raise wrong(place, "is missing")
+            here = here[key]
+    for section in ("memorization", "quality"):
+        for name, m in report[section].items():
+            value = m["value"] if is_measure(m) and name in MEASURES else None
+            if value is not None and MEASURES[name].share and not 0 <= value <= 1:
+                raise wrong(f"{section}.{name}", f"is {value:.3g}, which is no share")
+    if report["verdict"]["word"] not in (*PHRASE, "undecided"):
+        raise wrong("verdict.word", f"is {report['verdict']['word']!r}")
 
 
 def write_report(report: dict, run_dir) -> dict[str, Path]:

@@ -49,7 +49,8 @@ def shown(m: dict | None, digits: int = 2) -> str:
         return "–"
     text = f"{m['value']:.{digits}f}"
     if m.get("low") is not None and m.get("high") is not None:
-        text += f" ({m['low']:.{digits}f}–{m['high']:.{digits}f})"
+        between = "–" if m["low"] >= 0 else " to "
+        text += f" ({m['low']:.{digits}f}{between}{m['high']:.{digits}f})"
     return text + (f", p {m['p']:.2g}" if m.get("p") is not None else "")
 
 

@@ -1,7 +1,4 @@
-"""Many runs side by side: memorisation as the training set shrinks, paper recipe against improved.
-
-Takes what `write_report` left on disk. Explained in notebooks/05_memorization.ipynb.
-"""
+"""Tables of many runs, from what `write_report` left on disk. Explained in notebooks/05_memorization.ipynb."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import json
 from pathlib import Path
 
 from radiogan_lib.evaluation.features import EvaluationError
+from radiogan_lib.evaluation.verdicts import flat_measures
 
 COLUMNS = (
     "membership_auc copy_fraction blend_fraction discriminator_auc coverage_ratio vendi_ratio kid "
@@ -37,9 +35,8 @@ def sweep_table(reports):
         reports: dicts of `evaluate`, metrics.json files, or run folders that hold one.
 
     Returns:
-        pandas DataFrame: n_train, recipe, seed, steps (if the provenance says so), verdict,
-        smallest_detectable, and for every measure of `COLUMNS` three columns: name, name_low,
-        name_high; membership_auc_p.
+        pandas DataFrame: n_train, recipe, seed, steps, verdict, smallest_detectable,
+        membership_auc_p, and for every measure of `COLUMNS` name, name_low, name_high.
     """
     import pandas as pd
 
@@ -56,10 +53,8 @@ def sweep_table(reports):
             "smallest_detectable": report["detectable"].get("smallest"),
         }
         use = report.get("utility") or {}
-        everything = (
-            report["quality"] | report["quality"].get("pixels", {}) | report["memorization"]
-        )
-        everything |= use | {"label_agreement": (use.get("label_agreement") or {}).get("overall")}
+        everything = flat_measures(report) | use
+        everything |= {"label_agreement": (use.get("label_agreement") or {}).get("overall")}
         for name in COLUMNS:
             m = everything.get(name) or {}
             row |= {name: m.get("value")} | {f"{name}_{k}": m.get(k) for k in ("low", "high")}
@@ -80,13 +75,13 @@ def sweep_points(table, measure: str = "membership_auc") -> dict[str, dict]:
     out = {}
     for recipe, part in table.groupby("recipe", sort=True):
         part = part.dropna(subset=[measure]).sort_values("n_train")
-        names = {
-            "n": "n_train",
-            "value": measure,
-            "low": f"{measure}_low",
-            "high": f"{measure}_high",
-        }
-        out[recipe] = {k: part[v].to_numpy(int if k == "n" else float) for k, v in names.items()}
+        out[recipe] = {"n": part["n_train"].to_numpy(int)}
+        for k, column in (
+            ("value", measure),
+            ("low", f"{measure}_low"),
+            ("high", f"{measure}_high"),
+        ):
+            out[recipe][k] = part[column].to_numpy(float)
     return out
 
 

@@ -1,10 +1,7 @@
-"""Are generated exams of use? The class that was asked for, training on generated exams, and adding them to few real ones.
+"""Are generated exams of use? Label agreement, training on generated exams (TSTR), adding them to few real ones.
 
-The evaluation classifier is a small convolutional network. Trained on real exams it says whether a
-generated one shows the class asked for, and its last hidden layer is a feature space; trained on
-generated exams and tested on real ones (TSTR) it says whether they are of use. It is no diagnostic
-tool. A generator that copies scores well here: read beside memorisation.py. Explained in
-notebooks/04_evaluation.ipynb.
+The judge is a small convolutional network, no diagnostic tool. A generator that copies scores well
+here: read beside memorisation.py. Explained in notebooks/04_evaluation.ipynb.
 """
 
 from __future__ import annotations
@@ -65,9 +62,8 @@ def _build(shape: tuple[int, int], n_classes: int):
     return keras.Model(image, [logits, features])
 
 
-_IDLE: dict[
-    tuple, list
-] = {}  # compiled networks by shape and class count: compiling is slow, setting weights is not
+# compiled networks by shape and class count: compiling is slow, setting weights is not
+_IDLE: dict[tuple, list] = {}
 _BUILDING = threading.Lock()  # Keras draws first weights from one seed for all threads
 
 
@@ -97,7 +93,7 @@ def _network(shape: tuple[int, int], n_classes: int):
 def side_by_side(jobs: Sequence[Callable[[], object]]) -> list:
     """Results of independent small trainings, two at a time: one alone keeps two cores only half busy."""
     with ThreadPoolExecutor(min(2, machine.cores())) as pool:
-        return [f.result() for f in [pool.submit(job) for job in jobs]]
+        return list(pool.map(lambda job: job(), jobs))
 
 
 class Classifier:
@@ -152,12 +148,12 @@ def train_classifier(
     start: Classifier | None = None,
     seed=0,
 ) -> Classifier:
-    """Train a classifier, classes drawn equally often, Adam with a cosine from 2e-3 to 0, shifts of ±2 pixels.
+    """Train a classifier; classes are drawn equally often, Adam with a cosine from 2e-3 to 0, shifts of ±2 pixels.
 
     Args:
-        real: `ImageSet` with labels 0 to n_classes − 1 (or a dataset).
+        real: `ImageSet` or dataset with labels 0 to n_classes − 1.
         epochs: passes over the images; or `steps` of 32 images.
-        start: continue from this classifier (at half the step size) instead of from fresh weights.
+        start: continue from this classifier at half the step size.
 
     Raises:
         EvaluationError: no labels, fewer than two classes, or labels that are not small numbers.
@@ -206,11 +202,6 @@ def _restart(model, classifier, weights: list[np.ndarray] | None, seed: int) -> 
         variable.assign(np.zeros(variable.shape, variable.dtype))
 
 
-def _recalls(predicted: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:
-    """Per class, which of its exams were recognised: {class: bool (n,)}."""
-    return {int(c): predicted[labels == c] == c for c in np.unique(labels)}
-
-
 def _balanced(values: np.ndarray, labels: np.ndarray, rounds: int, seed: int) -> Measure:
     """Mean over classes of values (classifiers, n); interval: bootstrap of exams within classes, and of classifiers."""
     rng, parts = np.random.default_rng(seed), [values[:, labels == c] for c in np.unique(labels)]
@@ -224,19 +215,15 @@ def _balanced(values: np.ndarray, labels: np.ndarray, rounds: int, seed: int) ->
     return Measure(np.mean([p.mean() for p in parts]), *interval, classifiers=len(values))
 
 
-def balanced_accuracy(
-    predictions: list[np.ndarray], labels: np.ndarray, rounds=200, seed=0
-) -> Measure:
+def balanced_accuracy(predictions: list, labels: np.ndarray, rounds=200, seed=0) -> Measure:
     """Mean recall over classes, averaged over classifiers, with a bootstrap interval."""
-    return _balanced(
-        np.stack([p == labels for p in predictions]).astype(float), labels, rounds, seed
-    )
+    hits = np.stack([p == labels for p in predictions]).astype(float)
+    return _balanced(hits, labels, rounds, seed)
 
 
 def _paired(alone: list, both: list, labels: np.ndarray, rounds: int, seed: int) -> Measure:
     """Difference of balanced accuracies; exams and classifiers are resampled together for both, so that luck cancels."""
-    pairs = zip(alone, both, strict=True)
-    apart = np.stack([(b == labels).astype(float) - (a == labels) for a, b in pairs])
+    apart = (np.stack(both) == labels).astype(float) - (np.stack(alone) == labels)
     return _balanced(apart, labels, rounds, seed)
 
 
@@ -244,31 +231,30 @@ def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
     """How often a classifier trained on real exams finds the class that the generator was asked for.
 
     Returns:
-        `overall` and `classes` {label: Measure} with Wilson intervals and `ceiling`: what the same
-        classifier reaches on held-out real exams (overall: mean of the classes). Agreement above
-        the ceiling is a warning: only typical cases are drawn. `confusion`: (asked, found), shares
-        of the asked class.
+        `overall` and `classes` {label: Measure} with `ceiling`: what the same classifier reaches on
+        held-out real exams (overall: mean of the classes); agreement above it warns that only
+        typical cases are drawn. `confusion`: (asked, found), shares of the asked class.
     """
+
+    def hits(predicted, labels):
+        return {int(c): predicted[labels == c] == c for c in np.unique(labels)}
+
+    def share(h, ceiling):
+        return Measure(np.mean(h), *wilson(int(np.sum(h)), len(h)), ceiling=ceiling)
+
     generated = as_set(generated, "generated")
-    y, found = generated.labels, classifier.predict(generated.images)
-    every = range(classifier.n_classes)
-    confusion = [
-        [float((found[y == a] == b).mean()) if (y == a).any() else 0.0 for b in every]
-        for a in every
-    ]
+    y, found, n = generated.labels, classifier.predict(generated.images), classifier.n_classes
+    confusion = np.zeros((n, n))
+    np.add.at(confusion, (y, found), 1)
+    confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     ceiling = {}
     if holdout is not None:
         holdout = as_set(holdout, "held-out")
-        hits = _recalls(classifier.predict(holdout.images), holdout.labels)
-        ceiling = {c: float(h.mean()) for c, h in hits.items()}
-    hits = int((found == y).sum())
-    mean = float(np.mean(list(ceiling.values()))) if ceiling else None
+        real = hits(classifier.predict(holdout.images), holdout.labels)
+        ceiling = {c: float(h.mean()) for c, h in real.items()}
     return {
-        "overall": Measure(hits / len(y), *wilson(hits, len(y)), ceiling=mean),
-        "classes": {
-            c: Measure(h.mean(), *wilson(int(h.sum()), len(h)), ceiling=ceiling.get(c))
-            for c, h in _recalls(found, y).items()
-        },
+        "overall": share(found == y, float(np.mean(list(ceiling.values()))) if ceiling else None),
+        "classes": {c: share(h, ceiling.get(c)) for c, h in hits(found, y).items()},
         "confusion": np.round(confusion, 4).tolist(),
     }
 
@@ -283,15 +269,13 @@ def augmentation_gain(
     rounds=200,
     seed=0,
 ) -> list[dict]:
-    """What generated exams add where real ones are few: balanced accuracy with and without them.
+    """Balanced accuracy where real exams are few, with and without generated ones.
 
-    `real` trains on k real exams per class alone, of different patients; `both` starts from the
-    classifier trained on generated exams and goes on with the same k real exams. Same real exams,
-    same test exams, `repeats` random draws of the k.
+    `real` trains on k real exams per class of different patients; `both` starts from the classifier
+    trained on generated exams and goes on with the same k; `repeats` random draws of the k.
 
     Returns:
-        one dict per size: per_class, real, both, and gain = both − real with a paired bootstrap
-        interval.
+        one dict per size: per_class, real, both, gain (paired bootstrap interval).
     """
     rng = np.random.default_rng(seed)
     train, holdout = as_set(train, "training"), as_set(holdout, "held-out")
@@ -333,15 +317,12 @@ def utility_report(
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 
     Args:
-        train, holdout, generated: `ImageSet`s with labels; of each held-out patient one exam is
-            used.
-        classifier: trained on the real exams; made here if missing.
-        epochs: of the classifiers on all real and on all generated exams.
+        train, holdout, generated: `ImageSet`s with labels; one exam of each held-out patient is used.
+        classifier: trained on the real exams; made here if missing. epochs: of every classifier.
 
     Returns:
-        {"label_agreement", "trtr", "tstr", "tstr_minus_trtr", "chance", "augmentation"}: TRTR
-        trains on real and tests on held-out real exams, TSTR trains on generated ones (the
-        classification accuracy score of Ravuri & Vinyals, NeurIPS 2019).
+        {"label_agreement", "trtr", "tstr", "tstr_minus_trtr", "chance", "augmentation"}; TSTR
+        trains on generated exams and tests on real ones (Ravuri & Vinyals, NeurIPS 2019).
     """
     train, holdout, generated = check_sets(train, holdout, generated)
     if generated.labels is None:

@@ -205,6 +205,15 @@ def verdict(report: dict) -> Verdict:
     return Verdict(word, _sentence(report, m, word, flags, reasons), flags, tuple(reasons))
 
 
+NUMBERS = {  # what stands behind a word; the largest copy fraction is shown
+    "blends": ("blend_fraction", "membership_auc"),
+    "memorises": ("membership_auc", "copy_fraction"),
+    "generalises": ("membership_auc", "copy_fraction"),
+    "collapsed": ("repeated_fraction", "coverage_ratio", "vendi_ratio"),
+    "unrealistic": ("coverage_ratio",),
+}
+
+
 def _sentence(report: dict, m: dict, word: str, flags: dict, reasons: list[str]) -> str:
     n = (report.get("memorization") or {}).get("n", {})
     if word == "undecided":
@@ -213,23 +222,29 @@ def _sentence(report: dict, m: dict, word: str, flags: dict, reasons: list[str])
         return lead + (
             f" If the sets can be trusted, this generator {' and '.join(others)}." if others else ""
         )
-    scope = f"as far as {n.get('generated', '?')} generated exams and {n.get('holdout', '?')} held-out ones can tell"
-    names = {
-        "blends": ("blend_fraction", "membership_auc"),
-        "memorises": ("membership_auc", _largest(m)),
-        "generalises": ("membership_auc", _largest(m)),
-        "collapsed": ("coverage_ratio", "vendi_ratio"),
-        "unrealistic": ("coverage_ratio",),
-    }.get(word, ("fine_detail",))
-    numbers = "; ".join(f"{title(k)} {shown(m[k])}" for k in names if m.get(k))
-    text = f"This generator {PHRASE[word]}, {scope}" + (f" ({numbers})." if numbers else ".")
-    counted = [plain_facts(m.get("facts") or {}, word)]
+    facts, names = m.get("facts") or {}, NUMBERS.get(word, ("fine_detail",))
+    counted = plain_facts(facts, word)
     others = [w for w, on in flags.items() if on and w != word]
-    if others:
-        counted.append(f"Also {' and '.join(others)}.")
-    if word in ("generalises", "blurred", "noisy", "unrealistic", "collapsed"):
-        counted.append(limit(report.get("detectable") or {}))
-    return " ".join([text, *filter(None, counted)])
+    if word == "memorises" and facts.get("decides"):
+        # a count needs no test, and copies that are drawn again are one fault
+        text = f"This generator {PHRASE[word]}: {counted}"
+        known = m.get("membership_auc") or {}
+        names = names if (known.get("low") or 0) > MEMBERSHIP_AUC else ()
+        again = sum(r["count"] for r in facts.get("repeats") or [])
+        others = [w for w in others if w != "collapsed" or again > facts["copies"]]
+        counted = ""
+    else:
+        text = (
+            f"This generator {PHRASE[word]}, as far as {n.get('generated', '?')} generated exams and "
+            f"{n.get('holdout', '?')} held-out ones can tell."
+        )
+    names = [_largest(m) if k == "copy_fraction" else k for k in names]
+    numbers = "; ".join(f"{title(k)} {shown(m[k])}" for k in names if m.get(k))
+    told = [text, f"{numbers}." if numbers else "", counted]
+    told.append(f"Also {' and '.join(others)}." if others else "")
+    if word not in ("memorises", "blends"):
+        told.append(limit(report.get("detectable") or {}))
+    return " ".join(filter(None, told))
 
 
 def _largest(m: dict) -> str:
@@ -242,7 +257,7 @@ def plain_facts(found: dict, word: str = "") -> str:
     parts, total = [], max(found.get("images", 1), 1)
     if found.get("copies"):
         named = ", ".join(
-            f"exam {e['train']}" + (f" {e['count']} times" if e["count"] > 1 else "")
+            f"exam {e['train']}" + (f" ({e['count']} times)" if e["count"] > 1 else "")
             for e in found["exams"][:5]
         )
         more = ", …" if found["n_exams"] > 5 else ""
@@ -252,8 +267,8 @@ def plain_facts(found: dict, word: str = "") -> str:
             else f"{found['n_exams']} training exams account"
         )
         parts.append(
-            f"{exams} for {found['copies']} of the {total} images ({found['copies'] / total:.1%}; exact: "
-            f"{found['exact']}): {named}{more}."
+            f"{exams} for {found['copies']} of the {total} images ({found['copies'] / total:.1%}; "
+            f"{found['exact']} of them exact): {named}{more}."
         )
     repeats = found.get("repeats") or []
     if (

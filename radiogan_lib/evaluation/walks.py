@@ -1,9 +1,7 @@
-"""Walks through the latent space.
+"""Walks through the latent space, and the numbers that tell a cross-fade, a jump and a morph apart.
 
 The paper shows its GAN by a walk from lung cancer to lymphoma (Fig. 5) and a memorising one by a
-walk that passes a blend of two patients (Fig. 4). A cross-fade of two stored exams, a jump and a
-morph can look alike in ten small pictures; the numbers below tell them apart. Explained in
-notebooks/05_memorization.ipynb.
+walk that passes a blend of two patients (Fig. 4). Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -44,9 +42,8 @@ class Walk:
 def slerp(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Spherical interpolation (steps, d): turns the direction and blends the length, so that z stays where z is drawn.
 
-    Gaussian noise of 100 dimensions lies near a sphere; a straight line would cut through its empty
-    inside (White, Sampling generative networks, 2016). Parallel vectors fall back to the straight
-    line.
+    A straight line would cut through the empty inside of the sphere that Gaussian noise lies near
+    (White, Sampling generative networks, 2016). Parallel vectors fall back to it.
     """
     weights = np.asarray(weights, float)[:, None]
     norm_a, norm_b = np.linalg.norm(a), np.linalg.norm(b)
@@ -88,18 +85,15 @@ def walk(
 
     Args:
         generator: a Keras model G([z, label]) with a layer named `label_embedding`.
-        start, end: (class index, seed); the seed gives z.
-        steps: frames, both ends included.
-        kind: `slerp` or `lerp`: z and the label's embedding move together. `label`: z of the start
-            stays, the label moves. `paper`: z_k = [k, 0, …, 0] for k = 1 … steps, label of the
-            start (paper, text example of §4).
+        start, end: (class index, seed); the seed gives z. steps: frames, both ends included.
+        kind: `slerp` or `lerp`: z and the label's embedding move together. `label`: only the label
+            moves. `paper`: z_k = [k, 0, …, 0], k = 1 … steps, label of the start (paper, §4).
 
     Returns:
         Walk with frames (steps, h, w) float32 in SUV.
 
     Raises:
-        EvaluationError: an unknown kind, fewer than two steps, or a class that the generator does
-            not know.
+        EvaluationError: an unknown kind or class, or fewer than two steps.
     """
     from radiogan_lib.gan.networks import embedding_generator
 
@@ -125,20 +119,12 @@ def draw(
     """Images (n, h, w) in SUV at points z (n, noise_dim), e (n, embedding_dim)."""
     from keras import ops
 
-    grey = [
-        ops.convert_to_numpy(
-            from_embedding(
-                [
-                    z[i : i + batch_size].astype(np.float32),
-                    e[i : i + batch_size].astype(np.float32),
-                ],
-                training=False,
-            )
-        )
+    parts = [
+        [v[i : i + batch_size].astype(np.float32) for v in (z, e)]
         for i in range(0, len(z), batch_size)
     ]
-    grey = np.concatenate(grey)
-    last = generator.layers[-1]
+    drawn = [ops.convert_to_numpy(from_embedding(part, training=False)) for part in parts]
+    grey, last = np.concatenate(drawn), generator.layers[-1]
     return np.asarray(last.to_suv(grey) if hasattr(last, "to_suv") else grey[..., 0], np.float32)
 
 
@@ -173,11 +159,10 @@ class WalkMeasures(dict):
 
     @property
     def blend_frame(self) -> dict:
-        """The frame that a blend of two training exams explains best (the one Fig. 4 frames in red).
+        """The frame that a blend of two training exams explains best (framed in red, as in Fig. 4).
 
-        It minimises √(residual ratio × residual ÷ distance to the nearest exam), divided by how
-        even the two shares are: close to the segment between two exams, and not merely close to
-        one. Frames that are copies or nearly all one exam come last.
+        It minimises √(residual ratio × residual ÷ distance to the nearest exam) ÷ how even the two
+        shares are. Frames that are copies or nearly all one exam come last.
         """
         return self["blend_frame"]
 
@@ -263,19 +248,13 @@ def walk_measures(walk, train, holdout) -> WalkMeasures:
 
     Args:
         walk: a `Walk` or frames (steps, h, w) SUV.
-        train, holdout: `ImageSet`s or (n, h, w) SUV: training exams, and real exams that the
-            generator was not trained on.
+        train, holdout: `ImageSet`s or (n, h, w) SUV.
 
     Returns:
-        a dict of the numbers of `shape_of`, and per frame
-        - nearest, nearest_distance, nearest_ratio: the nearest training exam, its distance, and
-          that ÷ the held-out exams' median;
-        - residual_ratio: distance to the nearest segment between two training exams ÷ the held-out
-          exams' median: near 0 where the frame is a blend (or a copy), near 1 where it is as far
-          from every blend as a real exam;
-        - pair: those two exams and the share of the second;
-        and `blend_frame`: see `WalkMeasures.blend_frame`; `share_of_holdout_below` 0.05 says that a
-        real exam is hardly ever so near a blend.
+        the numbers of `shape_of`; per frame `nearest` training exam, `nearest_distance`,
+        `nearest_ratio` (÷ held-out exams' median), `residual_ratio` (distance to the nearest
+        segment between two training exams ÷ held-out exams' median: near 0 for a blend or a copy,
+        near 1 for a real exam), `pair` (those exams, share of the second); and `blend_frame`.
     """
     frames = check_images(walk.frames if isinstance(walk, Walk) else walk, "walk")
     return WalkReference(train, holdout, frames.shape[1:]).measure(frames)
@@ -284,12 +263,11 @@ def walk_measures(walk, train, holdout) -> WalkMeasures:
 def walk_table(
     generator, train, holdout, walks: int = 8, steps: int = 21, seed: int = 0, kinds=KINDS
 ) -> list[dict]:
-    """Walks of every kind between random classes and seeds, and for comparison cross-fades of real exams.
+    """Walks of every kind between random classes and seeds, and cross-fades of random training exams.
 
     Returns:
         one dict per kind: walks, and median with quartiles of chord_ratio, off_chord, largest_step
-        and the lowest residual ratio of the middle half. The last row is the cross-fade of random
-        training exams.
+        and the lowest residual ratio of the middle half.
     """
     n_classes = len(generator.get_layer("label_embedding").get_weights()[0])
     train, rng = as_set(train, "training").images, np.random.default_rng(seed)
