@@ -178,34 +178,61 @@ def test_oblique_grids_as_nibabel_resamples_them():
     assert projection.is_axis_aligned(tiny)
 
 
-def test_oblique_grids_as_simpleitk_resamples_them():
-    """Also where the volume does not end in zeros, with a scale, and from the side."""
+def on_a_grid(image, affine, shape):
+    """The volume at the points of a grid, by SimpleITK's nearest neighbour."""
     sitk = pytest.importorskip("SimpleITK")
-    volume = np.random.default_rng(4).integers(0, 900, (21, 18, 25)).astype(np.int16)
-    turn = nib.eulerangles.euler2mat(0.3, 0.2, 0.1)
-    image = nib.Nifti1Image(volume, nib.affines.from_matvec(turn * (3.1, 2.7, 4.0), (5, 6, 7)))
-    shape, affine = nib.spaces.vox2out_vox((volume.shape, image.affine), [2.0] * 3)
-    moving = sitk.GetImageFromArray(np.ascontiguousarray(volume.T))
-    moving.SetSpacing((3.1, 2.7, 4.0))
-    moving.SetDirection(turn.ravel().tolist())
-    moving.SetOrigin((5, 6, 7))
-    origin = [float(v) for v in affine[:3, 3]]
-    upright = (1, 0, 0, 0, 1, 0, 0, 0, 1)
-    fine = sitk.GetArrayFromImage(
-        sitk.Resample(
-            moving,
-            [int(n) for n in shape],
-            sitk.Transform(),
-            sitk.sitkNearestNeighbor,
-            origin,
-            (2.0,) * 3,
-            upright,
-            0.0,
-        )
+
+    def placed(array, affine):
+        sizes = nib.affines.voxel_sizes(affine)
+        made = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+        made.SetSpacing([float(s) for s in sizes])
+        made.SetDirection((affine[:3, :3] / sizes).ravel().tolist())
+        made.SetOrigin([float(v) for v in affine[:3, 3]])
+        return made
+
+    grid = placed(np.zeros(shape, np.int16), affine)
+    moving = placed(np.asarray(image.dataobj), image.affine)
+    fine = sitk.Resample(moving, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
+    return sitk.GetArrayFromImage(fine).T
+
+
+TURNS = [(0.3, 0, 0), (0, 0.2, 0), (0, 0, 0.1), (0.3, 0.2, 0.1)]  # radians about z, y, x
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("codes", ["RAS", "PIL"])
+def test_oblique_grids_as_simpleitk_resamples_them(turn, codes):
+    """Turned about each axis and about all; where the volume does not end in zeros; any order of axes in memory."""
+    volume = np.random.default_rng(4).integers(-90, 900, (21, 18, 25)).astype(np.int16)
+    turn = nib.eulerangles.euler2mat(*turn)
+    plain = nib.Nifti1Image(volume, nib.affines.from_matvec(turn * (3.1, 2.7, 3.7), (5, 6, 7)))
+    shape, affine = nib.spaces.vox2out_vox((volume.shape, plain.affine), [2.0] * 3)
+    fine = on_a_grid(plain, affine, shape)
+    order = nib.orientations.axcodes2ornt(codes)
+    image = plain.as_reoriented(
+        nib.orientations.ornt_transform(nib.io_orientation(plain.affine), order)
     )
-    for view, axis in ((projection.coronal_mip, 1), (projection.sagittal_mip, 2)):
-        found, expected = view(image), fine.max(axis=axis)[::-1, ::-1]
+    for view, axis in ((projection.coronal_mip, 1), (projection.sagittal_mip, 0)):
+        found, expected = view(image), fine.max(axis=axis).T[::-1, ::-1]
         assert found.shape == expected.shape and np.mean(found == expected) > 0.999
+
+
+@pytest.mark.parametrize("turn", [(0, 0, 0), *TURNS])
+def test_rotating_views_as_simpleitk_resamples_them(turn):
+    """The grid of every view is turned, and the volume is sampled once, however it lies."""
+    volume = np.random.default_rng(5).integers(-90, 900, (21, 18, 25)).astype(np.int16)
+    matrix = nib.eulerangles.euler2mat(*turn) * (3.1, 2.7, 3.7)
+    image = nib.Nifti1Image(volume, nib.affines.from_matvec(matrix, (5, 6, 7)))
+    views = data.rotating_mips(image, 3)
+    _, rows, columns = views.shape
+    middle = nib.affines.apply_affine(image.affine, (np.array(volume.shape) - 1) / 2)
+    foot = middle[2] - np.abs(matrix[2]) @ (np.array(volume.shape) - 1) / 2
+    for k, found in enumerate(views):
+        about = nib.eulerangles.euler2mat(z=2 * np.pi * k / 3) * 2.0
+        corner = middle - about @ [columns // 2, columns // 2, 0]
+        affine = nib.affines.from_matvec(about, [*corner[:2], foot])
+        fine = on_a_grid(image, affine, (columns, columns, rows))
+        assert np.mean(found == fine.max(axis=1).T[::-1, ::-1]) > 0.99
 
 
 @pytest.mark.parametrize("spacing", [1.5, 1.65, 2.04, 4.06])
