@@ -1,0 +1,328 @@
+"""The paper's claims, each by the experiment that could refute it: python benchmarks/claims.py EXPERIMENT [--world phantoms]
+
+EXPERIMENT (docs/claims.md says what each found; the tables are docs/claims/*.csv):
+
+one_or_five   one conditional model of all classes beside one unconditional model per class: same exams at the paper's
+              proportions, same layers, same number of steps in all; per class quality, use and memory
+over_time     memory and quality while training on 16, 64, 256 and all exams
+augmentation  a classifier and a generator that get the same 10, 20 or 50 exams a class, beside plain augmentation
+cgan          Fig. 4: a standard CGAN on few exams; do blends appear on the walks between them?
+walks         Fig. 5: a hundred walks of each kind beside a cross-fade and a true morph of phantoms
+final         the final model on phantoms that nothing was tuned on (data_manifest/final.csv)
+
+Every cell of an experiment (an arm and a seed) is kept in runs/claims; a stopped command continues. The csv is written
+again, whole, after every cell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import claims_tools as tools  # this folder is on the path of a script
+import numpy as np
+import pandas as pd
+
+from radiogan_lib import config, data, evaluation, paths
+
+# The paper's exams per class, scaled so that 150 normal exams remain: 50 more can be held out of the 200 of `teach`.
+PROPORTIONS = {"normal": 675, "head_neck": 422, "oesophagus": 97, "lung": 189, "lymphoma": 225}
+LARGEST = 150
+DRAWN = 200  # generated images a class
+CLASSIFIER_STEPS = 400
+
+
+# ------------------------------------------------------------------------------------------- one model or one per class
+
+
+def proportional(world: tools.World, seed: int):
+    """Training exams at the paper's proportions, and held-out exams of other patients.
+
+    Phantoms: the dataset's held-out exams and those of its training exams that are left over. Real exams: the training
+    split in two halves by class, which change places with the seed; the held-out split is not touched.
+    """
+    rng = np.random.default_rng([seed // 2 if world.name == "real" else seed, 11])
+    mips = world.train
+    used, rest = [], []
+    for c, name in enumerate(mips.class_names):
+        members = rng.permutation(np.flatnonzero(mips.labels == c))
+        if world.name == "real":
+            halves = members[: len(members) // 2], members[len(members) // 2 :]
+            used.append(halves[seed % 2])
+            rest.append(halves[1 - seed % 2])
+        else:
+            n = round(LARGEST * PROPORTIONS[name] / max(PROPORTIONS.values()))
+            used.append(members[:n])
+            rest.append(members[n : n + 50])
+    used, rest = np.concatenate(used), np.concatenate(rest)
+    patients = np.asarray(mips.patient_ids)
+    rest = rest[~np.isin(patients[rest], patients[used])]
+    train, held = mips.subset(used), tools.as_images(mips.subset(rest))
+    if world.name == "phantoms":
+        test = tools.as_images(world.test)
+        held = evaluation.ImageSet(
+            np.concatenate([test.images, held.images]), np.concatenate([test.labels, held.labels])
+        )
+    return train, held
+
+
+ARMS = ("one model", "five models", "one model, no auxiliary classifier")
+
+
+def one_or_five(world: tools.World, a) -> None:
+    """Every arm and seed: images of each class, and what they are worth."""
+    for seed in a.seeds:
+        train, held = proportional(world, seed)
+        for arm in a.arms or ARMS[:2]:
+            key = {"world": world.name, "arm": arm, "seed": seed, "steps": a.steps}
+            tools.cell(
+                a.results,
+                "one_or_five",
+                key | {"canvas": world.cfg.canvas[0]},
+                lambda train=train, held=held, arm=arm, seed=seed: _arm(
+                    world, train, held, (arm, seed, a.steps)
+                ),
+            )
+            tools.collect(a.results, "one_or_five", a.tables)
+
+
+def _arm(world: tools.World, train, held, what: tuple[str, int, int]) -> list[dict]:
+    arm, seed, steps = what
+    names = train.class_names
+    cfg = dataclasses.replace(world.cfg, seed=seed)
+    if arm == "one model":
+        made = _drawn(cfg, train, steps, len(names), seed)
+    elif arm == "five models":
+        made = _one_each(cfg, train, steps, seed)
+    else:
+        made = _drawn(dataclasses.replace(cfg, auxiliary=0.0), train, steps, len(names), seed)
+    real = tools.as_images(train)
+    rows = []
+    for c, name in enumerate(names):
+        sets = [s.take(np.flatnonzero(s.labels == c)) for s in (real, held, made)]
+        found = tools.quality(*sets) + tools.memory(*sets)
+        rows += [{"class": name, "exams": len(sets[0])} | r for r in found]
+    same = {"n_classes": len(names), "steps": CLASSIFIER_STEPS, "seed": seed}
+    on_real = evaluation.train_classifier(real, **same)
+    on_made = evaluation.train_classifier(made, **same)
+    rows += tools.recalls(on_real, held, names, "trtr")
+    rows += tools.recalls(on_made, held, names, "tstr")
+    rows += tools.recalls(on_real, made, names, "label_agreement")
+    return rows
+
+
+def _drawn(cfg, train, steps: int, n: int, seed: int) -> evaluation.ImageSet:
+    found = tools.train(cfg, train, steps, lambda g: tools.draw(g, [DRAWN] * n, seed))
+    return list(found.values())[-1]
+
+
+def _one_each(cfg, train, steps: int, seed: int) -> evaluation.ImageSet:
+    """One unconditional model per class; the steps are shared in proportion to the exams, so that each exam is seen as often."""
+    # with one class there is nothing for the label, the auxiliary classifier or balanced batches to say
+    cfg = dataclasses.replace(cfg, auxiliary=0.0, auxiliary_augment="", balanced=False)
+    images, labels = [], []
+    for c in range(len(train.class_names)):
+        own = train.subset(np.flatnonzero(train.labels == c))
+        n = max(tools.STRETCH, round(steps * len(own) / len(train)))
+        found = tools.train(
+            dataclasses.replace(cfg, seed=100 * seed + c),
+            own,
+            n,
+            lambda g: tools.draw(g, [DRAWN], seed).images,
+            n_classes=1,
+        )
+        images.append(list(found.values())[-1])
+        labels.append(np.full(DRAWN, c))
+    return evaluation.ImageSet(np.concatenate(images), np.concatenate(labels))
+
+
+# ------------------------------------------------------------------------------------------------------ memory over time
+
+
+def over_time(world: tools.World, a) -> None:
+    """Membership AUC, copy fraction and KID at a series of steps, for several numbers of training exams."""
+    import n_sweep
+
+    full, held = world.train, tools.as_images(world.test)
+    if world.name == "real":
+        full, held = proportional(world, 0)
+    for seed in a.seeds:
+        for n in a.sizes:
+            n = min(n, len(full))
+            few = full.subset(n_sweep.nested(full.labels, full.patient_ids, n, seed))
+            # no cooldown: every step then is as good a place to stop as any other
+            cfg = dataclasses.replace(world.cfg, seed=seed, cooldown=0.0)
+            key = {"world": world.name, "exams": n, "seed": seed, "canvas": cfg.canvas[0]}
+            tools.cell(
+                a.results,
+                "over_time",
+                key | {"until": a.steps},
+                lambda cfg=cfg, few=few: _watched(cfg, few, held, a.steps),
+            )
+            tools.collect(a.results, "over_time", a.tables)
+
+
+def _watched(cfg, few, held, steps: int) -> list[dict]:
+    real = tools.as_images(few)
+    counts = np.bincount(np.resize(few.labels, 500), minlength=len(few.class_names))
+
+    def look(generator):
+        made = tools.draw(generator, counts, cfg.seed)
+        return tools.quality(real, held, made, rounds=50) + tools.memory(real, held, made)
+
+    at = [s for s in (100, 200, 400, 800, 1600, 3200, 6400, 12800) if s < steps] + [steps]
+    found = tools.train(cfg, few, steps, look, at)
+    batch = min(cfg.batch_size, len(tools.filled(len(few))))
+    return [
+        {"steps": step, "epochs": round(step * batch / len(few), 1)} | r
+        for step, rows in found.items()
+        for r in rows
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------- augmentation
+
+
+def augmentation(world: tools.World, a) -> None:
+    """Balanced accuracy of a classifier that gets few exams a class, and what each kind of further images adds."""
+    held = tools.as_images(world.test)
+    full = world.train
+    if world.name == "real":
+        full, held = proportional(world, 0)
+    for draw in a.seeds:
+        for k in a.sizes:
+            few = _few(full, k, draw)
+            key = {"world": world.name, "per_class": k, "draw": draw, "steps": a.steps}
+            tools.cell(
+                a.results,
+                "augmentation",
+                key | {"canvas": world.cfg.canvas[0]},
+                lambda few=few, draw=draw: _compared(world, few, held, a, draw),
+            )
+            tools.collect(a.results, "augmentation", a.tables)
+
+
+def _few(full, k: int, draw: int):
+    rng = np.random.default_rng([draw, k, 13])
+    members = [np.flatnonzero(full.labels == c) for c in range(len(full.class_names))]
+    return full.subset(np.concatenate([rng.permutation(m)[:k] for m in members]))
+
+
+def plain(few: evaluation.ImageSet, times: int, seed: int) -> evaluation.ImageSet:
+    """Each exam `times` times: shifted by up to 4 pixels, scaled by up to 10 %, 20 % brighter or darker, with noise."""
+    from scipy import ndimage
+
+    rng, made = np.random.default_rng(seed), []
+    h, w = few.images.shape[1:]
+    for x in np.repeat(few.images, times, axis=0):
+        zoom, middle = rng.uniform(0.9, 1.1, 2), np.array([h - 1, w - 1]) / 2
+        offset = middle - middle / zoom + rng.uniform(-4, 4, 2)
+        moved = ndimage.affine_transform(x, 1 / zoom, offset, order=1)
+        moved = moved * rng.uniform(0.8, 1.2) * (1 + 0.05 * rng.standard_normal(x.shape))
+        made.append(moved)
+    return evaluation.ImageSet(np.asarray(made, np.float32), np.repeat(few.labels, times))
+
+
+def _compared(world: tools.World, few, held, a, draw: int) -> list[dict]:
+    """Every arm trains on the same exams; the two steps of an arm with further images are 150 on these, 150 on the exams."""
+    names, real = few.class_names, tools.as_images(few)
+    n = len(names)
+    cfg = dataclasses.replace(world.cfg, seed=draw)
+    further = {
+        "plain augmentation": lambda: plain(real, 20, draw),
+        "generator of the same exams": lambda: _drawn(cfg, few, a.steps, n, draw),
+    }
+    if world.name == "phantoms" and a.generator:
+        further["generator of 200 exams a class"] = lambda: tools.draw(
+            _loaded(a.generator).generator, [DRAWN] * n, draw
+        )
+    if world.name == "real" and a.generator:
+        further["generator of phantoms, then of the same exams"] = lambda: _tuned(
+            cfg, few, a, n, draw
+        )
+    rows = []
+    for arm, exams in {"exams alone": None, **further}.items():
+        start = None
+        if exams is not None:
+            start = evaluation.train_classifier(exams(), n, steps=150, seed=draw)
+        made = evaluation.train_classifier(
+            real, n, steps=150 if start else 300, start=start, seed=draw
+        )
+        rows += [{"arm": arm} | r for r in tools.recalls(made, held, names, "balanced_accuracy")]
+    return rows
+
+
+def _loaded(name: str):
+    from radiogan_lib import gan
+
+    return gan.load_shipped() if name == "shipped" else gan.load_run(name)
+
+
+def _tuned(cfg, few, a, n: int, seed: int) -> evaluation.ImageSet:
+    """Both networks start from a model of phantoms, wherever a weight has the same name and shape."""
+    from radiogan_lib.gan import radiogan
+
+    start = _loaded(a.generator)
+
+    def build(settings, n_classes, suv_max):
+        model = radiogan.compiled(settings, n_classes, suv_max)
+        for own, other in (
+            (model.generator, start.generator),
+            (model.discriminator, start.discriminator),
+        ):
+            known = {v.path.split("/", 1)[-1]: v for v in other.weights}
+            for v in own.weights:
+                found = known.get(v.path.split("/", 1)[-1])
+                if found is not None and found.shape == v.shape:
+                    v.assign(found)
+        return model
+
+    settings = dataclasses.replace(
+        start.config,
+        seed=seed,
+        learning_rate=cfg.learning_rate / 2,
+        suv_max=cfg.suv_max,
+    )
+    found = tools.train(
+        settings, few, a.steps, lambda g: tools.draw(g, [DRAWN] * n, seed), build=build
+    )
+    return list(found.values())[-1]
+
+
+# ------------------------------------------------------------------------------------------------------------------ main
+
+EXPERIMENTS = {
+    "one_or_five": one_or_five,
+    "over_time": over_time,
+    "augmentation": augmentation,
+}
+
+
+def numbers(text: str) -> list[int]:
+    """A comma list of whole numbers."""
+    return [int(v) for v in text.split(",")]
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser.add_argument("--world", default="phantoms", choices=("phantoms", "real"))
+    parser.add_argument("--dataset", default="", help="a prepared dataset; default the profile's")
+    parser.add_argument("--doublings", type=int, default=3, help="canvas; 3 = 40 x 24, 4 = 80 x 48")
+    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=1500, help="of a training, in all")
+    parser.add_argument("--sizes", type=numbers, default=[16, 64, 256, 1000])
+    parser.add_argument("--arms", nargs="*", help="one_or_five: which; default the first two")
+    parser.add_argument("--generator", default="", help="a finished run, or `shipped`")
+    parser.add_argument("--results", type=Path, default=paths.home() / "runs" / "claims")
+    parser.add_argument("--tables", type=Path, default=tools.TABLES)
+    a = parser.parse_args(arguments)
+    EXPERIMENTS[a.experiment](tools.world(a.world, a.dataset, a.doublings), a)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
