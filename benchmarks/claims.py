@@ -22,7 +22,6 @@ from pathlib import Path
 
 import claims_tools as tools  # this folder is on the path of a script
 import numpy as np
-import pandas as pd
 
 from radiogan_lib import config, data, evaluation, paths
 
@@ -290,12 +289,249 @@ def _tuned(cfg, few, a, n: int, seed: int) -> evaluation.ImageSet:
     return list(found.values())[-1]
 
 
+# -------------------------------------------------------------------------------------------------------- Fig. 4: a CGAN
+
+
+def standard_cgan(cfg, n_classes: int, suv_max: float | None = None):
+    """The conditional GAN of Mirza & Osindero (2014) as a compiled model: fully connected, nothing that holds it back.
+
+    Their layers for MNIST: z to 200 and the label to 1000 units, 1200 together, then every pixel. Where they have
+    maxout and a schedule of plain gradient descent, we take LeakyReLU and the paper's Adam.
+    """
+    from keras import Input, Model, layers
+
+    from radiogan_lib.gan.networks import SuvImage
+    from radiogan_lib.gan.radiogan import compile_model
+
+    h, w = cfg.canvas
+
+    def generator():
+        z, label = Input((cfg.noise_dim,)), Input((), dtype="int32")
+        e = layers.Embedding(n_classes, cfg.embedding_dim, name="label_embedding")(label)
+        x = layers.Concatenate()([layers.Dense(200, "relu")(z), layers.Dense(1000, "relu")(e)])
+        x = layers.Dense(h * w)(layers.Dense(1200, "relu")(x))
+        image = SuvImage(cfg.intensity, suv_max, cfg.value_range, name="suv")
+        return Model([z, label], image(layers.Reshape((h, w, 1))(x)))
+
+    def discriminator():
+        image, label = Input((h, w, 1)), Input((), dtype="int32")
+        e = layers.Embedding(n_classes, cfg.embedding_dim, name="label_embedding")(label)
+        x = layers.LeakyReLU(0.2)(layers.Dense(240)(layers.Flatten()(image)))
+        x = layers.Concatenate()([x, layers.LeakyReLU(0.2)(layers.Dense(50)(e))])
+        x = layers.Dropout(0.5)(layers.LeakyReLU(0.2)(layers.Dense(240)(x)))
+        return Model([image, label], layers.Dense(1)(x))
+
+    return compile_model(cfg, lambda: (generator(), discriminator()))
+
+
+def cgan(world: tools.World, a) -> None:
+    """How far a CGAN on few exams memorises, and on how many of a hundred walks between classes a blend appears."""
+    from radiogan_lib.gan import memoriser
+
+    full, held = world.train, tools.as_images(world.test)
+    if world.name == "real":
+        full, held = proportional(world, 0)
+    bare = dataclasses.replace(
+        config.Config(), doublings=world.cfg.doublings, suv_max=world.cfg.suv_max, batch_size=40
+    )
+    ours = dataclasses.replace(memoriser.settings(world.cfg, 20), cooldown=0.0)
+    arms = {
+        "standard CGAN": (bare, standard_cgan),
+        "standard CGAN, Adam 1e-3, noise of 10, root of SUV": (
+            dataclasses.replace(bare, noise_dim=10, learning_rate=1e-3, intensity="sqrt"),
+            standard_cgan,
+        ),
+        "ours: with R1, averaged weights, a flat start": (ours, memoriser.build_model),
+    }
+    for seed in a.seeds:
+        few = _few(full, 4, seed)
+        for arm, (cfg, build) in arms.items():
+            if a.arms and arm not in a.arms:
+                continue
+            key = {"world": world.name, "arm": arm, "seed": seed, "steps": a.steps}
+            cfg = dataclasses.replace(cfg, seed=seed)
+            tools.cell(
+                a.results,
+                "cgan",
+                key | {"canvas": cfg.canvas[0], "exams": len(few)},
+                lambda cfg=cfg, build=build, few=few: _memories(cfg, build, few, held, a),
+            )
+            tools.collect(a.results, "cgan", a.tables)
+
+
+def _memories(cfg, build, few, held, a) -> list[dict]:
+    from radiogan_lib.evaluation.walks import WalkReference
+
+    real, n = tools.as_images(few), len(few.class_names)
+    reference = WalkReference(real, held, cfg.canvas)
+
+    def look(generator):
+        made = tools.draw(generator, [60] * n, cfg.seed)
+        rows = tools.quality(real, held, made, rounds=50) + tools.memory(real, held, made)
+        rng = np.random.default_rng(cfg.seed)
+        for k in range(a.walks):
+            first, second = rng.choice(n, 2, replace=False)
+            ends = (first, int(rng.integers(2**31))), (second, int(rng.integers(2**31)))
+            frames = evaluation.walk(generator, *ends, steps=a.frames).frames
+            rows += [{"walk": k} | r for r in _blend(reference.measure(frames), a.frames)]
+        return rows
+
+    return list(tools.train(cfg, few, a.steps, look, build=build).values())[-1]
+
+
+def _blend(m, frames: int) -> list[dict]:
+    """Of one walk: is its frame in red a blend?
+
+    The red frame is chosen by the rule of `WalkMeasures.blend_frame`: nearest to the segment between two training exams,
+    and not merely near one. We call it a blend if fewer than 5 % of held-out exams are as near to such a segment, the
+    second exam explains half of the distance to the first or more, and either exam has a share of a fifth or more.
+    """
+    b = m["blend_frame"]
+    even = 0.2 <= b["share_of_second"] <= 0.8
+    blend = b["share_of_holdout_below"] <= 0.05 and b["explained_by_second"] >= 0.5 and even
+    middle = m["residual_ratio"][frames // 4 : frames - frames // 4]
+    found = {
+        "blend": float(blend),
+        "red_frame": b["index"] + 1,
+        "red_residual": b["residual_ratio"],
+        "red_explained_by_second": b["explained_by_second"],
+        "red_share_of_second": b["share_of_second"],
+        "lowest_residual": min(middle),
+        "largest_step": m["largest_step"],
+    }
+    return [tools.row(name, value) for name, value in found.items()]
+
+
+# ------------------------------------------------------------------------------------------------------ Fig. 5: the walks
+
+
+def walks(world: tools.World, a) -> None:
+    """The measures of a walk over many walks of each kind, and over two controls whose sides are known."""
+    from radiogan_lib.evaluation.walks import KINDS, WalkReference
+
+    test = world.test
+    reference = WalkReference(tools.as_images(world.train), tools.as_images(test), test.canvas)
+    run = _loaded(a.generator or "shipped")
+    rng = np.random.default_rng(a.seeds[0])
+    n = len(test.class_names)
+
+    def classes():
+        return rng.choice(n, 2, replace=False)
+
+    def generated(kind, k):
+        first, second = (k, k) if kind == "paper" else classes()  # the paper gives z itself
+        ends = (first, int(rng.integers(2**31))), (second, int(rng.integers(2**31)))
+        return evaluation.walk(run.generator, *ends, steps=a.frames, kind=kind).frames
+
+    def exams():
+        return [rng.choice(np.flatnonzero(test.labels == c)) for c in classes()]
+
+    def cross_fade(first, second):
+        share = np.linspace(0, 1, a.frames)[:, None, None]
+        return (1 - share) * first + share * second
+
+    shares = np.linspace(0, 1, a.frames)
+    for kind in KINDS:
+        count = min(a.walks, n) if kind == "paper" else a.walks
+        jobs = [lambda kind=kind, k=k: generated(kind, k) for k in range(count)]
+        _measured(a, reference, kind, jobs)
+    held = "cross-fade of held-out exams"
+    _measured(a, reference, held, [lambda: cross_fade(*(test.suv[i] for i in exams()))] * a.walks)
+    for k in range(a.morphs):
+        pair = [_named(test.exams["path"].iloc[i]) for i in exams()]
+        key = {"walk": k, "frames": a.frames}
+
+        def both(pair=pair):
+            frames = np.stack([_morphed(pair, s, world.cfg) for s in shares])
+            found = {"true morph": frames, "cross-fade of the same ends": None}
+            found["cross-fade of the same ends"] = cross_fade(frames[0], frames[-1])
+            return [{"kind": kind} | r for kind, f in found.items() for r in _walked(reference, f)]
+
+        tools.cell(a.results, "walks", {"control": "morph"} | key, both)
+    tools.collect(a.results, "walks", a.tables)
+
+
+def _named(path: str) -> tuple[str, int]:
+    import petphantom
+
+    return petphantom.parse(path)
+
+
+def _morphed(pair, share: float, cfg) -> np.ndarray:
+    import petphantom
+
+    volume = petphantom.morph(*pair, float(share), cfg.phantom_spacing_mm)
+    mip = np.clip(data.coronal_mip(volume), 0, cfg.suv_max)
+    return data.fit_to_canvas(mip, cfg.canvas, cfg.field_of_view_mm)
+
+
+def _measured(a, reference, kind: str, jobs) -> None:
+    def every():
+        return [{"walk": k} | r for k, job in enumerate(jobs) for r in _walked(reference, job())]
+
+    tools.cell(a.results, "walks", {"kind": kind, "frames": a.frames}, every)
+    tools.collect(a.results, "walks", a.tables)
+
+
+def _walked(reference, frames: np.ndarray) -> list[dict]:
+    """Every candidate for a measure of a walk: those in use, and three that the controls may favour."""
+    from radiogan_lib.evaluation.features import spectrum
+
+    m = reference.measure(frames)
+    part = slice(len(frames) // 4, len(frames) - len(frames) // 4)
+    fine = spectrum(frames)
+    fine = fine[:, fine.shape[1] // 2 :].mean(axis=1) / 2  # log amplitude of each frame
+    ends = (fine[0] + fine[-1]) / 2
+    near = np.asarray(m["nearest_ratio"])
+    found = {
+        "chord_ratio": m["chord_ratio"],
+        "off_chord": m["off_chord"],
+        "largest_step": m["largest_step"],
+        "lowest_residual": min(m["residual_ratio"][part]),
+        "highest_residual": max(m["residual_ratio"][part]),
+        "middle_nearest": float(near[part].mean()),
+        "middle_nearest_to_ends": float(near[part].mean() / (near[0] + near[-1]) * 2),
+        "fine_detail_middle_to_ends": float(np.exp(fine[part].min() - ends)),
+    }
+    return [tools.row(name, value) for name, value in found.items() if value is not None]
+
+
+# ------------------------------------------------------------------------------------------------ the final judgement
+
+
+def final(world: tools.World, a) -> None:
+    """The final model, once, on phantoms of data_manifest/final.csv; and the same on the exams that it was tuned on."""
+    import recipes
+
+    cfg = config.load("teach")
+    folder = paths.home() / "data" / "final-phantoms"
+    listed = paths.REPO / "data_manifest" / "final.csv"
+    settings = dataclasses.replace(cfg, train_exams=(0,), test_exams=(0,))
+    data.prepare(listed, folder, settings)
+    run = _loaded(a.generator or "shipped")
+    for name, held in (("final", data.load(folder)), ("development", world.test)):
+        key = {"held_out": name, "model": a.generator or "shipped", "exams": len(held)}
+
+        def judged(held=held):
+            classifier = evaluation.train_classifier(
+                world.train, len(held.class_names), epochs=cfg.classifier_epochs, seed=cfg.seed
+            )
+            found = recipes.measures(run, world.train, held, classifier, cfg)
+            return [tools.row(k, {"low": None, "high": None} | m) for k, m in found.items()]
+
+        tools.cell(a.results, "final", key, judged)
+        tools.collect(a.results, "final", a.tables)
+
+
 # ------------------------------------------------------------------------------------------------------------------ main
 
 EXPERIMENTS = {
     "one_or_five": one_or_five,
     "over_time": over_time,
     "augmentation": augmentation,
+    "cgan": cgan,
+    "walks": walks,
+    "final": final,
 }
 
 
@@ -316,6 +552,9 @@ def main(arguments=None) -> int:
     parser.add_argument("--steps", type=int, default=1500, help="of a training, in all")
     parser.add_argument("--sizes", type=numbers, default=[16, 64, 256, 1000])
     parser.add_argument("--arms", nargs="*", help="one_or_five: which; default the first two")
+    parser.add_argument("--walks", type=int, default=100, help="of each kind")
+    parser.add_argument("--frames", type=int, default=11, help="of each walk")
+    parser.add_argument("--morphs", type=int, default=30, help="true morphs of phantoms")
     parser.add_argument("--generator", default="", help="a finished run, or `shipped`")
     parser.add_argument("--results", type=Path, default=paths.home() / "runs" / "claims")
     parser.add_argument("--tables", type=Path, default=tools.TABLES)

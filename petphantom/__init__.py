@@ -18,6 +18,7 @@ from petphantom.exam import (
     grid,
     lesions,
     make,
+    morph,
     parse,
     write,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "grid",
     "lesions",
     "make",
+    "morph",
     "parse",
     "write",
 ]

@@ -18,12 +18,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--manifest", metavar="CSV", help="write the embedded cohort with its checksums"
     )
+    parser.add_argument(
+        "--final", action="store_true", help="for --manifest: the exams for the final judgement"
+    )
     parser.add_argument("--workers", type=int, help="processes for --manifest; default one a core")
     args = parser.parse_args(argv)
     if args.manifest:
         from petphantom.cohort import write_manifest
 
-        print("wrote", write_manifest(args.manifest, args.workers))
+        print("wrote", write_manifest(args.manifest, args.workers, args.final))
         return
     if not args.exam:
         parser.error("name an exam, such as lung/30017, or give --manifest")

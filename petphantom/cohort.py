@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import multiprocessing
 import os
 import tempfile
@@ -19,6 +20,8 @@ COUNTS = {
     "lung": (200, 100),
     "lymphoma": (225, 100),
 }
+# Exams for the final judgement: one per patient, this many a class, from these seeds on.
+FINAL_FIRST, FINAL_COUNT = 700_000_000, 50
 
 
 def rows() -> list[dict]:
@@ -53,14 +56,34 @@ def rows() -> list[dict]:
     return [row for _, _, row in found]
 
 
-def write_manifest(path: Path | str, workers: int | None = None) -> Path:
+def final_rows() -> list[dict]:
+    """Exams for the final judgement of a model: seeds that no training, tuning or threshold has used."""
+    found = []
+    for index, name in enumerate(COUNTS):
+        seeds = (s for s in itertools.count(FINAL_FIRST + 1000 * index) if patient_seed(s) == s)
+        for seed in itertools.islice(seeds, FINAL_COUNT):
+            row = {
+                "exam_id": f"phantom-{seed}",
+                "patient_id": f"phantom-p{seed}",
+                "class": name,
+                "path": f"phantom:{name}/{seed}",
+                "split": "test",
+                "seed": seed,
+                "sex": Patient(seed).sex,
+            }
+            found.append(row)
+    return found
+
+
+def write_manifest(path: Path | str, workers: int | None = None, final: bool = False) -> Path:
     """Write the cohort as csv with the SHA-256 of every exam, atomically.
 
     Args:
         path: the file, such as data_manifest/synthetic.csv.
         workers: processes that make the exams; None for one per core.
+        final: the exams for the final judgement (`final_rows`) instead of the cohort.
     """
-    path, table = Path(path), rows()
+    path, table = Path(path), final_rows() if final else rows()
     jobs = [(row["class"], row["seed"]) for row in table]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for row, value in zip(table, pool.starmap(checksum, jobs, chunksize=16), strict=True):

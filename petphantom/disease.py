@@ -6,7 +6,7 @@ overlap between classes, as they do in real exams: a hot spot is not yet a cance
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -237,6 +237,11 @@ def draw(class_name: str, patient: Patient) -> list[Lesion]:
         growth = np.exp(0.4 * response + r.normal(0, 0.08))
         item.radii = item.radii * float(np.clip(growth, 0.5, 1.5))
     return everyday.found + kept
+
+
+def shrunk(found: list[Lesion], share: float) -> list[Lesion]:
+    """The same foci at `share` (0 to 1) of their radii; none at 0."""
+    return [replace(item, radii=item.radii * share) for item in found if share > 0]
 
 
 def paint(canvas: Canvas, found: list[Lesion]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import hashlib
 import os
@@ -14,7 +15,7 @@ import numpy as np
 
 from petphantom import disease, organs
 from petphantom.canvas import STEP, Canvas, scan
-from petphantom.patient import Patient
+from petphantom.patient import Patient, between, patient_seed
 
 VERSION = 1  # goes up when any seed's volume changes
 CLASSES = ("normal", "head_neck", "oesophagus", "lung", "lymphoma")  # the paper's order
@@ -70,9 +71,14 @@ def grid(spacing_mm: float | None = None) -> tuple[tuple[int, ...], tuple[float,
 def _codes(class_name: str, seed: int, spacing_mm: float | None) -> nib.Nifti1Image:
     """The exam as an int16 image in steps of 1/256 SUV, (x, y, z) in RAS+ order."""
     _check(class_name, seed)
-    shape, voxel = grid(spacing_mm)
     patient = Patient(seed)
-    foci = disease.draw(class_name, patient)
+    data, affine = _scanned(patient, disease.draw(class_name, patient), spacing_mm)
+    return _image(data, affine, class_name, seed)
+
+
+def _scanned(patient: Patient, foci: list, spacing_mm: float | None):
+    """The scan of a patient with these foci: int16 steps of 1/256 SUV (x, y, z) and the affine."""
+    shape, voxel = grid(spacing_mm)
     x, y = [(np.arange(n) - (n - 1) / 2) * d for n, d in zip(shape[:2], voxel)]
     s = patient.fov_start_mm + (np.arange(shape[2]) + 0.5) * voxel[2]
     low, high = patient.bounds()
@@ -86,7 +92,7 @@ def _codes(class_name: str, seed: int, spacing_mm: float | None) -> nib.Nifti1Im
     affine = np.diag([*voxel, 1.0])
     affine[:3, 3] = [-(n - 1) / 2 * d for n, d in zip(shape, voxel, strict=True)]
     affine[2, 3] = TOP_MM - (shape[2] - 0.5) * voxel[2]  # every grid hangs from its upper face
-    return _image(data, affine, class_name, seed)
+    return data, affine
 
 
 def _image(data: np.ndarray, affine: np.ndarray, class_name: str, seed: int) -> nib.Nifti1Image:
@@ -115,6 +121,39 @@ def make(class_name: str, seed: int, spacing_mm: float | None = None) -> nib.Nif
     suv = np.asarray(codes.dataobj, np.float32)
     suv *= np.float32(STEP)
     return _image(suv, codes.affine, class_name, seed)
+
+
+def morph(
+    first: tuple[str, int], second: tuple[str, int], share: float, spacing_mm: float | None = None
+) -> nib.Nifti1Image:
+    """A phantom between two others: a true in-between, unlike a blend of their images.
+
+    The body's continuous features (size, shape and uptake of every organ) move towards the second exam's; the first
+    exam's foci shrink while the second's grow. Sex, arms up or down, missing organs, texture and noise stay the
+    first's.
+
+    Args:
+        first, second: (class, seed), as for `make`.
+        share: 0 gives the first exam, voxel by voxel; 1 a phantom with the second's proportions and foci.
+        spacing_mm: as for `make`.
+
+    Returns:
+        RAS+ image, float32 SUVbw, as `make`'s.
+
+    Raises:
+        PhantomError: as `make`, and a share outside 0 to 1.
+    """
+    _check(*first)
+    _check(*second)
+    if not 0 <= share <= 1:
+        raise PhantomError(f"share = {share!r}: it must lie between 0 and 1.")
+    patient = between(Patient(first[1]), Patient(second[1]), share)
+    other = copy.copy(patient)  # the same body, with the second exam's random streams
+    other.seed, other.person = int(second[1]), patient_seed(int(second[1]))
+    foci = disease.shrunk(disease.draw(first[0], patient), 1 - share)
+    foci += disease.shrunk(disease.draw(second[0], other), share)
+    codes, affine = _scanned(patient, foci, spacing_mm)
+    return _image(codes.astype(np.float32) * np.float32(STEP), affine, *first)
 
 
 def lesions(class_name: str, seed: int) -> list[dict]:

@@ -8,6 +8,7 @@ bladder, glucose) follows the exam's. Neither depends on the class.
 
 from __future__ import annotations
 
+import copy
 import functools
 import zlib
 
@@ -262,6 +263,26 @@ class Patient:
     def thighs(self):
         """Both thighs (right, left) as (hip, mid-thigh, knee) in body mm."""
         return [self.limbs[k][0] for k in (4, 5)]
+
+
+def between(first: Patient, second: Patient, share: float) -> Patient:
+    """The first patient with every continuous feature moved towards the second's by `share` (0 to 1).
+
+    What has nothing in between stays the first's: sex, arms up or down, a missing organ, and the random streams.
+    """
+    mixed = copy.copy(first)
+    mixed.__dict__.pop("limbs", None)  # made again for the new body
+    for name in vars(mixed):
+        setattr(mixed, name, _between(getattr(first, name), getattr(second, name), share))
+    return mixed
+
+
+def _between(a, b, share: float):
+    if isinstance(a, dict):
+        return {key: _between(a[key], b[key], share) for key in a}
+    if isinstance(a, (float, np.ndarray)):
+        return (1 - share) * a + share * b
+    return a
 
 
 def head_map(p: Patient):
