@@ -38,6 +38,7 @@ _HOME = {
         "walk_with_neighbours",
     ],
     "charts": ["architecture", "confusion", "curves", "sweep", "training_strip"],
+    "claims": ["claim", "one_or_five", "over_time", "walk_distributions"],
     "diagrams": ["diagram"],
     "latent": ["Space"],
     "widget": ["explorer"],

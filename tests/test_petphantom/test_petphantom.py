@@ -297,6 +297,32 @@ def test_manifest_checksums(manifest):
         assert petphantom.checksum(row["class"], int(row["seed"])) == row["sha256"], row["exam_id"]
 
 
+def test_the_final_exams_share_no_seed_and_no_patient_with_the_cohort(manifest):
+    with open(ROOT / "data_manifest" / "final.csv", newline="", encoding="utf-8") as f:
+        listed = list(csv.DictReader(f))
+    assert [row["path"] for row in listed] == [row["path"] for row in cohort.final_rows()]
+    patients = {row["patient_id"] for row in listed}
+    assert len(patients) == len(listed) == 5 * cohort.FINAL_COUNT
+    assert not patients & {row["patient_id"] for row in manifest}
+    for row in listed[::60]:
+        assert petphantom.checksum(row["class"], int(row["seed"])) == row["sha256"], row["exam_id"]
+
+
+def test_a_morph_starts_at_its_first_exam_and_moves_evenly():
+    ends = ("lung", 30017), ("lymphoma", 40003)
+    frames = [
+        np.asarray(petphantom.morph(*ends, share, 8.0).dataobj) for share in np.linspace(0, 1, 7)
+    ]
+    assert np.array_equal(frames[0], suv(*ends[0], 8.0))
+    mips = np.stack([f.max(axis=1) for f in frames])
+    steps = np.sqrt(((mips[1:] - mips[:-1]) ** 2).mean(axis=(1, 2)))
+    whole = np.sqrt(((mips[-1] - mips[0]) ** 2).mean())
+    assert steps.max() < 0.7 * whole  # no jump
+    assert steps.sum() > 1.5 * whole  # and no straight line, as a blend of the two would be
+    with pytest.raises(petphantom.PhantomError, match="share = 1.5"):
+        petphantom.morph(*ends, 1.5)
+
+
 def test_the_command_writes_nifti_and_says_what_is_in_it(tmp_path, capsys):
     main(["lung/30017", "--out", str(tmp_path / "exam.nii.gz"), "--spacing-mm", "12"])
     assert "tumour  lung" in capsys.readouterr().out
