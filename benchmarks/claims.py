@@ -310,7 +310,7 @@ def standard_cgan(cfg, n_classes: int, suv_max: float | None = None):
         e = layers.Embedding(n_classes, cfg.embedding_dim, name="label_embedding")(label)
         x = layers.Concatenate()([layers.Dense(200, "relu")(z), layers.Dense(1000, "relu")(e)])
         x = layers.Dense(h * w)(layers.Dense(1200, "relu")(x))
-        image = SuvImage(cfg.intensity, suv_max, cfg.value_range, name="suv")
+        image = SuvImage(cfg.intensity, suv_max, name="suv")
         return Model([z, label], image(layers.Reshape((h, w, 1))(x)))
 
     def discriminator():

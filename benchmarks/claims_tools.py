@@ -142,9 +142,7 @@ def train(cfg, mips, steps: int, look, at=None, n_classes: int | None = None, bu
     n_classes = n_classes or len(mips.class_names)
     model = _model(cfg, n_classes, mips.suv_max, build or radiogan.compiled)
     rows = filled(len(mips))
-    grey = data.encode(
-        mips.suv[rows], curve=cfg.intensity, suv_max=mips.suv_max, value_range=cfg.value_range
-    )
+    grey = data.encode(mips.suv[rows], curve=cfg.intensity, suv_max=mips.suv_max)
     labels = np.asarray(mips.labels)[rows] % n_classes
     batches = training.Batches(grey, labels, cfg.batch_size, cfg.seed, cfg.balanced)
     wanted = {-(-s // STRETCH) for s in (at or [steps])}
