@@ -297,17 +297,6 @@ def test_manifest_checksums(manifest):
         assert petphantom.checksum(row["class"], int(row["seed"])) == row["sha256"], row["exam_id"]
 
 
-def test_the_final_exams_share_no_seed_and_no_patient_with_the_cohort(manifest):
-    with open(ROOT / "data_manifest" / "final.csv", newline="", encoding="utf-8") as f:
-        listed = list(csv.DictReader(f))
-    assert [row["path"] for row in listed] == [row["path"] for row in cohort.final_rows()]
-    patients = {row["patient_id"] for row in listed}
-    assert len(patients) == len(listed) == 5 * cohort.FINAL_COUNT
-    assert not patients & {row["patient_id"] for row in manifest}
-    for row in listed[::60]:
-        assert petphantom.checksum(row["class"], int(row["seed"])) == row["sha256"], row["exam_id"]
-
-
 def test_a_morph_starts_at_its_first_exam_and_moves_evenly():
     ends = ("lung", 30017), ("lymphoma", 40003)
     frames = [
