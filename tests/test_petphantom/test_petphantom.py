@@ -306,7 +306,7 @@ def test_a_morph_starts_at_its_first_exam_and_moves_evenly():
     mips = np.stack([f.max(axis=1) for f in frames])
     steps = np.sqrt(((mips[1:] - mips[:-1]) ** 2).mean(axis=(1, 2)))
     whole = np.sqrt(((mips[-1] - mips[0]) ** 2).mean())
-    assert steps.max() < 0.7 * whole  # no jump
+    assert steps.max() < 0.4 * steps.sum()  # no jump; even steps would be 0.17
     assert steps.sum() > 1.5 * whole  # and no straight line, as a blend of the two would be
     with pytest.raises(petphantom.PhantomError, match="share = 1.5"):
         petphantom.morph(*ends, 1.5)
