@@ -23,6 +23,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from isal import igzip
+from nibabel import eulerangles, spaces
 from nibabel.processing import resample_to_output
 from scipy import ndimage
 
@@ -63,7 +64,7 @@ def body(
     suv = np.where(inside[..., None], np.abs(suv) + rng.gamma(4, 0.1, shape), 0)
     corner = [-v * n / 2 for v, n in zip(voxel_mm, shape, strict=True)]
     upright = nib.affines.from_matvec(np.diag(voxel_mm), corner)
-    turn = nib.eulerangles.euler2mat(*np.deg2rad(degrees)[::-1])
+    turn = eulerangles.euler2mat(*np.deg2rad(degrees)[::-1])
     return nib.Nifti1Image(
         np.asfortranarray(suv, np.float32), nib.affines.from_matvec(turn) @ upright
     )
@@ -91,7 +92,7 @@ def sitk_mip(moving: sitk.Image, grid: nib.Nifti1Image | None, axis: int, angle:
         size = [round(n * s / SPACING_MM) for n, s in zip(moving.GetSize(), moving.GetSpacing())]
         origin, direction, turn = moving.GetOrigin(), moving.GetDirection(), sitk.Transform()
     else:
-        shape, affine = nib.spaces.vox2out_vox((grid.shape, grid.affine), [SPACING_MM] * 3)
+        shape, affine = spaces.vox2out_vox((grid.shape, grid.affine), [SPACING_MM] * 3)
         size, origin = [int(n) for n in shape], [float(v) for v in affine[:3, 3]]
         direction = (1, 0, 0, 0, 1, 0, 0, 0, 1)
         middle = affine[:3] @ [*(np.array(shape) / 2), 1]

@@ -25,6 +25,7 @@ PRIVATE = {
     "philips_suv": (0x7053, 0x00, "philips"),
     "philips_activity": (0x7053, 0x09, "philips"),
     "ge_scan_time": (0x0009, 0x0D, "gems_petd"),
+    "ge_injection": (0x0009, 0x3B, "gems_petd"),
     "siemens_scan_time": (0x0071, 0x22, "siemens med pt"),
 }
 

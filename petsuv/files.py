@@ -21,7 +21,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from petsuv.elements import value
+from petsuv.elements import PRIVATE, value
 from petsuv.errors import ExamError
 
 MAX_FILES = 20_000  # a folder with more holds many exams; a cohort has one row per exam
@@ -53,9 +53,9 @@ DoubleFloatPixelData
 """.split()
 _TAGS = [Tag(k) for k in _KEYWORDS] + [
     Tag(g, e)
-    for g, low in ((0x7053, (0x00, 0x09)), (0x0009, (0x0D,)), (0x0071, (0x22,)))
+    for g, low, _ in PRIVATE.values()
     for b in range(0x10, 0x20)
-    for e in [b, *(b << 8 | x for x in low)]
+    for e in (b, b << 8 | low)
 ]
 
 

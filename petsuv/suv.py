@@ -31,7 +31,6 @@ from petsuv.elements import (
     tag,
     text,
     unvalidated,
-    utc_offset,
     value,
     words,
 )
@@ -210,12 +209,11 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
             f"{tag('DecayCorrection')} is {'missing' if not decay else 'not START, ADMIN or NONE'}"
         )
     half_life = positive(item, "RadionuclideHalfLife", "the decay of the dose is unknown")
-    zone = utc_offset(value(first, "TimezoneOffsetFromUTC"))
     if decay == "START":
         reference, confirmed, why = times.reference_time(headers, half_life, notes)
         starts = [start for start in times.acquisitions(headers) if start is not None]
         injected, how = times.injection_time(
-            item, min(starts, default=reference), half_life, notes, zone
+            first, item, min(starts, default=reference), half_life, notes
         )
         if injected >= reference and not confirmed:
             raise ExamError(
@@ -241,7 +239,7 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
             f"{tag('AcquisitionTime')} is {lack(headers[starts.index(None)], 'AcquisitionTime')}; "
             f"{tag('DecayCorrection')} NONE needs it in every slice"
         )
-    injected, how = times.injection_time(item, min(starts), half_life, notes, zone)
+    injected, how = times.injection_time(first, item, min(starts), half_life, notes)
     if any((number(ds, "DecayFactor") or 1) > 1 + times.REFUSED_SHARE for ds in headers):
         said = f"{tag('DecayFactor')} is above one, but {tag('DecayCorrection')} is NONE"
         if "DECY" in words(first, "CorrectedImage"):
@@ -407,6 +405,8 @@ def _counts(headers, suv_type: str, notes: list[str]) -> SuvFactor:
             )
         if text(headers[0], "DecayCorrection") == "NONE":
             notes.append("Philips' own SUV factor was used although Decay Correction is NONE")
+        if None not in activity:
+            _compare_philips(headers, np.array(direct), np.array(activity), notes)
         return SuvFactor(
             np.array(direct),
             "CNTS Philips SUV",
@@ -419,3 +419,20 @@ def _counts(headers, suv_type: str, notes: list[str]) -> SuvFactor:
         f"{tag('Units')} is CNTS, and neither Philips factor (7053,1000) or (7053,1009) is usable in every slice",
         "Export the series again with its private tags.",
     )
+
+
+def _compare_philips(headers, direct: np.ndarray, activity: np.ndarray, notes: list[str]) -> None:
+    """Philips' two factors must lead to one SUV: more than 5 % apart is refused, 2 % noted."""
+    both = "Philips' factors (7053,1000) and (7053,1009)"
+    try:
+        other = from_activity(headers, activity, "", [])
+    except ExamError as error:
+        notes.append(f"{both} could not be compared: {error.reason}; the first was taken")
+        return
+    share = float(np.max(np.abs(other.per_slice / direct - 1)))
+    if share > times.REFUSED_SHARE:
+        raise ExamError(
+            f"{both} differ by {share:.0%} of SUV; dose, weight, times and factors contradict each other"
+        )
+    if share > times.NOTED_SHARE:
+        notes.append(f"{both} differ by {share:.0%} of SUV; the first was taken")

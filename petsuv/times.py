@@ -43,6 +43,7 @@ UPTAKE_MIN = (
 )  # minutes from injection to scan; later F-18 is gone, earlier nothing is taken up
 EARLY_MIN = 20  # below this an uptake is worth a note
 FRAME_TIME = tag("FrameReferenceTime")
+GE_INJECTION = "GE's private time of administration (0009,xx3B)"
 _OFFSET = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$")
 _QUARTER = timedelta(minutes=15)  # time zones differ by whole quarters of an hour
 _NOMINAL = datetime(
@@ -272,92 +273,98 @@ def _counts_to_frame_start(ds: Dataset, half_life_s: float) -> bool:
 
 
 def injection_time(
-    item: Dataset,
-    scan: datetime,
-    half_life_s: float,
-    notes: list[str],
-    zone: timedelta | None = None,
+    ds: Dataset, item: Dataset, scan: datetime, half_life_s: float, notes: list[str]
 ) -> tuple[datetime, str]:
     """When the tracer was injected.
 
     Radiopharmaceutical Start DateTime counts with its date only within the 24 h before the scan (anonymisers shift
     dates); otherwise its time of day, or Start Time, is set on the day of the scan, a day earlier if that is later than
-    the scan: an injection before midnight. 00:00:00 is a placeholder. Where both elements are there they must agree.
+    the scan: an injection before midnight. 00:00:00 is a placeholder. GE's private time of administration stands in
+    where both are missing. What is there must agree.
 
     Args:
-        item: of the Radiopharmaceutical Information Sequence.
+        ds: header of one slice.
+        item: of its Radiopharmaceutical Information Sequence.
         scan: start of the earliest acquisition, local time.
         half_life_s: of the radionuclide, seconds.
         notes: gets a sentence for what was passed over.
-        zone: Timezone Offset From UTC of the series.
 
     Raises:
         ExamError: no time, a placeholder, two that contradict each other, or an uptake outside 10 min to 6 h.
     """
+    zone = utc_offset(value(ds, "TimezoneOffsetFromUTC"))
     date_time, time = "RadiopharmaceuticalStartDateTime", "RadiopharmaceuticalStartTime"
-    found: dict[str, datetime] = {}
     written, of_day = moment(value(item, date_time), zone), clock(value(item, time))
+    private_time = moment(private(ds, "ge_injection"), zone)
+    found: dict[str, datetime] = {}
     if written is not None and not _is_midnight(written):
-        dated = timedelta(0) <= scan - written < DAY
-        found[date_time] = written if dated else _before(scan, written - _midnight(written))
-    if of_day is not None and of_day:
-        found[time] = _before(scan, of_day)
-    fillers = [
-        k for k, v in ((date_time, written), (time, of_day)) if v is not None and k not in found
-    ]
+        found[tag(date_time)] = _before(scan, written)
+    if of_day:
+        found[tag(time)] = _before(scan, _midnight(scan) + of_day)
+    if private_time is not None and not _is_midnight(private_time):
+        found[GE_INJECTION] = _before(scan, private_time)
     if not found:
-        if fillers:
-            raise ExamError(
-                f"{tag(fillers[0])} is 00:00:00, a placeholder; the decayed dose is unknown"
-            )
+        for keyword, there in ((date_time, written), (time, of_day)):
+            if there is not None:
+                raise ExamError(
+                    f"{tag(keyword)} is 00:00:00, a placeholder; the decayed dose is unknown"
+                )
         state = lack(item, date_time if stated(item, date_time) else time)
         raise ExamError(
             f"{tag(date_time)} and {tag(time)}: the time of injection is {state}; the decayed dose is unknown"
         )
-    if len(found) == 2:
-        apart = found[time] - found[date_time]
-        share = effect(apart, half_life_s)
+    if tag(time) in found and tag(date_time) in found and zone is None:
+        apart = found[tag(time)] - found[tag(date_time)]
         offset = utc_offset("".join(_OFFSET.findall(str(value(item, date_time) or ""))))
-        if (
-            share > REFUSED_SHARE
-            and zone is None
-            and offset is not None
-            and apart % _QUARTER == timedelta(0)
-        ):
+        large = effect(apart, half_life_s) > REFUSED_SHARE
+        if large and offset is not None and apart % _QUARTER == timedelta(0):
             notes.append(f"{tag(time)} was taken: {tag(date_time)} is in another time zone")
-            del found[date_time]
-        elif share > REFUSED_SHARE:
-            raise ExamError(
-                f"{tag(time)} and {tag(date_time)} differ by {share:.0%} of SUV; they contradict each other"
-            )
-        elif share > NOTED_SHARE:
-            notes.append(
-                f"{tag(time)} and {tag(date_time)} differ by {share:.0%} of SUV; the latter was taken"
-            )
+            del found[tag(date_time)]
     source, injected = next(iter(found.items()))
+    for other, instant in list(found.items())[1:]:
+        share = effect(instant - injected, half_life_s)
+        if share > REFUSED_SHARE:
+            raise ExamError(
+                f"{other} and {source} differ by {share:.0%} of SUV; they contradict each other"
+            )
+        if share > NOTED_SHARE:
+            notes.append(f"{other} and {source} differ by {share:.0%} of SUV; the latter was taken")
     minutes = (scan - injected).total_seconds() / 60
     if minutes <= 0:
-        raise ExamError(f"{tag(source)} equals the start of the scan: a placeholder, or no uptake")
+        raise ExamError(f"{source} equals the start of the scan: a placeholder, or no uptake")
     if minutes > 18 * 60:
-        raise ExamError(f"{tag(source)}: the tracer seems injected after the scan began")
+        raise ExamError(f"{source}: the tracer seems injected after the scan began")
     if not UPTAKE_MIN[0] <= minutes <= UPTAKE_MIN[1]:
         raise ExamError(
-            f"{tag(source)}: {minutes:.0f} min from injection to scan are no uptake of FDG "
+            f"{source}: {minutes:.0f} min from injection to scan are no uptake of FDG "
             f"({UPTAKE_MIN[0]} to {UPTAKE_MIN[1]} min)"
         )
     if minutes < EARLY_MIN:
         notes.append(f"the scan began only {minutes:.0f} min after the injection")
-    how = (
-        "injected before midnight"
-        if injected.date() < scan.date()
-        else "injected on the day of the scan"
-    )
-    return injected, f"{how}, {minutes:.1f} min before it began ({tag(source)})"
+    _note_end(item, injected, scan, half_life_s, zone, notes)
+    same_day = injected.date() == scan.date()
+    how = f"injected {'on the day of the scan' if same_day else 'before midnight'}"
+    return injected, f"{how}, {minutes:.1f} min before it began ({source})"
 
 
-def _before(scan: datetime, of_day: timedelta) -> datetime:
-    """A time of day as the last such moment that is not after the scan."""
-    injected = _midnight(scan) + of_day
+def _note_end(item, injected, scan, half_life_s, zone, notes: list[str]) -> None:
+    """The end of the injection is another instant, so that a difference from its start is noted and never refused."""
+    for keyword in ("RadiopharmaceuticalStopDateTime", "RadiopharmaceuticalStopTime"):
+        of_day = clock(value(item, keyword))
+        end = moment(value(item, keyword), zone) or (_midnight(scan) + of_day if of_day else None)
+        if end is not None and not _is_midnight(end):
+            share = effect(_before(scan, end) - injected, half_life_s)
+            if share > NOTED_SHARE:
+                notes.append(
+                    f"{tag(keyword)} differs from the time of injection by {share:.0%} of SUV; the latter was taken"
+                )
+
+
+def _before(scan: datetime, instant: datetime) -> datetime:
+    """An instant of the 24 h before the scan as it is; any other by its time of day, as the last one before the scan."""
+    if timedelta(0) <= scan - instant < DAY:
+        return instant
+    injected = _midnight(scan) + (instant - _midnight(instant))
     return injected if injected <= scan else injected - DAY
 
 

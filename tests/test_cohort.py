@@ -304,3 +304,44 @@ def test_lines_above_the_header_are_passed_over(tmp_path, head, mark):
     file = tmp_path / "cohort.csv"
     file.write_text(head + "\n".join(rows).replace(",", mark), encoding="utf-8")
     assert list(cohort.read(file).exams.exam_id) == ["a", "b"]
+
+
+def test_header_names_with_blanks_words_for_splits_and_a_total(tmp_path):
+    rows = ["Exam ID,Patient-ID,Class,Path,Split", "a,p1,x,a.nii.gz,Training"]
+    rows += ["b,p2,y,b.nii.gz,Testing", "Total,,,,2"]
+    file = tmp_path / "cohort.csv"
+    file.write_text("\n".join(rows))
+    got = cohort.read(file)
+    assert list(got.exams.exam_id) == ["a", "b"] and list(got.exams.split) == ["train", "test"]
+    assert "training was read as train" in " ".join(got.notes)
+    assert "row 4 is a total" in " ".join(got.notes)
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (("Total,,,,2", "Total,p3,x,t.nii.gz,2"), "row 4: split is neither"),
+        (("Total,,,,2", "c,,,,train"), "row 4: patient_id is empty"),
+        (("Testing", "Validation"), "row 3: split is neither"),
+        (("Path", "Exam ID"), "column 'exam_id' appears twice"),
+    ],
+)
+def test_what_only_looks_like_a_total_or_a_split_is_refused(tmp_path, change, why):
+    rows = ["exam_id,patient_id,class,Path,split", "a,p1,x,a.nii.gz,Training"]
+    rows += ["b,p2,y,b.nii.gz,Testing", "Total,,,,2"]
+    file = tmp_path / "cohort.csv"
+    file.write_text("\n".join(rows).replace(*change))
+    with pytest.raises(ConfigError, match=why):
+        cohort.read(file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_and_full_width_commas(tmp_path, encoding):
+    rows = [
+        "exam_id,patient_id,class,path,split",
+        "a,p1,grö,a.nii.gz,train",
+        "b,p2,y,b.nii.gz,test",
+    ]
+    file = tmp_path / "cohort.csv"
+    file.write_bytes("\n".join(rows).replace(",", "，").encode(encoding))
+    assert cohort.read(file).class_names == ["grö", "y"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def read(source: str | Path | pd.DataFrame) -> Cohort:
         path = _at_home(source)
         name, exams = path.name, _parse(path)
         folder = path.resolve().parent
+    notes: list[str] = []
+    exams = _known_names(exams, name)
+    exams = _without_totals(exams, notes)
     missing = [c for c in REQUIRED if c not in exams]
     if missing:
         hint = (
@@ -89,7 +93,7 @@ def read(source: str | Path | pd.DataFrame) -> Cohort:
     exams["path"] = [
         p if p.startswith("phantom:") else str(folder / _at_home(p)) for p in exams["path"]
     ]
-    cohort = Cohort(exams, class_names)
+    cohort = Cohort(exams, class_names, notes)
     _check_split(cohort, name)
     for exam in exams[exams["path"].map(pictures.is_picture)].to_dict("records"):
         try:
@@ -117,6 +121,10 @@ def _check_split(cohort: Cohort, name: str) -> None:
             f"{counts.get('test', 0)} test exams, about 80 to 20 in each class, seed {SPLIT_SEED}."
         )
     exams["split"] = exams["split"].str.lower()
+    words = {"training": "train", "testing": "test"}
+    if exams["split"].isin(words).any():
+        cohort.notes.append(f"{name}: split training was read as train, testing as test.")
+        exams["split"] = exams["split"].replace(words)
     if (wrong := ~exams["split"].isin(SPLITS)).any():
         raise ConfigError(
             f"{name}, {_rows(exams.row[wrong])}: split is neither train nor test; "
@@ -256,7 +264,7 @@ def _rows(lines, limit: int = 5) -> str:
 
 
 def _decode(path: Path) -> str:
-    """The csv's text, from UTF-8 with or without a byte-order mark, UTF-16 with one, or a Windows code page."""
+    """The csv's text, from UTF-8 or UTF-16 with or without a byte-order mark, or a Windows code page."""
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as e:
@@ -273,9 +281,12 @@ def _decode(path: Path) -> str:
         raise ConfigError(
             f"{path.name} is an Excel workbook; save it as csv and name that file as the cohort."
         )
-    for encoding in (
-        ("utf-16",) if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
-    ):
+    encodings = ("utf-8-sig", "cp1252")
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encodings = ("utf-16",)
+    elif b"\0" in raw[:2]:  # UTF-16 without a byte-order mark: every other byte of plain text is 0
+        encodings = ("utf-16-be" if raw[0] == 0 else "utf-16-le",)
+    for encoding in encodings:
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
@@ -292,10 +303,12 @@ def _parse(path: Path) -> pd.DataFrame:
     """
     text = _decode(path).translate(dict.fromkeys((0xFEFF, 0x200B)))
     lines = text.splitlines(keepends=True)
-    above = next((i for i, line in enumerate(lines[:20]) if "exam_id" in line.lower()), 0)
+    above = next(
+        (i for i, line in enumerate(lines[:20]) if re.search(r"exam[\s_-]*id", line, re.I)), 0
+    )
     text = "\n" * above + "".join(lines[above:])  # row numbers stay those of the file
     header = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t|", key=header.count)
+    delimiter = max(",;\t|，；", key=header.count)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
     )
@@ -323,14 +336,36 @@ def _parse(path: Path) -> pd.DataFrame:
         raise ConfigError(
             f"{path.name} is empty; write a header with {', '.join(REQUIRED)} and one row per exam."
         )
-    lower = [n.lower() if n.lower() in (*REQUIRED, "split") else n for n in names]
-    twice = sorted({n for n in lower if lower.count(n) > 1})
-    if twice or "row" in lower:
-        raise ConfigError(
-            f"{path.name}: column {(twice or ['row'])[0]!r} "
-            f"{'appears twice' if twice else 'is a name kept for line numbers'}; rename it."
-        )
-    return pd.DataFrame(records, columns=[*lower, "row"], dtype=object).astype({"row": int})
+    if "row" in names:
+        raise ConfigError(f"{path.name}: column 'row' is a name kept for line numbers; rename it.")
+    return pd.DataFrame(records, columns=[*names, "row"], dtype=object).astype({"row": int})
+
+
+def _known_names(exams: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Columns that the library knows under their names: `Exam ID` and `exam-id` are exam_id.
+
+    Raises:
+        ConfigError: two columns have one name.
+    """
+    known = {*REQUIRED, "split", *pictures.COLUMNS}
+    plain = [re.sub(r"[\s_-]+", "_", str(c).strip().lower()) for c in exams.columns]
+    columns = [p if p in known else c for p, c in zip(plain, exams.columns)]
+    if twice := sorted({str(c) for c in columns if columns.count(c) > 1}):
+        raise ConfigError(f"{name}: column {twice[0]!r} appears twice; rename it.")
+    return exams.set_axis(columns, axis=1)
+
+
+def _without_totals(exams: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Drop a spreadsheet's last row if it counts the others: `Total` without patient, class and path."""
+    if exams.empty or not set(REQUIRED) <= set(exams):
+        return exams
+    last = exams.iloc[-1]
+    if last["exam_id"].lower().rstrip(":") not in ("total", "sum", "count", "n"):
+        return exams
+    if last["patient_id"] or last["class"] or last["path"]:
+        return exams
+    notes.append(f"row {last['row']} is a total, not an exam; it was passed over.")
+    return exams.iloc[:-1]
 
 
 def _one_line(value: str, column: str) -> str:

@@ -82,7 +82,7 @@ class MipDataset:
     @cached_property
     def images(self) -> np.ndarray:
         """(n, h, w, 1) float32 in [-1, 1], linear in SUV; other curves: `encode(dataset.suv, …)`."""
-        return encode(self.suv, "linear", self.suv_max, "symmetric")
+        return encode(self.suv, "linear", self.suv_max)
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel import orientations
+from nibabel import eulerangles, orientations, spaces
 
 from petsuv import nifti
 from petsuv.errors import ExamError, tell
@@ -105,7 +105,7 @@ def _on_any_grid(image, depth: int, spacing_mm: float) -> np.ndarray:
 
     A point within half a voxel of the volume takes its nearest voxel, as in SimpleITK; the rest is 0.
     """
-    shape, affine = nib.spaces.vox2out_vox((image.shape[:3], image.affine), [float(spacing_mm)] * 3)
+    shape, affine = spaces.vox2out_vox((image.shape[:3], image.affine), [float(spacing_mm)] * 3)
     step = np.linalg.inv(image.affine) @ affine
     return Sampler(image).maximum(step, shape, depth)
 
@@ -391,7 +391,7 @@ def rotating_mips(
     to_stored = np.linalg.inv(image.affine)
     frames = np.empty((n_angles, shape[2], shape[0]), np.float32)
     for k in range(n_angles):
-        turn = nib.eulerangles.euler2mat(z=2 * np.pi * k / n_angles) * spacing_mm
+        turn = eulerangles.euler2mat(z=2 * np.pi * k / n_angles) * spacing_mm
         corner = [*(middle - turn @ [half, half, 0])[:2], foot]
         step = to_stored @ nib.affines.from_matvec(turn, corner)
         frames[k] = upright(sampler.maximum(step, shape, 1))

@@ -120,7 +120,7 @@ def private(ds, tag, vr, value, creator=None):
 def test_philips_counts_by_the_suv_factor(tmp_path, image, creator, block, vr, value):
     def edit(ds, k):
         private(ds, (0x7053, block << 8), vr, value, creator)
-        private(ds, (0x7053, block << 8 | 9), "DS", "1.6", creator)
+        private(ds, (0x7053, block << 8 | 9), "DS", f"{0.000728 / decayed(60):.10g}", creator)
 
     found = factor(write(image, tmp_path, edit=edit, Units="CNTS"))
     assert found.value == pytest.approx(0.000728) and found.rule == "CNTS Philips SUV"

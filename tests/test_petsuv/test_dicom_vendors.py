@@ -147,7 +147,7 @@ def test_philips_counts(tmp_path, image):
     folder = write(
         image,
         tmp_path / "a",
-        edit=philips("0.000551", "1.35"),
+        edit=philips("0.000551", f"{0.000551 / decayed(60):.10g}"),
         Units="CNTS",
         Manufacturer="Philips Medical Systems",
     )

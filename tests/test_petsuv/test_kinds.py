@@ -144,6 +144,54 @@ def test_small_contradictions_are_noted(tmp_path, image):
     refused(siemens_hour, "private scan time")
 
 
+def ge(time, creator="GEMS_PETD_01"):
+    def edit(ds, k):
+        ds.add_new((0x0009, 0x0010), "LO", creator)
+        ds.add_new((0x0009, 0x103B), "DT", time)
+
+    return edit
+
+
+def test_ges_time_of_administration(tmp_path, image):
+    """The patient was injected at 11:00; dates may have been shifted by an anonymiser."""
+    agrees = write(image, tmp_path / "a", edit=ge("19990606110000.00"))
+    assert notes_of(agrees)[1] == ""
+    late = write(image, tmp_path / "b", edit=ge("20000101110500.00"))
+    assert "(0009,xx3B)" in notes_of(late)[1] and "3% of SUV" in notes_of(late)[1]
+    refused(write(image, tmp_path / "c", edit=ge("20000101112000.00")), "(0009,xx3B)")
+    nothing = item(RadiopharmaceuticalStartTime=None)
+    alone = factor(write(image, tmp_path / "d", nothing, ge("20000101110000.00")))
+    assert alone.value == pytest.approx(decayed(60))
+    refused(write(image, tmp_path / "e", nothing, ge("20000101110000.00", "ACME")), "is missing")
+    refused(write(image, tmp_path / "f", nothing, ge("20000101000000.00")), "is missing")
+
+
+def test_the_end_of_the_injection_is_noted(tmp_path, image):
+    near = item(RadiopharmaceuticalStopTime="110100")
+    assert notes_of(write(image, tmp_path / "a", near))[1] == ""
+    far = item(RadiopharmaceuticalStopDateTime="20000101114000")
+    assert "Stop Date Time (0018,1079) differs" in notes_of(write(image, tmp_path / "b", far))[1]
+    zero = item(RadiopharmaceuticalStopTime="000000")
+    assert notes_of(write(image, tmp_path / "c", zero))[1] == ""
+
+
+def test_philips_factors_are_compared(tmp_path, image):
+    def series(name, share, **elements):
+        def edit(ds, k):
+            ds.add_new((0x7053, 0x0010), "LO", "Philips PET Private Group")
+            ds.add_new((0x7053, 0x1000), "DS", "0.000551")
+            ds.add_new((0x7053, 0x1009), "DS", f"{share * 0.000551 / decayed(60):.10g}")
+
+        return write(image, tmp_path / name, edit=edit, Units="CNTS", **elements)
+
+    assert factor(series("a", 1.01)).notes == ()
+    noted = factor(series("b", 0.97))
+    assert noted.value == 0.000551 and "differ by 3% of SUV" in noted.notes[0]
+    refused(series("c", 1.2), "(7053,1000) and (7053,1009) differ by 20%")
+    unknown = factor(series("d", 1, PatientWeight=None))
+    assert unknown.value == 0.000551 and "could not be compared" in unknown.notes[0]
+
+
 # ---- units --------------------------------------------------------------------------------------------------------
 
 
