@@ -474,14 +474,9 @@ def _measured(a, reference, kind: str, jobs) -> None:
 
 
 def _walked(reference, frames: np.ndarray) -> list[dict]:
-    """Every candidate for a measure of a walk: those in use, and three that the controls may favour."""
-    from radiogan_lib.evaluation.features import spectrum
-
+    """Every candidate for a measure of a walk: those in use, and three that the controls may favour (one does)."""
     m = reference.measure(frames)
     part = slice(len(frames) // 4, len(frames) - len(frames) // 4)
-    fine = spectrum(frames)
-    fine = fine[:, fine.shape[1] // 2 :].mean(axis=1) / 2  # log amplitude of each frame
-    ends = (fine[0] + fine[-1]) / 2
     near = np.asarray(m["nearest_ratio"])
     found = {
         "chord_ratio": m["chord_ratio"],
@@ -491,7 +486,7 @@ def _walked(reference, frames: np.ndarray) -> list[dict]:
         "highest_residual": max(m["residual_ratio"][part]),
         "middle_nearest": float(near[part].mean()),
         "middle_nearest_to_ends": float(near[part].mean() / (near[0] + near[-1]) * 2),
-        "fine_detail_middle_to_ends": float(np.exp(fine[part].min() - ends)),
+        "fine_detail": m["fine_detail"],
     }
     return [tools.row(name, value) for name, value in found.items() if value is not None]
 

@@ -125,7 +125,7 @@ def test_walk_table(generator, world):
     fade = rows[-1]
     assert (
         fade["chord_ratio"]["value"] == pytest.approx(1, abs=1e-3)
-        and fade["residual_ratio"]["value"] < 1e-3
+        and fade["fine_detail"]["value"] < 0.9
     )
     assert all(
         r["largest_step"]["low"] <= r["largest_step"]["value"] <= r["largest_step"]["high"]

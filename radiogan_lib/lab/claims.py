@@ -26,8 +26,8 @@ PANELS = {
 WALKS = {
     "chord_ratio": "chord ratio",
     "off_chord": "off-chord",
-    "lowest_residual": "lowest residual",
-    "fine_detail_middle_to_ends": "fine detail, middle ÷ ends",
+    "fine_detail": "fine detail, middle ÷ ends",
+    "lowest_residual": "lowest residual (of no use)",
 }
 
 
