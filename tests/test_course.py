@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 from radiogan_lib import lab
@@ -26,17 +27,12 @@ DETAILS = re.compile(
 # Terms that a reader of another field cannot know, with the notebook that must define each.
 TERMS = {
     "00": ["PET", "FDG", "SUV", "MIP", "phantom", "GAN", "latent space"],
-    "02": [
-        "embedding",
-        "transposed convolution",
-        "batch normalisation",
-        "logit",
-        "sigmoid",
-        "dropout",
-    ],
-    "03": ["mini-max", "epoch", "binary cross-entropy", "mode collapse"],
-    "04": ["KID", "coverage", "Vendi", "TSTR"],
-    "05": ["membership AUC", "p-value", "lerp"],
+    "02": ["embedding", "transposed convolution", "batch normalisation", "logit", "sigmoid"],
+    "03": ["mini-max", "epoch", "binary cross-entropy", "auxiliary classifier"],
+    "04": ["KID", "coverage", "Vendi", "TSTR", "fine detail"],
+    "05": ["membership AUC", "p-value", "copy fraction"],
+    "06": ["lerp", "chord ratio"],
+    "07": ["truncation"],
 }
 
 
@@ -45,9 +41,13 @@ def read(number):
 
 
 def prose(nb, start=2):
-    """Markdown below title and head, without folded solutions and headings."""
+    """Markdown below title and head, without folded solutions, headings and quotations."""
     text = "\n".join(c.source for c in nb.cells[start:] if c.cell_type == "markdown")
-    return re.sub(r"^#+ .*$", "", DETAILS.sub("", text), flags=re.M)
+    return re.sub(r"^(#+|>) .*$", "", DETAILS.sub("", text), flags=re.M)
+
+
+def markdown(nb):
+    return "\n".join(c.source for c in nb.cells if c.cell_type == "markdown")
 
 
 def slug(heading):
@@ -63,14 +63,15 @@ def places(nb):
     """{exercise: index of its cell}."""
     found = {}
     for k, cell in enumerate(nb.cells):
-        m = (
-            re.fullmatch(r'lab\.exercise\("([\w-]+)", \.\.\.\)', cell.source)
-            if cell.cell_type == "code"
-            else None
+        m = re.fullmatch(
+            r'lab\.exercise\("([\w-]+)", \.\.\.\)'
+            r'|def (\w+)\(.*\):\n    return \.\.\.  # your code\n\n\nlab\.exercise\("([\w-]+)", \2\)',
+            cell.source if cell.cell_type == "code" else "",
         )
         if m:
-            assert m[1] not in found
-            found[m[1]] = k
+            name = m[1] or m[3]
+            assert name not in found
+            found[name] = k
     return found
 
 
@@ -82,11 +83,11 @@ def check_exercise(nb, name, k):
     )
     folded = DETAILS.search(solution.source)
     assert folded and len(folded[2]) > 20, "a folded solution with its reason comes next"
-    tree = ast.parse(folded[1])
-    assert [ast.unparse(n.value.func) for n in tree.body] == ["lab.exercise"] and tree.body[
-        0
-    ].value.args[0].value == name
-    answer = eval(compile(ast.Expression(tree.body[0].value), "solution", "eval"), {"lab": lab})  # noqa: S307 - our own file
+    *before, last = ast.parse(folded[1]).body
+    assert ast.unparse(last.value.func) == "lab.exercise" and last.value.args[0].value == name
+    space = {"lab": lab, "np": np}
+    exec(compile(ast.Module(before, []), "solution", "exec"), space)  # noqa: S102 - our own file
+    answer = eval(compile(ast.Expression(last.value), "solution", "eval"), space)  # noqa: S307
     assert answer.right, answer.text
 
 
@@ -188,12 +189,8 @@ def test_the_stated_reading_time_is_true(number):
 
 
 @pytest.mark.parametrize("number", PATHS)
-def test_each_notebook_has_a_hand_made_diagram_and_captions_in_order(number):
+def test_captions_stand_in_order(number):
     nb = read(number)
-    drawn = re.findall(
-        r'lab\.diagram\("(\w+)"\)', "\n".join(c.source for c in nb.cells if c.cell_type == "code")
-    )
-    assert drawn and set(drawn) <= set(NAMES)
     letters = re.findall(rf"^\*\*Figure {int(number)}([a-z])[^*]*\*\*", prose(nb, 0), flags=re.M)
     assert letters == [chr(ord("a") + k) for k in range(len(letters))], letters
 
@@ -205,3 +202,94 @@ def test_papermill_help_reads_every_parameter(number):
         logging.getLogger("papermill").setLevel("ERROR")
     for name, p in pm.inspect_notebook(str(PATHS[number])).items():
         assert p["inferred_type_name"] not in ("None", "") and len(p["help"].split()) >= 4, name
+
+
+def test_every_diagram_is_in_a_notebook():
+    cells = (c.source for n in PATHS for c in read(n).cells if c.cell_type == "code")
+    drawn = set(re.findall(r'lab\.diagram\("(\w+)"\)', "\n".join(cells)))
+    assert drawn == set(NAMES)
+
+
+def bare(text):
+    """Text without what differs between a page and its transcript: LaTeX, spaces, quotation marks."""
+    return re.sub(r"\\(times|text|dots)|[\s$^{}\\×“”]", "", text).lower()
+
+
+def quotations():
+    """[(file, what stands between “ and ” after *Paper:*)] in notebooks and docs."""
+    pages = {p.name: markdown(nbformat.read(p, as_version=4)) for p in PATHS.values()}
+    pages |= {p.name: p.read_text(encoding="utf-8") for p in (ROOT / "docs").glob("*.md")}
+    pages["README.md"] = (ROOT / "README.md").read_text(encoding="utf-8")
+    return [
+        (name, quote)
+        for name, text in pages.items()
+        for quote in re.findall(r"\*Paper(?:, [^:*]*)?:\* “([^”]+)”", text)
+    ]
+
+
+def test_the_paper_is_quoted_word_for_word():
+    paper = ROOT.parent / "shared" / "paper.txt"
+    if not paper.is_file():
+        pytest.skip("the paper's text is not beside this checkout (../shared/paper.txt)")
+    text = bare(paper.read_text(encoding="utf-8"))
+    found = quotations()
+    assert len(found) >= 10
+    for name, quote in found:
+        assert bare(quote).rstrip(".") in text, f"{name}: “{quote}”"
+
+
+def test_every_quotation_of_the_paper_is_marked_as_one():
+    for number in PATHS:
+        for line in re.findall(r"^> .*", markdown(read(number)), flags=re.M):
+            assert re.fullmatch(r"> \*Paper:\* “[^”]+”", line), line
+
+
+def taught(number, wanted, space):
+    """Run the definitions that a notebook writes out, and return the wanted one."""
+    for cell in read(number).cells:
+        if "teach" in cell.metadata.get("tags", []) and f"def {wanted}(" in cell.source:
+            exec(cell.source, space)  # noqa: S102 - our own notebook
+            return space[wanted]
+    raise AssertionError(f"notebook {number} does not write {wanted}")
+
+
+def test_the_notebooks_gan_is_the_librarys():
+    """Notebook 02's networks draw and judge as the library's; notebook 03's step moves every weight alike."""
+    import keras
+    import tensorflow as tf
+
+    from radiogan_lib import config, gan
+
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the notebooks' step is written in TensorFlow")
+    cfg, n = config.load("smoke", recipe="paper"), 5
+    library = gan.compiled(cfg, n)
+    space = {"keras": keras, "layers": keras.layers, "tf": tf, "seed": cfg.seed}
+    generator = taught("02", "write_generator", space)(cfg.doublings, cfg.generator_channels, n)
+    discriminator = taught("02", "write_discriminator", space)(
+        cfg.doublings, cfg.discriminator_channels, n, cfg.dropout
+    )
+    rng, labels = np.random.default_rng(1), np.arange(8, dtype="int32") % n
+    z = rng.standard_normal((8, 100)).astype("float32")
+    images = rng.uniform(-1, 1, (3, 8, *cfg.canvas, 1)).astype("float32")
+    for mine, theirs, x in (
+        (generator, library.generator, z),
+        (discriminator, library.discriminator, images[0]),
+    ):
+        mine.set_weights(theirs.get_weights())
+        assert np.allclose(mine([x, labels]), theirs([x, labels]), atol=1e-5)
+    mine = [keras.models.clone_model(m) for m in (library.generator, library.discriminator)]
+    for copy_of, model in zip(mine, (library.generator, library.discriminator)):
+        for variable, value in zip(copy_of.variables, model.variables):
+            variable.assign(value)
+    start = [v.numpy() for m in mine for v in m.trainable_variables]
+    step = taught("03", "make_step", space)(*mine)
+    for batch in images:
+        step(batch, tf.constant(labels))
+        library.train_on_batch((batch, labels))
+    theirs = library.generator.trainable_variables + library.discriminator.trainable_variables
+    for before, variable, value in zip(
+        start, (v for m in mine for v in m.trainable_variables), theirs
+    ):
+        assert np.allclose(variable, value, atol=1e-5), variable.path
+        assert np.abs(variable.numpy() - before).max() > 1e-5, variable.path

@@ -58,30 +58,33 @@ def test_figures_are_built_without_pyplot_and_give_the_same_bytes():
     assert ("matplotlib.pyplot" in sys.modules) == before
 
 
-def test_walk_strip_letters_frames_captions_and_the_marked_frame():
+def test_walk_strips_letter_frames_and_mark_the_red_one():
     w = walk()
-    fig = lab.walk_strip(w, NAMES, under=[f"{k}" for k in range(10)], frame_in_red=4)
-    shown = pictures(fig)
-    assert all(np.array_equal(a, b) for a, b in zip(shown, w.frames)) and len(shown) >= 10
+    fig = lab.walk_strip(w, NAMES)
+    assert all(np.array_equal(a, b) for a, b in zip(pictures(fig), w.frames))
     words = texts(fig)
-    assert [t for t in words if len(t) == 1 and t.isalpha()] == list("ABCDFGHIJ") and "E ▼" in words
-    assert "lung, seed 3 → lymphoma, seed 8 (slerp)" in words and "9" in words
+    assert [t for t in words if len(t) == 1 and t.isalpha()] == list("ABCDEFGHIJ")
+    assert "lung, seed 3 → lymphoma, seed 8 (slerp)" in words
+    measures = {"residual_ratio": np.linspace(0, 0.9, 10), "blend_frame": {"index": 4}}
+    fig = lab.walk_strips({"ours": w, "theirs": w}, {"theirs": measures}, NAMES)
     marked = [
         ax
         for ax in fig.get_axes()
         if ax.get_frame_on() and ax.get_images() and ax.spines["left"].get_linewidth() > 2
     ]
-    assert len(marked) == 1 and marked[0].get_title() == "E ▼"
+    assert len(marked) == 1 and marked[0].get_xlabel() == "0.40" and "▼" in marked[0].get_title()
+    assert {"ours", "theirs", "0.90"} <= set(texts(fig))
 
 
-def test_walk_strip_takes_the_measures_whole():
+def test_a_long_walk_keeps_its_red_frame():
     from radiogan_lib import evaluation
 
-    w = walk()
+    w = walk(40)
     measures = evaluation.walk_measures(w.frames, dataset().suv, dataset(seed=9).suv)
-    fig = lab.walk_strip(w, NAMES, under=measures)
-    assert f"{measures['residual_ratio'][2]:.2f}" in texts(fig)
-    assert sum("▼" in t for t in texts(fig)) == 1
+    fig = lab.walk_strips({"w": w}, {"w": measures}, NAMES)
+    red = next(ax for ax in fig.get_axes() if "▼" in ax.get_title())
+    shown = np.asarray(red.get_images()[0].get_array())
+    assert np.array_equal(shown, w.frames[measures["blend_frame"]["index"]])
 
 
 @pytest.mark.parametrize("n", [2, 10, 27, 40])
@@ -112,21 +115,56 @@ def test_audit_shows_the_planted_copy_first():
     assert np.array_equal(pictures(fig)[0], generated[17])
 
 
-def test_grids_show_the_first_of_each_class_and_say_where_none_is():
+def test_sets_stand_side_by_side_and_gaps_stay_empty():
     d = dataset()
-    fig = lab.mip_grid(d.suv, d.labels, NAMES, per_class=3, title="exams")
-    assert np.array_equal(pictures(fig)[0], d.suv[0]) and "head & neck" in texts(fig)
-    fig = lab.real_beside_generated(d.suv, d.labels, d.suv[:6], d.labels[:6], NAMES, per_class=2)
-    assert texts(fig).count("no image") == 4
+    sets = {"held-out phantoms": (d.suv, d.labels), "ours": (d.suv[:6], d.labels[:6])}
+    fig = lab.sets_side_by_side(sets, NAMES, per_class=2)
+    assert np.array_equal(pictures(fig)[0], d.suv[0])
+    assert {"head & neck", "held-out phantoms", "ours"} <= set(texts(fig))
 
 
-def test_class_figure_and_histogram():
-    d = dataset()
-    assert "A   normal" in texts(lab.class_figure(d)) and "E   lymphoma" in texts(
-        lab.class_figure(d)
-    )
-    assert any("% of all pixels" in t for t in texts(lab.histogram(d)))
+def test_what_is_wrong_finds_planted_faults():
+    from radiogan_lib.lab import figures
+
+    good = dataset(per_class=8).suv
+    good[:, 2:-2, 2:-2] += 1
+    noisy = good.copy()
+    noisy[7] += np.random.default_rng(0).normal(0, 2, noisy[7].shape)
+    assert figures.oddities(noisy)["speckle"].argmax() == 7
+    hollow = good.copy()
+    hollow[3, len(hollow[3]) // 2 :] = 0.4
+    assert figures.oddities(hollow)["no bladder"].argmax() == 3
+    fig = lab.what_is_wrong(noisy, good, "phantoms")
+    assert {"speckle", "halo", "faint brain", "no bladder", "held-out phantoms"} <= set(texts(fig))
+
+
+def test_class_figure_has_letters_and_a_second_row():
+    fig = lab.class_figure(dataset())
+    assert {"A   normal", "E   lymphoma", "more of: normal"} <= set(texts(fig))
     png(lab.class_figure(dataset(names=("a", "b"))))
+
+
+def test_arrows_point_at_the_lesions_of_phantoms():
+    import petphantom
+    from radiogan_lib.lab import figures
+
+    seed, canvas, field = 30004, (80, 48), (900.0, 540.0)
+    image = petphantom.make("lung", seed, 4.0)
+    mip = data.coronal_mip(image, spacing_mm=4.0)
+    suv = data.fit_to_canvas(mip, canvas, field, spacing_mm=4.0)
+    one = SimpleNamespace(
+        exam_ids=[f"phantom-{seed}"],
+        labels=[0],
+        class_names=["lung"],
+        canvas=canvas,
+        field_of_view_mm=field,
+    )
+    plain = SimpleNamespace(**{**vars(one), "exam_ids": ["mine"]})
+    assert figures._lesions(plain, 0) == []
+    for row, column in figures._lesions(one, 0)[:1]:
+        r, c = round(row), round(column)
+        near = suv[max(r - 2, 0) : r + 3, max(c - 2, 0) : c + 3]
+        assert near.max() > 1.5 * np.median(suv[suv > 0.3])
 
 
 def test_window_is_stated_and_the_same_for_all():
@@ -141,7 +179,7 @@ def test_turning_keeps_head_up_and_right_on_the_left():
     v = np.zeros((20, 10, 30), np.float32)
     v[17, 5, 27] = 9  # patient's right, near the head, in RAS+
     image = nib.Nifti1Image(v, np.diag([4.0, 4, 4, 1]))
-    views = [pictures(lab.rotating_row(image, 2))[0], data.rotating_mips(image, 2, 4.0)[1]]
+    views = data.rotating_mips(image, 2, 4.0)
     row, col = np.unravel_index(views[0].argmax(), views[0].shape)
     assert row < 5 and col < 5
     assert np.unravel_index(views[1].argmax(), views[1].shape)[1] > 14
@@ -152,7 +190,7 @@ def test_curves_name_their_lines_and_need_an_epoch():
         {"epoch": [1, 2], "d_loss": [1.0, 0.9], "g_loss": [0.7, np.nan], "d_accuracy": [0.5, 0.6]}
     )
     words = texts(lab.curves(h))
-    assert {"generator", "discriminator"} <= set(words)
+    assert {"generator", "discriminator", "guessing: ln 2"} <= set(words)
     png(lab.curves(h.head(1)))
     with pytest.raises(RadioganError, match="no finished epoch"):
         lab.curves(h.head(0))
@@ -160,7 +198,7 @@ def test_curves_name_their_lines_and_need_an_epoch():
 
 def test_training_strip_takes_the_samples_of_a_run():
     suv = np.random.default_rng(0).random((13, 4, 5, 10, 6)).astype("float32")
-    fig = lab.training_strip(suv, list(range(0, 26, 2)), class_names=NAMES, columns=5)
+    fig = lab.training_strip(suv[:, 0], list(range(0, 26, 2)), class_names=NAMES, columns=5)
     shown = pictures(fig)
     assert (
         np.array_equal(shown[0], suv[0, 0, 0])
@@ -169,6 +207,33 @@ def test_training_strip_takes_the_samples_of_a_run():
     )
     with pytest.raises(RadioganError):
         lab.training_strip(np.zeros((0, 5, 10, 6)))
+
+
+def test_failures_show_pictures_and_measures():
+    rng = np.random.default_rng(0)
+    h = pd.DataFrame({"epoch": [1, 2], "d_loss": [0.7, 9.0], "g_loss": [0.7, 0.6]})
+    h["label_agreement"], h["diversity"] = [0.2, 0.5], [np.nan, 0.8]
+    images = rng.random((4, 5, 10, 6))
+    fig = charts.failures({"healthy": (images, h), "discriminator has won": (images, h)}, NAMES)
+    assert {"healthy", "discriminator\nhas won", "normal", "lymphoma"} <= set(texts(fig))
+    assert np.array_equal(pictures(fig)[3], images[0, 4])
+    png(fig)
+
+
+def test_directions_move_one_patient():
+    class Space:
+        def path(self, start, end, steps):
+            return np.zeros((2, 4)), np.zeros((2, 3))
+
+        def directions(self, label):
+            return [np.eye(4)[k] for k in range(2)]
+
+        def draw(self, z, e):
+            return np.tile(z.sum(axis=1)[:, None, None], (1, 10, 6))
+
+    fig = lab.directions(Space(), 1, class_names=NAMES)
+    assert [p[0, 0] for p in pictures(fig)[:5]] == [-6, -3, 0, 3, 6]
+    assert {"direction 1", "direction 2", "+3", "head & neck, seed 0"} <= set(texts(fig))
 
 
 def test_confusion_shows_shares_of_rows():
@@ -288,7 +353,7 @@ def test_phantom_dicom_reads_back_as_the_phantom(tmp_path, monkeypatch):
     right, wrong = pictures(lab.one_slope_mistake(folder))[:2]
     assert right.max() > 3 * wrong.max()
     png(lab.suv_steps(image, data.coronal_mip(image), config.load("smoke")))
-    png(lab.rotating_row(image, 3))
+    assert lab.rotating_mip(image, 3).views == 3
     with pytest.raises(RadioganError, match="names no phantom"):
         lab.phantom_as_dicom("phantom:liver/1")
 

@@ -82,15 +82,19 @@ def imports_once(nb):
     with_imports = [
         c
         for c in code(nb)
-        if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(python(c.source)))
+        if "cloud" not in c.metadata.get("tags", [])  # it comes before anything can be imported
+        and any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(python(c.source)))
     ]
     assert len(with_imports) == 1 and "lab.setup()" in with_imports[0].source
 
 
 def small_cells(nb):
     for cell in code(nb):
-        assert len([s for s in cell.source.splitlines() if s.strip()]) <= 15, cell.source
-        if "teach" not in cell.metadata.get("tags", []):
+        teaches = "teach" in cell.metadata.get("tags", [])
+        lines = [s for s in cell.source.splitlines() if s.strip()]
+        assert len(lines) <= (26 if teaches else 15), cell.source
+        assert max(map(len, lines)) <= 150, cell.source
+        if not teaches:
             assert not any(
                 isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
                 for n in ast.walk(python(cell.source))
@@ -153,6 +157,10 @@ def resolve(dotted):
 
 def size(nb):
     assert len(nbformat.writes(nb).encode()) <= 400_000
+    prose = "\n".join(c.source for c in nb.cells if c.cell_type == "markdown")
+    words = len(re.sub(r"<details>.*?</details>", "", prose, flags=re.S).split())
+    assert words <= 1200, f"{words} words outside of the folded solutions"
+    assert len(re.findall(r"\*\*Figure \d[a-z]", prose)) <= 5
 
 
 RULES = [
@@ -178,7 +186,7 @@ def test_rule(path, rule):
 
 
 def test_names_are_numbered_without_a_gap():
-    assert [p.name[:3] for p in NOTEBOOKS] == [f"{i:02d}_" for i in range(7)]
+    assert [p.name[:3] for p in NOTEBOOKS] == [f"{i:02d}_" for i in range(8)]
     assert all(re.fullmatch(r"\d\d_[a-z_]+\.ipynb", p.name) for p in NOTEBOOKS)
 
 

@@ -1,7 +1,7 @@
 """Walks through the latent space, and the numbers that tell a cross-fade, a jump and a morph apart.
 
 The paper shows its GAN by a walk from lung cancer to lymphoma (Fig. 5) and a memorising one by a
-walk that passes a blend of two patients (Fig. 4). Explained in notebooks/05_memorization.ipynb.
+walk that passes a blend of two patients (Fig. 4). Explained in notebooks/06_walks.ipynb.
 """
 
 from __future__ import annotations

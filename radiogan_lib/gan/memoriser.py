@@ -6,7 +6,7 @@ of stored exams, which is what the paper's Fig. 4 shows. It is the positive cont
 A plain CGAN does not settle on single exams; it draws one speckled mean per class. Three things let it settle, and none of
 them knows the exams: a discriminator that starts nearly flat, a penalty on its slope at the exams (R1; Mescheder et al., ICML
 2018, show that without one a GAN need not converge on single points), and averaged weights.
-Explained in notebooks/05_memorization.ipynb.
+Explained in notebooks/06_walks.ipynb.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Charts of a training and of its networks: curves, samples over the epochs, confusion, sweeps, the architecture.
 
-Explained in notebooks/02_networks.ipynb to notebooks/05_memorization.ipynb.
+Shown in notebooks/02_networks.ipynb to notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
-from radiogan_lib.lab.figures import INK, WINDOW, cell, new, readable, scale, show
+from radiogan_lib.lab.figures import INK, WINDOW, grid, new, readable, show
 from radiogan_lib.lab.tables import Table
 
 STYLES = ["-", "--", ":", "-."]
@@ -43,10 +43,10 @@ def _label_ends(ax, series: dict[str, np.ndarray], x) -> None:
 
 
 def curves(history) -> Figure:
-    """Losses (top) and discriminator accuracy (bottom) per epoch.
+    """Losses (top) and shares (bottom) per epoch; a dotted line is what guessing gives.
 
     Args:
-        history: pandas DataFrame with one row per epoch: loss columns end with or contain `loss`, accuracies `acc`.
+        history: `Run.history`, one row per epoch.
 
     Raises:
         RadioganError: there is no finished epoch to draw.
@@ -55,93 +55,110 @@ def curves(history) -> Figure:
         raise RadioganError(
             "the history holds no finished epoch yet: train first (notebooks/03_training.ipynb)."
         )
-    numeric = history.select_dtypes("number")
-    x = numeric["epoch"].to_numpy() if "epoch" in numeric else np.arange(1, len(history) + 1)
-    losses = {
-        c: numeric[c].to_numpy(float)
-        for c in numeric
-        if "loss" in c.lower() and c.lower() != "loss"
+    chance = float(history["chance"].dropna().iloc[-1]) if "chance" in history else 0.5
+    shown = {
+        "d_loss": (0, "discriminator", math.log(2)),
+        "g_loss": (0, "generator", math.log(2)),
+        "d_accuracy": (1, "discriminator accuracy", 0.5),
+        "auxiliary_accuracy": (1, "auxiliary accuracy", chance),
+        "label_agreement": (1, "label agreement", chance),
     }
-    losses = losses or {c: numeric[c].to_numpy(float) for c in numeric if "loss" in c.lower()}
-    rates = {c: numeric[c].to_numpy(float) for c in numeric if "acc" in c.lower()}
     fig = new(8, 4.4)
-    top, bottom = fig.subplots(2, 1, sharex=True)
-    for ax, lines, name in ((top, losses, "loss"), (bottom, rates, "accuracy")):
-        for k, y in enumerate(lines.values()):
-            ax.plot(
-                x,
-                y,
-                STYLES[k % len(STYLES)],
-                color=str(0.0 + 0.22 * (k % 4)),
-                lw=1.4,
-                marker="o" if len(x) == 1 else None,
-            )
-        if name == "accuracy":
-            ax.axhline(0.5, color="0.75", lw=0.8, zorder=0)
-            ax.set_ylim(0, 1.02)
+    axes = fig.subplots(2, 1, sharex=True)
+    ends: tuple[dict, dict] = ({}, {})
+    for k, (column, (panel, words, level)) in enumerate(shown.items()):
+        rows = history.dropna(subset=[column]) if column in history else history.head(0)
+        if len(rows):
+            style = {"color": str(0.2 * (k % 3)), "lw": 1.4, "marker": "o" * (len(rows) == 1)}
+            axes[panel].plot(rows["epoch"], rows[column], STYLES[k % len(STYLES)], **style)
+            axes[panel].axhline(level, color="0.6", lw=0.9, ls=":", zorder=0)
+            ends[panel][words] = rows[column].to_numpy(float)
+    x = history["epoch"].to_numpy()
+    axes[1].set_ylim(0, 1.02)
+    for ax, name, lines in zip(axes, ("loss", "share"), ends):
         ax.set_ylabel(name)
         ax.spines[["top", "right"]].set_visible(False)
-        _label_ends(ax, {_words(c): y for c, y in lines.items()}, x)
-    bottom.text(x[0], 0.51, "guessing", fontsize=8, color="0.45", va="bottom")
-    bottom.set_xlabel("epoch")
+        _label_ends(ax, lines, x)
+    for ax, level, words in (
+        (axes[0], math.log(2), "guessing: ln 2"),
+        (axes[1], 0.5, "guessing, real or generated: 0.5"),
+        (axes[1], chance, f"guessing the class: {chance:.2g}"),
+    ):
+        ax.text(x[0], level, words, fontsize=7.5, color="0.4", va="bottom")
+    axes[1].set_xlabel("epoch")
     return fig
 
 
-def _words(column: str) -> str:
-    """`generator_loss` → `generator`, `d_loss` → `discriminator`; other names keep their words."""
-    words = (
-        column.replace("_loss", "").replace("_accuracy", "").replace("_acc", "").replace("_", " ")
-    )
-    return {"d": "discriminator", "g": "generator", "accuracy": "discriminator"}.get(words, words)
-
-
 def training_strip(
-    samples,
-    epochs: Sequence[int] = (),
-    class_names: Sequence[str] = (),
-    columns: int = 10,
-    window: Sequence[float] = WINDOW,
-    spacing_mm=None,
+    samples, epochs: Sequence[int] = (), class_names: Sequence[str] = (), columns: int = 10
 ) -> Figure:
     """The same latent points over the epochs: one row per point, one column per saved epoch.
 
     Args:
-        samples: SUV, (epochs, points, h, w), or (epochs, vectors, classes, h, w) as `gan.samples_over_epochs` gives them.
+        samples: SUV, (epochs, points, h, w).
         epochs: the epoch of each entry of `samples`; default 1, 2, ….
         class_names: of the rows, where the points are one per class.
         columns: at most this many epochs are drawn, spread evenly, first and last included.
     """
     samples = np.asarray(samples)
-    samples = (
-        samples[:, 0] if samples.ndim == 5 else samples
-    )  # several noise vectors per class: the first of each
     if samples.ndim != 4 or len(samples) == 0:
         raise RadioganError(
             "there are no saved samples of this run to draw: train first (notebooks/03_training.ipynb)."
         )
     epochs = list(epochs) or list(range(1, len(samples) + 1))
-    keep = np.unique(
-        np.linspace(0, len(samples) - 1, min(columns, len(samples))).round().astype(int)
+    last = len(samples) - 1
+    keep = np.unique(np.linspace(0, last, min(columns, last + 1)).round().astype(int))
+    titles = [("epoch " if k == 0 else "") + str(epochs[k]) for k in keep]
+    rows = [[samples[k, r] for k in keep] for r in range(samples.shape[1])]
+    return grid(rows, [readable(c) for c in class_names], titles)[0]
+
+
+def failures(trials: Mapping[str, tuple], class_names: Sequence[str], vectors: int = 3) -> Figure:
+    """Trainings that fail beside one that does not: what each draws at its end, its losses and its measures.
+
+    Args:
+        trials: {name: (SUV (noise vectors, classes, h, w), history with d_loss, g_loss, label_agreement, diversity)}.
+        class_names: in label order.
+        vectors: noise vectors that are drawn, for the first and the last class.
+    """
+    across = 2 * vectors
+    fig = new(11.5, 1.7 * len(trials) + 0.5)
+    axes = fig.subplots(
+        len(trials), across + 2, width_ratios=[1] * across + [3.2] * 2, squeeze=False
     )
-    rows, height = samples.shape[1], 1.2
-    fig = new(
-        len(keep) * (cell(samples, height, spacing_mm) + 0.08) + 1.1, rows * (height + 0.08) + 0.3
-    )
-    axes = fig.subplots(rows, len(keep), squeeze=False)
-    for col, k in enumerate(keep):
-        for row in range(rows):
-            im = show(
-                axes[row, col],
-                samples[k, row],
-                window,
-                (("epoch " if col == 0 else "") + str(epochs[k])) if row == 0 else "",
-                spacing_mm,
-            )
-    for row in range(rows):
-        if row < len(class_names):
-            axes[row, 0].set_ylabel(readable(class_names[row]), fontsize=9, color=INK)
-    scale(fig, im, axes.ravel().tolist(), window)
+    panels = (("d_loss", "g_loss"), ("label_agreement", "diversity"))
+    for r, (name, (images, history)) in enumerate(trials.items()):
+        for c in range(across):
+            label = 0 if c < vectors else len(class_names) - 1
+            title = readable(class_names[label]) if r == 0 and c % vectors == 0 else ""
+            show(axes[r, c], images[c % vectors, label], WINDOW, title)
+        axes[r, 0].set_ylabel(
+            name.replace(", ", "\n").replace(" has", "\nhas"), fontsize=8, color=INK
+        )
+        for ax, columns, top in zip(axes[r, across:], panels, (4.0, 1.1)):
+            for column, style in zip(columns, STYLES):
+                rows = history.dropna(subset=[column])
+                y = np.minimum(rows[column], top)
+                ax.plot(rows["epoch"], y, style, color=INK, lw=1.4, label=_words(column))
+            ax.set(ylim=(0, top), xlim=(0, history["epoch"].max()))
+            ax.tick_params(labelsize=7)
+            ax.spines[["top", "right"]].set_visible(False)
+        axes[r, across].axhline(math.log(2), color="0.6", lw=0.9, ls=":")
+    for ax in axes[0, across:]:
+        ax.legend(
+            frameon=False,
+            fontsize=7.5,
+            loc="upper right" if ax is axes[0, across] else "lower right",
+        )
+    for ax in axes[-1, across:]:
+        ax.set_xlabel("epoch", fontsize=8)
     return fig
+
+
+def _words(column: str) -> str:
+    return {"d_loss": "discriminator's loss", "g_loss": "generator's loss"}.get(
+        column, column.replace("_", " ")
+    )
 
 
 def confusion(matrix, class_names: Sequence[str]) -> Figure:

@@ -86,7 +86,7 @@ def overview() -> Figure:
         ("generator and\ndiscriminator", "02, 03"),
         ("generated\nprojections", "04"),
         ("memorised\nor not?", "05"),
-        ("walks between\npatients", "06"),
+        ("walks between\npatients", "06, 07"),
     ]
     for k, (text, notebook) in enumerate(steps):
         x = 0.2 + k * 1.72
@@ -161,27 +161,6 @@ def mip() -> Figure:
     right.axhline(row, color="0.5", lw=0.8, ls=":")
     right.plot([col], [row], "o", ms=9, mfc="none", color=INK)
     right.set(xlim=(body[0] - 18, body[-1] + 18))
-    return fig
-
-
-def canvas() -> Figure:
-    """The canvas grows by doubling: 5 × 3 pixels become 5·2^d × 3·2^d over the same field of view."""
-    from radiogan_lib.data import fit_to_canvas
-
-    _, projection = picture()
-    fig = new(10.2, 3.3)
-    axes = fig.subplots(1, 8)
-    for d, ax in enumerate(axes):
-        h, w = 5 * 2**d, 3 * 2**d
-        field = (900.0, 540.0)
-        small = fit_to_canvas(projection, (h, w), field, spacing_mm=6.0)
-        role = {0: "start", 3: "smoke", 4: "teach", 7: "paper"}.get(d, "")
-        show(ax, small, WINDOW, f"d = {d}" + (f" ({role})" if role else "") + f"\n{h} × {w}")
-        ax.set_frame_on(True)
-        for s in ax.spines.values():
-            s.set(color="0.6", lw=0.6)
-        ax.set_xlabel(f"{field[0] / h:.3g} mm\nper pixel", fontsize=7, color="0.3")
-    fig.suptitle("one field of view, 900 × 540 mm, at d doublings", fontsize=9, color="0.3")
     return fig
 
 
@@ -511,7 +490,6 @@ DIAGRAMS = {
     for draw in (
         overview,
         mip,
-        canvas,
         transposed_convolution,
         game,
         good_and_diverse,
@@ -527,8 +505,8 @@ def diagram(name: str) -> Figure:
     """Draw one of the explanatory figures.
 
     Args:
-        name: overview (notebook 00), mip, canvas (01), transposed_convolution (02), game (03), good_and_diverse (04),
-            membership, blend (05), slerp (06).
+        name: overview (notebook 00), mip (01), transposed_convolution (02), game (03), good_and_diverse (04),
+            membership (05), blend, slerp (06).
     """
     if name not in DIAGRAMS:
         near = difflib.get_close_matches(str(name), NAMES, n=1)

@@ -1,13 +1,16 @@
 """The notebooks' questions, with a checker that answers in hints. `lab.exercise("mean-suv", answer)`.
 
-Questions, answers and hints stand in notebooks/exercises.yaml.
+Questions, answers and hints stand in notebooks/exercises.yaml. Where the answer is a function, it is called: the checks
+at the end of this file look at what it does, and show the picture that it makes.
 """
 
 from __future__ import annotations
 
+import base64
 import difflib
 import functools
 import html
+import io
 import math
 import numbers
 
@@ -24,20 +27,30 @@ KINDS = {
     "whole number": (numbers.Integral, "a whole number"),
     "tuple": ((tuple, list), "a pair or triple in brackets, like (1, 2)"),
     "word": (str, "one word in quotes"),
+    "function": (object, "a function"),
 }
 
 
 class Answer:
-    """What the checker says: `.right`, and words that a notebook shows."""
+    """What the checker says: `.right`, words that a notebook shows, and the grey picture (h, w) that an answer made."""
 
-    def __init__(self, right: bool, text: str):
-        self.right, self.text = right, text
+    def __init__(self, right: bool, text: str, picture: np.ndarray | None = None):
+        self.right, self.text, self.picture = right, text, picture
 
     def __repr__(self) -> str:
         return ("[right] " if self.right else "[not yet] ") + self.text
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{'Right.' if self.right else 'Not yet.'}</b> {html.escape(self.text)}</p>"
+        said = f"<p><b>{'Right.' if self.right else 'Not yet.'}</b> {html.escape(self.text)}</p>"
+        if self.picture is None:
+            return said
+        from PIL import Image
+
+        packed = io.BytesIO()
+        picture = np.clip(np.nan_to_num(self.picture), 0, 255).astype(np.uint8)
+        Image.fromarray(picture.repeat(2, 0).repeat(2, 1)).save(packed, "PNG")
+        data = base64.b64encode(packed.getvalue()).decode()
+        return f'{said}<img alt="what your function makes" src="data:image/png;base64,{data}">'
 
 
 @functools.cache
@@ -82,20 +95,12 @@ def _hint(answer, known: dict) -> str | None:
     return "too small." if answer < known["answer"] else "too large."
 
 
-def question(name: str):
-    """An exercise's question, as Markdown for a notebook cell."""
-    from IPython.display import Markdown
-
-    text = _find(name)["question"]
-    return Markdown(f"**Question.** {text}\n\nAnswer with `lab.exercise({name!r}, …)`.")
-
-
 def exercise(name: str, answer=None) -> Answer:
     """Check an answer. Whatever is given, the reply is a sentence: right with the reason, or a hint.
 
     Args:
         name: of the exercise, as its notebook gives it.
-        answer: what you think; the three dots `...` of the notebooks (or None) say where it goes.
+        answer: what you think, or the function that you wrote; the three dots `...` of the notebooks say where it goes.
 
     Raises:
         RadioganError: there is no exercise of that name.
@@ -104,15 +109,177 @@ def exercise(name: str, answer=None) -> Answer:
     if answer is None or answer is ...:
         return Answer(False, PLACE)
     kind, words = KINDS[known["kind"]]
-    if isinstance(answer, (bool, np.bool_)) or not isinstance(answer, kind):
+    wanted = callable(answer) if known["kind"] == "function" else isinstance(answer, kind)
+    if isinstance(answer, (bool, np.bool_)) or not wanted:
         return Answer(False, f"the answer should be {words}. {known['hint']}")
-    said = _hint(answer, known)
+    if known["kind"] == "function":
+        said, picture = _tried(CHECKS[name], answer)
+    else:
+        said, picture = _hint(answer, known), None
     if said is None:
-        return Answer(True, known["why"])
-    return Answer(False, f"{said} Hint: {known['hint']}")
+        return Answer(True, known["why"], picture)
+    return Answer(False, said if said == PLACE else f"{said} Hint: {known['hint']}", picture)
 
 
 def solution(name: str):
-    """The answer that the authors had in mind; for who has tried."""
-    answer = _find(name)["answer"]
-    return tuple(answer) if isinstance(answer, list) else answer
+    """The answer that the authors had in mind; for who has tried. A function's is folded below its cell."""
+    known = _find(name)
+    if known["kind"] == "function":
+        raise RadioganError(f"the solution of {name!r} is folded below its cell in the notebook.")
+    return tuple(known["answer"]) if isinstance(known["answer"], list) else known["answer"]
+
+
+# Checks of functions. Each calls the reader's function and returns a hint, or None if it does what was asked, and a
+# picture or None.
+
+
+class _NotYet(Exception):
+    """The function's body is still the three dots."""
+
+
+def _tried(check, function):
+    def call(*args):
+        found = function(*args)
+        if found is ... or found is None:
+            raise _NotYet
+        return found
+
+    try:
+        with np.errstate(all="ignore"):
+            return check(call)
+    except _NotYet:
+        return PLACE, None
+    except Exception as e:  # noqa: BLE001 - whatever the reader's code does, the reply is a sentence
+        return f"your function stopped with {type(e).__name__}: {str(e)[:200]}.", None
+
+
+@functools.cache
+def _volume() -> np.ndarray:
+    """A small phantom: SUV, (x, y, z), voxels of 8 mm."""
+    import petphantom
+
+    return np.asarray(petphantom.make("lung", 20001, 8.0).dataobj, np.float32)
+
+
+def _mip() -> np.ndarray:
+    return _volume().max(axis=1).T[::-1, ::-1]
+
+
+def _shape(found, wanted: tuple) -> str | None:
+    got = np.shape(found)
+    return None if got == wanted else f"the result has the shape {got}, not {wanted}."
+
+
+def _window(f):
+    given = np.array([-1.0, 0.0, 3.5, 7.0, 20.0])
+    found = np.asarray(f(given), float)
+    picture = np.asarray(f(_mip()), float)
+    if said := _shape(found, given.shape) or _shape(picture, _mip().shape):
+        return said, None
+    if np.allclose(found, [255, 255, 127.5, 0, 0], atol=1):
+        return None, picture
+    if found[1] < found[3]:
+        return "SUV 0 comes out darker than SUV 7.", picture
+    outside = found.min() < 0 or found.max() > 255
+    return ("values leave 0 to 255." if outside else "SUV 3.5 should be half-way."), picture
+
+
+def _from_the_side(f):
+    volume = _volume()
+    found = np.asarray(f(volume), float)
+    wanted = volume.max(axis=0).T[::-1]  # (z, y), head up
+    if said := _shape(found, wanted.shape):
+        return said, None
+    picture = 255 - 255 * np.clip(found / 7, 0, 1)
+    if np.allclose(found, wanted) or np.allclose(found, wanted[:, ::-1]):
+        return None, picture
+    upside_down = np.allclose(found[::-1], wanted) or np.allclose(found[::-1], wanted[:, ::-1])
+    return ("the head should be up." if upside_down else "that is another picture."), picture
+
+
+def _transposed_convolution(f):
+    x, kernel = _mip()[::2, ::2], np.array([[0.2, 0.5, 0.2], [0.5, 1.0, 0.5], [0.2, 0.5, 0.1]])
+    rows, columns = x.shape
+    wanted = np.zeros((2 * rows + 1, 2 * columns + 1))
+    for r, c in np.ndindex(rows, columns):
+        wanted[2 * r : 2 * r + 3, 2 * c : 2 * c + 3] += x[r, c] * kernel
+    found = np.asarray(f(x.copy(), kernel.copy()), float)
+    if said := _shape(found, (2 * rows, 2 * columns)):
+        return said, None
+    picture = 255 - 255 * np.clip(found / 12, 0, 1)
+    right = np.allclose(found, wanted[:-1, :-1], atol=1e-4)
+    return None if right else "where copies of the kernel overlap, they must sum.", picture
+
+
+def _discriminator_loss(f):
+    real, fake = np.array([2.0, -1.0, 0.5]), np.array([-3.0, 0.3, 1.0])
+    wanted = (np.logaddexp(0, -real).mean() + np.logaddexp(0, fake).mean()) / 2
+    found = float(f(real, fake))
+    if math.isclose(found, 2 * wanted, rel_tol=1e-4):
+        return "take the mean of the two, not their sum.", None
+    if not math.isclose(found, wanted, rel_tol=1e-4):
+        return f"for logits {real} and {fake} it gives {found:.3f}, not {wanted:.3f}.", None
+    large = float(f(np.array([-1000.0]), np.array([1000.0])))
+    return (None if math.isclose(large, 1000) else "a logit of 1000 overflows."), None
+
+
+def _speckle(f):
+    smooth = np.stack([_mip()] * 3)
+    noise = np.random.default_rng(0).normal(0, 1, smooth.shape)
+    found = np.asarray(f(smooth + np.array([0, 0.3, 1.0])[:, None, None] * noise), float)
+    if said := _shape(found, (3,)):
+        return said, None
+    grows = found[0] < found[1] < found[2] and found[2] > 1.5 * found[0]
+    return (None if grows else "more noise must give a larger number."), None
+
+
+def _most_suspicious(f):
+    rng = np.random.default_rng(3)
+    generated, training = rng.random((40, 10, 6)), rng.random((25, 10, 6))
+    generated[17] = training[4] + 0.01
+    found = f(generated, training)
+    if found == 4:
+        return "that is the training exam's index; the generated image's is asked for.", None
+    return (None if found == 17 else f"image 17 is nearly a copy; yours says {found}."), None
+
+
+def _stretched_lerp(f):
+    a, b = np.random.default_rng(5).standard_normal((2, 100)) * [[1.0], [1.2]]
+    for t in (0.0, 0.3, 0.5, 1.0):
+        straight = (1 - t) * a + t * b
+        length = (1 - t) * np.linalg.norm(a) + t * np.linalg.norm(b)
+        found = np.asarray(f(a, b, t), float)
+        if said := _shape(found, a.shape):
+            return said, None
+        if not math.isclose(np.linalg.norm(found), length, rel_tol=1e-3):
+            return f"at t = {t} its length is {np.linalg.norm(found):.1f}, not {length:.1f}.", None
+        if not np.allclose(found / length, straight / np.linalg.norm(straight), atol=1e-3):
+            return f"at t = {t} it does not point along the straight line.", None
+    return None, None
+
+
+def _truncate(f):
+    z = np.random.default_rng(6).standard_normal((4, 100))
+    if not np.allclose(f(z.copy(), 0.5), 0.5 * z):
+        return "an amount of 0.5 should halve z.", None
+    length = np.linalg.norm(f(z.copy(), 3.0), axis=1)
+    if length.max() > 12.01:
+        return f"with an amount of 3 a z is {length.max():.0f} long.", None
+    same = np.allclose(np.asarray(f(z.copy(), 3.0)) / length[:, None], z / _length(z))
+    return (None if same and np.allclose(length, 12) else "keep the direction of each z."), None
+
+
+def _length(z: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(z, axis=1, keepdims=True)
+
+
+CHECKS = {
+    "window": _window,
+    "from-the-side": _from_the_side,
+    "transposed-convolution": _transposed_convolution,
+    "discriminator-loss": _discriminator_loss,
+    "speckle": _speckle,
+    "most-suspicious": _most_suspicious,
+    "stretched-lerp": _stretched_lerp,
+    "truncate": _truncate,
+}

@@ -1,6 +1,6 @@
 """The latent space behind the explorer and the live page: points of a walk, fast drawing, the strongest directions.
 
-Pure functions and one small object; no widget is needed. Explained in notebooks/06_latent_explorer.ipynb.
+Pure functions and one small object; no widget is needed. Explained in notebooks/07_latent_explorer.ipynb.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 All pictures of a walk are made and sent when its ends change; the browser uncovers the one where the slider stands
 (templates/walk.html.j2), so nothing is computed or sent while sliding. `lab.page` is the same without a kernel.
-Explained in notebooks/06_latent_explorer.ipynb.
+Explained in notebooks/07_latent_explorer.ipynb.
 """
 
 from __future__ import annotations

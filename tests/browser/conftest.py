@@ -56,7 +56,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    """A home with a small dataset, made as the notebooks make it, no training yet, and notebook 06 set to it."""
+    """A home with a small dataset, made as the notebooks make it, no training yet, and notebook 07 set to it."""
     folder = tmp_path_factory.mktemp("home")
     env = os.environ | {
         "RADIOGAN_HOME": str(folder),
@@ -75,15 +75,15 @@ def home(tmp_path_factory):
     assert done.returncode == 0, done.stderr[-3000:]
     books = folder / "notebooks"
     books.mkdir()
-    text = (REPO / "notebooks" / "06_latent_explorer.ipynb").read_text(encoding="utf-8")
+    text = (REPO / "notebooks" / "07_latent_explorer.ipynb").read_text(encoding="utf-8")
     changed = text
     for old, new in (
         ('profile: str = \\"teach\\"', 'profile: str = \\"smoke\\"'),
         ("settings: dict = {}", f"settings: dict = {SETTINGS}"),
     ):
-        assert old in changed, f"notebook 06 no longer has the parameter {old} that this test sets"
+        assert old in changed, f"notebook 07 no longer has the parameter {old} that this test sets"
         changed = changed.replace(old, new, 1)
-    (books / "06_latent_explorer.ipynb").write_text(changed, encoding="utf-8")
+    (books / "07_latent_explorer.ipynb").write_text(changed, encoding="utf-8")
     return folder
 
 
@@ -171,14 +171,14 @@ def lab_url(home, server_env, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def voila_url(home, server_env, tmp_path_factory):
-    """Voilà on loopback with notebook 06."""
+    """Voilà on loopback with notebook 07."""
     pytest.importorskip("voila", reason="voila is not installed (pip install -e .[voila])")
     port = free_port()
     command = [
         sys.executable,
         "-m",
         "voila",
-        str(home / "notebooks" / "06_latent_explorer.ipynb"),
+        str(home / "notebooks" / "07_latent_explorer.ipynb"),
         "--no-browser",
         f"--port={port}",
         "--Voila.ip=127.0.0.1",

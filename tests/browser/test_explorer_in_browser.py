@@ -138,7 +138,7 @@ def try_the_explorer(page, kept, name) -> dict:
 
 def test_notebook_06_in_jupyterlab(browser, lab_url, kept):
     page = browser.new_page(viewport={"width": 1400, "height": 1500})
-    page.goto(f"{lab_url}/lab/tree/notebooks/06_latent_explorer.ipynb?reset", timeout=90000)
+    page.goto(f"{lab_url}/lab/tree/notebooks/07_latent_explorer.ipynb?reset", timeout=90000)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90000)
     # before the kernel is connected, running asks which kernel to use, and the test would wait for an answer
     page.wait_for_function(
