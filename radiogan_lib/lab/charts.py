@@ -84,7 +84,7 @@ def curves(history) -> Figure:
         (axes[1], 0.5, "guessing, real or generated: 0.5"),
         (axes[1], chance, f"guessing the class: {chance:.2g}"),
     ):
-        ax.text(x[0], level, words, fontsize=7.5, color="0.4", va="bottom")
+        ax.text(x[len(x) // 2], level, words, fontsize=7.5, color="0.4", va="bottom")
     axes[1].set_xlabel("epoch")
     return fig
 

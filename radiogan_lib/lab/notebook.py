@@ -40,7 +40,7 @@ def _one_sentence(self: Exception) -> list[str]:
 
 
 def setup() -> None:
-    """Prepare a notebook: quiet TensorFlow, and one readable sentence for every fault that the reader can mend.
+    """Prepare a notebook: quiet TensorFlow, sharp figures, and one sentence for every fault that the reader can mend.
 
     Outside IPython it only keeps TensorFlow quiet. A `RadioganError` still ends its cell as an error, so a headless run
     stops there; only its traceback is one line. Any other exception keeps its full traceback: that is a bug to report.
@@ -52,6 +52,9 @@ def setup() -> None:
         from IPython import get_ipython
 
         if get_ipython() is not None:
+            from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+            set_matplotlib_formats("retina")  # twice the pixels, shown at the same size
             for kind in (
                 RadioganError,
                 ExamError,
