@@ -439,7 +439,7 @@ def walks(world: tools.World, a) -> None:
     _measured(a, reference, held, [lambda: cross_fade(*(test.suv[i] for i in exams()))] * a.walks)
     for k in range(a.morphs):
         pair = [_named(test.exams["path"].iloc[i]) for i in exams()]
-        key = {"walk": k, "frames": a.frames}
+        key = {"kind": "true morph", "frames": a.frames, "walk": k}
 
         def both(pair=pair):
             frames = np.stack([_morphed(pair, s, world.cfg) for s in shares])
@@ -447,7 +447,7 @@ def walks(world: tools.World, a) -> None:
             found["cross-fade of the same ends"] = cross_fade(frames[0], frames[-1])
             return [{"kind": kind} | r for kind, f in found.items() for r in _walked(reference, f)]
 
-        tools.cell(a.results, "walks", {"control": "morph"} | key, both)
+        tools.cell(a.results, "walks", key, both)
     tools.collect(a.results, "walks", a.tables)
 
 
@@ -568,7 +568,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--arms", nargs="*", help="one_or_five: which; default the first two")
     parser.add_argument("--walks", type=int, default=100, help="of each kind")
     parser.add_argument("--frames", type=int, default=11, help="of each walk")
-    parser.add_argument("--morphs", type=int, default=30, help="true morphs of phantoms")
+    parser.add_argument("--morphs", type=int, default=20, help="true morphs of phantoms")
     parser.add_argument("--generator", default="", help="a finished run, or `shipped`")
     parser.add_argument("--results", type=Path, default=paths.home() / "runs" / "claims")
     parser.add_argument("--tables", type=Path, default=tools.TABLES)

@@ -94,7 +94,7 @@ def collect(results: Path, experiment: str, folder: Path = TABLES) -> pd.DataFra
     """Write all finished cells of an experiment as one csv of numbers."""
     files = sorted((Path(results) / experiment).glob("*.json"))
     rows = [row for f in files for row in json.loads(f.read_text(encoding="utf-8"))]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).dropna(axis=1, how="all")
     if len(table):
         text = table.to_csv(index=False, float_format="%.4g")
         paths.write_text(Path(folder) / f"{experiment}.csv", text)
