@@ -28,17 +28,18 @@ run: export SET := $(SET)
 run: $(VENV)/ready
 	$(BIN)/python -m radiogan_lib.batch --profile "$$PROFILE" $${COHORT:+--set "cohort=$$COHORT"} --sets "$$SET" $(BATCH)
 
-# The smoke run comes first and in a home of its own; then one pytest judges it: unit tests, and nbval runs each
-# executed notebook again and compares the cells that must not change.
+# The smoke run comes first and in a home of its own. Then come the tests that measure time, alone; then two processes take all
+# others file by file: unit tests, and nbval runs each executed notebook again and compares the cells that must not change.
 test: export RADIOGAN_HOME := $(CURDIR)/runs/test-home
 test: $(VENV)/ready-test
 	rm -rf "$$RADIOGAN_HOME"
 	$(BIN)/python -m radiogan_lib.batch --profile smoke
-	$(BIN)/python -m pytest tests "$$RADIOGAN_HOME/runs/smoke" $(ARGS)
+	$(BIN)/python -m pytest tests -m alone $(ARGS)
+	$(BIN)/python -m pytest tests "$$RADIOGAN_HOME/runs/smoke" -m 'not alone' -n 2 --dist loadfile $(ARGS)
 
 # While you work: layout, lint and types, then the unit tests that are not marked slow.
 quick: lint
-	$(BIN)/python -m pytest tests -m 'not slow' -q $(ARGS)
+	$(BIN)/python -m pytest tests -m 'not slow' -q -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/ready-test
 	$(BIN)/python -m ruff format --check --quiet .

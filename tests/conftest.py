@@ -1,4 +1,4 @@
-"""Which tests `make quick` leaves out; after the tests, what the hard ones tried and what survived."""
+"""Which tests `make quick` leaves out, which run with nothing beside them; what the hard ones tried and what survived."""
 
 import sys
 
@@ -16,10 +16,16 @@ SLOW = """
 """.split()
 
 
+ALONE = ("test_page_in_browser",)  # files with tests that measure time
+
+
 def pytest_ignore_collect(collection_path, config):
     """Files of which nothing would run are not even imported."""
-    if config.option.markexpr == "not slow" and collection_path.stem in SLOW:
+    wanted, name = config.option.markexpr, collection_path.stem
+    if wanted == "not slow" and name in SLOW:
         return True
+    if wanted == "alone" and name.startswith("test_") and collection_path.is_file():
+        return name not in ALONE or None
     return None
 
 
@@ -27,6 +33,23 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in SLOW:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    """A process of pytest-xdist hands its tables to the one that prints."""
+    survived, output = sys.modules.get("survived"), getattr(session.config, "workeroutput", None)
+    if survived and output is not None:
+        output["survived"] = survived.packed()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    packed = getattr(node, "workeroutput", {}).get("survived")
+    if packed:
+        import survived
+
+        survived.unpack(packed)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 
@@ -42,6 +43,20 @@ def faults_of_sentence(text: str, length: int = 500) -> list[str]:
     if not text.strip().endswith((".", "…", ")")):
         found.append("it does not end")
     return found
+
+
+def packed() -> str:
+    """All of it as JSON, for another process."""
+    return json.dumps([BAD_INPUT, COUNTS], default=str)
+
+
+def unpack(text: str) -> None:
+    """Add what another process found."""
+    groups, counts = json.loads(text)
+    for group, kinds in groups.items():
+        BAD_INPUT[group].update(kinds)
+    for title, rows in counts.items():
+        COUNTS[title] += rows
 
 
 def lines() -> list[str]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from radiogan_lib.config import RECIPES
 from radiogan_lib.gan.engine import THREADS_VARIABLE
 
 HERE = Path(__file__).parent
@@ -28,11 +27,9 @@ ENGINES = [
 ]
 SETTINGS = {
     "paper": {},
-    "improved": {
-        k: v for k, v in RECIPES["improved"].items() if k not in ("learning_rate", "cooldown")
-    },
+    # Whatever a recipe may turn on. A larger penalty would compare roundings: it divides by the square of its step, times 400.
     "every switch": dict(
-        gradient_penalty=0.5,
+        gradient_penalty=0.05,
         label_init=1.0,
         lecam=0.1,
         intensity="sqrt",
@@ -50,7 +47,6 @@ SETTINGS = {
     ),
     "bfloat16": dict(precision="mixed_bfloat16"),
 }
-SETTINGS["the penalty in use"] = SETTINGS["every switch"] | {"gradient_penalty": 0.05}
 
 # Three SGD steps on 24 exams from equal weights. Each engine has random numbers of its own, so those are taken out of the
 # comparison: noise and shifts are given with the exams, dropout is off.
@@ -64,12 +60,6 @@ GAME = """
     from radiogan_lib.gan import radiogan
     from radiogan_lib.gan.networks import build_discriminator, build_generator
     {before}
-
-    Leaky = keras.layers.LeakyReLU
-
-    class WithoutKink(Leaky):
-        def call(self, x):
-            return self.negative_slope * x + (1 - self.negative_slope) * ops.softplus(x)
 
     here = threading.local()  # each replica of TensorFlow is traced by a thread of its own, and they take turns
 
@@ -91,7 +81,6 @@ GAME = """
 
     def play(switches):
         cfg = small(dropout=0.0, learning_rate=0.0, **switches)
-        keras.layers.LeakyReLU = WithoutKink if cfg.gradient_penalty > 0.1 else Leaky
         exams = blobs(cfg, 16)
         order = np.random.default_rng(0).permutation(48)[:24]
         images, labels = encode(exams.suv[order], cfg.intensity, 30.0), exams.labels[order]
@@ -144,14 +133,9 @@ def _play(
     """{settings: {variable: value after three steps}}; one process per engine, devices and threads, for all tests.
 
     `threads` are TensorFlow's for one operation, 0 its own choice.
-
-    At a penalty of 0.5 rounding would decide: it divides by the square of its step, times 400, and an activation on the kink of
-    LeakyReLU that falls to the other side then moves a weight by 2e-4. There LeakyReLU is smooth, on both engines. One thread is
-    held to a penalty of 0.05, the one in use.
     """
     if (engine, devices, threads) not in _PLAYED:
-        names = [n for n in SETTINGS if n != "every switch"] if threads else list(SETTINGS)
-        names = names if devices == 1 else [n for n in names if n not in ("improved", "bfloat16")]
+        names = list(SETTINGS) if devices == 1 and not threads else ["paper", "every switch"]
         place = ONE if devices == 1 else TWO[engine]
         out = tmp_path_factory.mktemp("engines") / f"{engine}{devices}{threads}"
         script = textwrap.dedent(GAME).format(
@@ -189,7 +173,7 @@ def _worst(a, b) -> tuple[float, str]:
 
 
 @pytest.mark.skipif(not HAS_JAX, reason="JAX is not installed (pip install -e .[jax])")
-@pytest.mark.parametrize("settings", ["paper", "improved", "every switch", "the penalty in use"])
+@pytest.mark.parametrize("settings", ["paper", "every switch"])
 def test_losses_and_weights_agree_between_tensorflow_and_jax(tmp_path_factory, settings):
     worst = _worst(
         _play(tmp_path_factory, "tensorflow")[settings], _play(tmp_path_factory, "jax")[settings]
@@ -197,7 +181,7 @@ def test_losses_and_weights_agree_between_tensorflow_and_jax(tmp_path_factory, s
     assert worst[0] < 1e-4, worst
 
 
-@pytest.mark.parametrize("settings", ["paper", "improved", "the penalty in use"])
+@pytest.mark.parametrize("settings", ["paper", "every switch"])
 def test_whole_operations_side_by_side_play_the_same_game(tmp_path_factory, settings):
     """What `engine.prepare` asks of TensorFlow on two cores changes rounding and nothing else."""
     cut, whole = (_play(tmp_path_factory, "tensorflow", threads=n)[settings] for n in (0, 1))
@@ -205,16 +189,7 @@ def test_whole_operations_side_by_side_play_the_same_game(tmp_path_factory, sett
     assert worst[0] < 1e-5, worst
 
 
-@pytest.mark.parametrize("settings", ["paper", "the penalty in use"])
-def test_two_devices_play_as_one_with_whole_operations(tmp_path_factory, settings):
-    one, two = (
-        _play(tmp_path_factory, "tensorflow", devices, threads=1)[settings] for devices in (1, 2)
-    )
-    worst = _worst(one, two)
-    assert worst[0] < 1e-4, worst
-
-
-@pytest.mark.parametrize("settings", ["paper", "every switch", "the penalty in use"])
+@pytest.mark.parametrize("settings", ["paper", "every switch"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_two_devices_play_as_one(tmp_path_factory, engine, settings):
     """MirroredStrategy (TensorFlow) and DataParallel (JAX) on two virtual devices, each with half of the batch.
@@ -222,10 +197,8 @@ def test_two_devices_play_as_one(tmp_path_factory, engine, settings):
     Weights, losses, averages and BatchNorm's statistics are those of one device on the same global batch: built under a
     strategy, the library's BatchNorm takes its statistics over all replicas.
     """
-    one, two = (
-        _play(tmp_path_factory, engine)[settings],
-        _play(tmp_path_factory, engine, 2)[settings],
-    )
+    threads = 1 if engine == "tensorflow" else 0  # whole operations: what two cores use
+    one, two = (_play(tmp_path_factory, engine, devices, threads)[settings] for devices in (1, 2))
     worst = _worst(one, two)
     assert worst[0] < 1e-4, worst
 
@@ -250,7 +223,7 @@ RUN = """
     from gan_tools import small, blobs
     from radiogan_lib import config, gan
     {before}
-    cfg = small(devices=2, ema=0.9, auxiliary=0.2, diffaugment="translation", precision={precision!r})
+    cfg = small(devices=2, ema=0.9, auxiliary=0.2, diffaugment="translation", precision={precision!r}, samples_every=2)
     for wrong in (dict(devices=64), dict(batch_size=9)):
         try:
             gan.train(small(**(dict(devices=2) | wrong)), blobs(cfg, 9), sys.argv[1] + "-wrong")
@@ -259,7 +232,8 @@ RUN = """
         else:
             raise AssertionError("no error")
     run = gan.train(cfg, blobs(cfg), sys.argv[1])
-    assert run.finished and len(run.provenance["shared_by"]) == 2 and np.isfinite(run.history[["d_loss", "g_loss", "diversity"]]).all().all()
+    assert run.finished and len(run.provenance["shared_by"]) == 2 and np.isfinite(run.history[["d_loss", "g_loss"]]).all().all()
+    assert np.isfinite(run.history.diversity.iloc[-1])
     assert all(v.dtype == "float32" for v in run.generator.get_weights() + run.discriminator.get_weights())
     suv = gan.sample(run.generator, [0, 1, 2])
     assert np.isfinite(suv).all() and suv.max() > 0

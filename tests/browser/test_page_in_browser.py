@@ -230,6 +230,7 @@ def test_axe_finds_no_fault(opened, kept, tmp_path):
     assert found == []
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("which, limit", [("shipped", 16), ("large", 50)])
 def test_speed_by_the_browsers_own_clock(opened, kept, which, limit):
     """Medians: an unhurried hand, whose next step is already drawn, and a jump to anywhere."""
