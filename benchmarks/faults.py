@@ -24,17 +24,16 @@ from pathlib import Path
 
 import numpy as np
 
-REPO = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPO), str(REPO / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import faults  # noqa: E402  the work and its checks, shared with tests/test_faults.py
+import fault_tools  # noqa: E402
 
 KINDS = ("preparation", "download", "batch", "dask", "training")
 
 
 def preparation(folder: Path, more, rng) -> tuple[int, int, str]:
-    job = faults.Preparation(folder)
-    got = faults.hammered(job.work, job.finished, more, job.seconds, rng, job.check)
+    job = fault_tools.Preparation(folder)
+    got = fault_tools.hammered(job.work, job.finished, more, job.seconds, rng, job.check)
     return got["kills"], got["completed"], f"mips.npy sha256 {job.reference[:12]}"
 
 
@@ -42,11 +41,11 @@ def download(folder: Path, more, rng) -> tuple[int, int, str]:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    server = faults.s3_server(port)
+    server = fault_tools.s3_server(port)
     try:
         url = f"http://127.0.0.1:{port}"
-        job = faults.Download(folder, url, faults.uploaded_series(url, folder / "dicom"))
-        got = faults.hammered(job.work, job.finished, more, job.seconds, rng, job.check)
+        job = fault_tools.Download(folder, url, fault_tools.uploaded_series(url, folder / "dicom"))
+        got = fault_tools.hammered(job.work, job.finished, more, job.seconds, rng, job.check)
     finally:
         server.terminate()
         server.wait(30)
@@ -65,12 +64,11 @@ def work(_):
 def batch(folder: Path, more, rng) -> tuple[int, int, str]:
     """Three tiny notebooks; the batch process is killed, its kernels must end by themselves."""
     import psutil
-    from test_faults import notebook
 
     books, runs = folder / "notebooks", folder / "home" / "runs" / "smoke"
     books.mkdir(parents=True)
     for k in range(3):
-        notebook(
+        fault_tools.notebook(
             books,
             f"0{k}_n.ipynb",
             "from radiogan_lib import config, paths",
@@ -79,7 +77,7 @@ def batch(folder: Path, more, rng) -> tuple[int, int, str]:
             makes=[f"{{run}}/made{k}.txt"],
         )
     hit, completed = 0, 0
-    with faults.Forge(BATCH.format(books=str(books))) as forge:
+    with fault_tools.Forge(BATCH.format(books=str(books))) as forge:
         started = time.monotonic()
         forge.attempt("")
         seconds = time.monotonic() - started
@@ -115,8 +113,8 @@ def dask(folder: Path, more, rng) -> tuple[int, int, str]:
 
     from radiogan_lib.data.dataset import load, prepare
 
-    table, hit, completed = faults.cohort(16), 0, 0
-    prepare(table, folder / "reference", faults.settings(), "sync")
+    table, hit, completed = fault_tools.cohort(16), 0, 0
+    prepare(table, folder / "reference", fault_tools.settings(), "sync")
     # A worker is a fork of a process that has loaded distributed, not a new interpreter.
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     while more(hit):
@@ -141,10 +139,10 @@ def dask(folder: Path, more, rng) -> tuple[int, int, str]:
                     time.sleep(0.005)
                 os.kill(int((folder / "victim").read_text()), signal.SIGKILL)
                 os._exit(0)
-            report = prepare(table, out, faults.settings(), client)
+            report = prepare(table, out, fault_tools.settings(), client)
             os.waitpid(pid, 0)
         if report.rejected:
-            report = prepare(table, out, faults.settings(), "sync")
+            report = prepare(table, out, fault_tools.settings(), "sync")
         assert report.rejected == 0 and load(out).sha256 == load(folder / "reference").sha256
         hit, completed = hit + 1, completed + 1
     return hit, completed, "mips.npy sha256"
@@ -153,7 +151,7 @@ def dask(folder: Path, more, rng) -> tuple[int, int, str]:
 def training(folder: Path, more, rng, epochs: int = 6) -> tuple[int, int, str]:
     """A training is killed and goes on from its last state until it has all its epochs; then the next one begins."""
     whole, hurt, hit, completed = folder / "whole", folder / "hurt", 0, 0
-    with faults.training(epochs) as forge:
+    with fault_tools.training(epochs) as forge:
         started = time.monotonic()
         forge.attempt(whole)
         seconds = time.monotonic() - started
@@ -167,7 +165,7 @@ def training(folder: Path, more, rng, epochs: int = 6) -> tuple[int, int, str]:
                 seconds = min(seconds, time.monotonic() - started)
             if by_itself:
                 completed += 1
-                assert faults.same_training(whole, hurt, epochs)
+                assert fault_tools.same_training(whole, hurt, epochs)
                 shutil.rmtree(hurt)
     return hit, completed, "every variable of the last state, history"
 

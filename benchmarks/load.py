@@ -25,8 +25,7 @@ import psutil
 
 import petphantom
 
-REPO = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPO), str(REPO / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 GROWTH, SLACK_MB = 1.25, 30  # memory at the end against the first tenth; allocators keep some pages
 MARKS = (0.1, 0.5, 0.9)

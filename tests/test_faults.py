@@ -12,11 +12,11 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
+from pathlib import Path
 
-import faults
-import nbformat
 import numpy as np
 import pytest
 from survived import COUNTS
@@ -24,7 +24,9 @@ from test_scale import cluster  # noqa: F401  a Dask scheduler and two workers
 
 from radiogan_lib import batch, notebooks, paths
 from radiogan_lib.data import dataset
-from radiogan_lib.notebooks import KERNEL
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import fault_tools  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +42,8 @@ def count(what, kills, completed):
 
 
 def test_preparation_killed_at_random_moments(tmp_path):
-    job = faults.Preparation(tmp_path, n=8)
-    got = faults.hammered(
+    job = fault_tools.Preparation(tmp_path, n=8)
+    got = fault_tools.hammered(
         job.work,
         job.finished,
         lambda hit: hit < 6,
@@ -59,11 +61,13 @@ def test_download_killed_at_random_moments(tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    server = faults.s3_server(port)
+    server = fault_tools.s3_server(port)
     try:
         url = f"http://127.0.0.1:{port}"
-        job = faults.Download(tmp_path, url, faults.uploaded_series(url, tmp_path / "dicom"))
-        got = faults.hammered(
+        job = fault_tools.Download(
+            tmp_path, url, fault_tools.uploaded_series(url, tmp_path / "dicom")
+        )
+        got = fault_tools.hammered(
             job.work,
             job.finished,
             lambda hit: hit < 4,
@@ -88,14 +92,14 @@ def newest(folder):
 
 @pytest.mark.parametrize("keep", [0, 0.5, 0.98])
 def test_a_prepared_dataset_whose_newest_files_are_cut_off(tmp_path, keep):
-    job = faults.Preparation(tmp_path, n=6)
+    job = fault_tools.Preparation(tmp_path, n=6)
     job.work()
     for file in newest(job.out):
         shutil.rmtree(tmp_path / "hurt", ignore_errors=True)
         shutil.copytree(job.out, tmp_path / "hurt")
         place = tmp_path / "hurt" / file.relative_to(job.out)
         os.truncate(place, int(keep * place.stat().st_size))
-        dataset.prepare(job.table, tmp_path / "hurt", faults.settings(), "sync")
+        dataset.prepare(job.table, tmp_path / "hurt", fault_tools.settings(), "sync")
         assert dataset.load(tmp_path / "hurt").sha256 == job.reference, file.name
     count(f"files of a dataset cut to {keep:.0%}", len(newest(job.out)), len(newest(job.out)))
 
@@ -131,24 +135,10 @@ def test_a_training_whose_files_are_cut_off_ends_the_same(tmp_path):
     count("files of a training cut in half", len(names), len(names))
 
 
-def notebook(folder, name, *cells, makes=()):
-    nb = nbformat.v4.new_notebook(
-        metadata={"kernelspec": KERNEL, "radiogan": {"needs": [], "makes": list(makes)}}
-    )
-    nb.cells = [
-        nbformat.v4.new_code_cell(
-            'profile: str = "smoke"  # p\nsettings: dict = {}  # s',
-            metadata={"tags": ["parameters"]},
-        )
-    ]
-    nb.cells += [nbformat.v4.new_code_cell(c) for c in cells]
-    nbformat.write(nb, folder / name)
-
-
 def test_a_kernel_killed_under_papermill_is_reported_in_seconds(tmp_path, monkeypatch, capsys):
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setenv("RADIOGAN_NOTEBOOKS", str(tmp_path / "notebooks"))
-    notebook(
+    fault_tools.notebook(
         tmp_path / "notebooks",
         "00_a.ipynb",
         f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(1800)",
@@ -174,7 +164,7 @@ def test_a_damaged_record_of_what_is_finished_means_run_again(tmp_path, monkeypa
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setenv("RADIOGAN_NOTEBOOKS", str(tmp_path / "notebooks"))
     monkeypatch.setattr(notebooks, "run", lambda path, out, *_: paths.write_text(out, "{}"))
-    notebook(tmp_path / "notebooks", "00_a.ipynb", "1")
+    fault_tools.notebook(tmp_path / "notebooks", "00_a.ipynb", "1")
     record = tmp_path / "home" / "runs" / "smoke" / "batch.json"
     assert batch.main(["--profile", "smoke"]) == 0 and record.exists()
     whole = record.read_text()
@@ -187,8 +177,8 @@ def test_a_damaged_record_of_what_is_finished_means_run_again(tmp_path, monkeypa
 
 
 def test_a_dask_worker_killed_in_the_middle_of_a_preparation(cluster, tmp_path):  # noqa: F811
-    table = faults.cohort(12)
-    dataset.prepare(table, tmp_path / "here", faults.settings(), "sync")
+    table = fault_tools.cohort(12)
+    dataset.prepare(table, tmp_path / "here", fault_tools.settings(), "sync")
     victim = next(iter(cluster.run(os.getpid).values()))
 
     def kill():
@@ -198,10 +188,10 @@ def test_a_dask_worker_killed_in_the_middle_of_a_preparation(cluster, tmp_path):
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    report = dataset.prepare(table, tmp_path / "out", faults.settings(), cluster)
+    report = dataset.prepare(table, tmp_path / "out", fault_tools.settings(), cluster)
     killer.join(5)
     if report.rejected:  # an exam that was in the lost worker; it is tried again by the same call
-        report = dataset.prepare(table, tmp_path / "out", faults.settings(), "sync")
+        report = dataset.prepare(table, tmp_path / "out", fault_tools.settings(), "sync")
     assert not killer.is_alive() and report.rejected == 0
     assert dataset.load(tmp_path / "out").sha256 == dataset.load(tmp_path / "here").sha256
     count("Dask worker", 1, 1)

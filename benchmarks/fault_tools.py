@@ -1,16 +1,18 @@
-"""What the fault tests and the long campaign (benchmarks/faults.py) share: work that is killed at a random moment and started again."""
+"""Work that is killed at a random moment and started again: for the campaign (faults.py) and for tests/test_faults.py."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 
@@ -19,8 +21,7 @@ import petsuv
 from radiogan_lib import config, data, paths
 from radiogan_lib.data import idc
 from radiogan_lib.data.dataset import load, prepare
-
-HERE = Path(__file__).parent
+from radiogan_lib.notebooks import KERNEL
 
 
 def settings(**more):
@@ -120,8 +121,6 @@ class Preparation:
             assert load(self.out).sha256 == self.reference, (
                 "the dataset differs from the undisturbed one"
             )
-            import shutil
-
             shutil.rmtree(self.out)
             self.kept = 0
 
@@ -167,8 +166,6 @@ class Download:
             assert not (self.out / ".fetching").exists() or not list(
                 (self.out / ".fetching").iterdir()
             )
-            import shutil
-
             shutil.rmtree(self.out)
             self.kept = 0
 
@@ -309,21 +306,26 @@ for word in sys.stdin:
 
 
 TRAIN = """
-import sys
-sys.path.insert(0, {here!r})
-from gan_tools import blobs, small
 import keras  # and TensorFlow with it
-from radiogan_lib import gan
+import numpy as np
+import pandas as pd
+from radiogan_lib import config, gan
+from radiogan_lib.data.dataset import MipDataset
 gan.train  # naming it loads its modules
+cfg = config.load("smoke", recipe="paper", ema=0.9, epochs={epochs}, doublings=2)
+labels = np.arange(36) % 3
+images = np.random.default_rng(0).gamma(1 + labels[:, None, None], size=(36, *cfg.canvas)).astype("float32")
+exams = pd.DataFrame(dict(exam_id=range(36), patient_id=range(36), split="train"))
+exams["class"] = [f"class {{c}}" for c in labels]
+mips = MipDataset(images, exams, ["class 0", "class 1", "class 2"], (900.0, 540.0), 30.0, "0" * 64)
 def work(folder):
-    cfg = small(ema=0.9, epochs={epochs}, doublings=2)
-    gan.train(cfg, blobs(cfg), folder, checkpoint_seconds=0)
+    gan.train(cfg, mips, folder, checkpoint_seconds=0)
 """
 
 
 def training(epochs: int = 6) -> Forge:
     """Small trainings into the folders that it is told."""
-    return Forge(TRAIN.format(here=str(HERE), epochs=epochs))
+    return Forge(TRAIN.format(epochs=epochs))
 
 
 def same_training(a: Path, b: Path, epochs: int = 6) -> bool:
@@ -340,3 +342,18 @@ def same_training(a: Path, b: Path, epochs: int = 6) -> bool:
         and all(np.array_equal(one[k], two[k]) for k in one.files)
         and left.equals(right)
     )
+
+
+def notebook(folder, name, *cells, makes=()):
+    """A small notebook for the batch runner."""
+    nb = nbformat.v4.new_notebook(
+        metadata={"kernelspec": KERNEL, "radiogan": {"needs": [], "makes": list(makes)}}
+    )
+    nb.cells = [
+        nbformat.v4.new_code_cell(
+            'profile: str = "smoke"  # p\nsettings: dict = {}  # s',
+            metadata={"tags": ["parameters"]},
+        )
+    ]
+    nb.cells += [nbformat.v4.new_code_cell(c) for c in cells]
+    nbformat.write(nb, folder / name)
