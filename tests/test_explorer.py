@@ -1,10 +1,8 @@
 """The explorer without a browser: pictures, words, directions, saved frames, faults in the caption."""
 
-import asyncio
 import base64
 import io
 import re
-import threading
 
 import numpy as np
 import pytest
@@ -74,21 +72,6 @@ def test_one_rule_uncovers_each_step_and_only_in_its_own_explorer(made):
     assert rules == [(str(k),) * 3 for k in range(10)]
     assert ".radiogan-stack>*{grid-area:1/1;visibility:hidden}" in made.view.value
     assert "radiogan-explorer" in made._dom_classes
-
-
-def test_the_number_box_follows_at_once_where_a_loop_runs_but_no_kernel(made):
-    """Browser tests leave an event loop running in this process; nothing would ever turn it."""
-
-    async def slide():
-        made.step.value = 4
-
-    def in_a_loop_of_its_own():  # in a thread, since this one may have such a loop already
-        asyncio.run(slide())
-
-    thread = threading.Thread(target=in_a_loop_of_its_own)
-    thread.start()
-    thread.join()
-    assert made.step.value == 4 and made.number.value == 5
 
 
 def test_play_starts_where_the_slider_stands_and_never_pushes_it(made):

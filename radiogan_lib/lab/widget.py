@@ -7,7 +7,6 @@ Explained in notebooks/07_latent_explorer.ipynb.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import functools
 import html
@@ -19,6 +18,7 @@ import ipywidgets as widgets
 import jinja2
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
@@ -70,7 +70,7 @@ class LatentExplorer(widgets.VBox):
         self.train = train if train is not None and len(train) else None
         self.unit = unit_word(getattr(train, "unit", "SUV"))
         self.steps, self.folder = int(steps), paths.home() / "runs" / "explorer"
-        self._busy, self._alert, self._later = False, False, None
+        self._busy, self._alert = False, False
         self._make_controls((min(start[0], known - 1), start[1]), (min(end[0], known - 1), end[1]))
         self.kind.value, (self.white.value, self.black.value) = kind, window
         self._connect()
@@ -114,6 +114,11 @@ class LatentExplorer(widgets.VBox):
         self.play = widgets.Play(max=last, interval=400, repeat=True, tooltip="Play the walk")
         self.view, self.caption = widgets.HTML(), widgets.HTML()
 
+    @property
+    def window(self) -> tuple[float, float]:
+        """SUV shown as white and as black."""
+        return self.white.value, self.black.value
+
     def _connect(self) -> None:
         ends = (self.class_a, self.seed_a, self.class_b, self.seed_b)
         for control in (*ends, self.kind, self.truncation, self.direction, self.amount):
@@ -137,14 +142,13 @@ class LatentExplorer(widgets.VBox):
             (int(c.value), int(s.value))
             for c, s in ((self.class_a, self.seed_a), (self.class_b, self.seed_b))
         )
-        self.z, self.e = self.space.path(
-            start, end, self.steps, self.kind.value, self.truncation.value
-        )
-        if self.direction.value:
+        walk = (self.steps, self.kind.value, self.truncation.value)
+        self.z, self.e = self.space.path(start, end, *walk)
+        if number := self.direction.value:
             found = self.space.directions(start[0])
-            if len(found) < self.direction.value:
+            if len(found) < number:
                 raise ExplorerError(f"this generator answers to {len(found)} directions of z.")
-            self.z = self.z + np.float32(self.amount.value) * found[self.direction.value - 1]
+            self.z = self.z + np.float32(self.amount.value) * found[number - 1]
         self.frames = self.space.draw(self.z, self.e)
         self.nearest = self.distances = None
         if self.train is not None:
@@ -168,38 +172,28 @@ class LatentExplorer(widgets.VBox):
         """Send the walk as it now is: pictures and words of every step in one message."""
         if self.white.value >= self.black.value:
             raise ExplorerError("the window is empty: “Black at” must be above “White at”.")
-        window: tuple[float, float] = self.window
-        rows, cols = self.frames.shape[1:]
-        exams = {}
+        greys = [grey(frame, self.window) for frame in self.frames]
+        steps = [{"words": self.describe(k), "frame": _uri(g)} for k, g in enumerate(greys)]
         if self.nearest is not None:
-            exams = {i: _uri(grey(self.train.suv[i], window)) for i in set(self.nearest)}
-        steps = [
-            {
-                "words": self.describe(k),
-                "frame": _uri(grey(frame, window)),
-                "near": exams[self.nearest[k]] if exams else None,
-                "distance": self.distances[k] if exams else None,
-            }
-            for k, frame in enumerate(self.frames)
-        ]
+            exams = {i: _uri(grey(self.train.suv[i], self.window)) for i in set(self.nearest)}
+            for step, i, distance in zip(steps, self.nearest, self.distances, strict=True):
+                step.update(near=exams[i], distance=distance)
+        rows, cols = greys[0].shape
         size = {"height": TALL, "width": round(TALL * cols / rows)}
-        self.view.value = _template().render(steps=steps, strip=_strip(self.frames, window), **size)
+        self.view.value = _template().render(steps=steps, strip=_strip(greys), **size)
         self._say(self.describe(self.step.value))
-
-    @property
-    def window(self) -> tuple[float, float]:
-        return self.white.value, self.black.value
 
     def describe(self, k: int) -> str:
         """What the picture shows at step `k`, in words."""
+        kind = self.kind.value
         a, b = (readable(self.class_names[int(c.value)]) for c in (self.class_a, self.class_b))
-        seeds = f"seeds {self.seed_a.value} and {self.seed_b.value}"
-        text = f"Generated: {a} → {b}, step {k + 1} of {self.steps}, {seeds}"
-        if self.kind.value == "label":
-            text = text.replace(seeds, f"seed {self.seed_a.value}")
-        if self.kind.value == "paper":
-            text = f"Generated: {a}, z = [{k + 1}, 0, …, 0], step {k + 1} of {self.steps}"
-        text += f" ({KIND_WORDS[self.kind.value]}). Highest {self.unit} {self.frames[k].max():.1f}."
+        if kind == "paper":
+            who = f"{a}, z = [{k + 1}, 0, …, 0], step {k + 1} of {self.steps}"
+        else:
+            seeds = f"seeds {self.seed_a.value} and {self.seed_b.value}"
+            seeds = f"seed {self.seed_a.value}" if kind == "label" else seeds
+            who = f"{a} → {b}, step {k + 1} of {self.steps}, {seeds}"
+        text = f"Generated: {who} ({KIND_WORDS[kind]}). Highest {self.unit} {self.frames[k].max():.1f}."
         if self.direction.value:
             text += f" Moved {self.amount.value:.1f} along direction {self.direction.value}."
         if self.nearest is not None:
@@ -227,35 +221,21 @@ class LatentExplorer(widgets.VBox):
     # What happens on every step: the browser has already shown it
 
     def _stepped(self) -> None:
-        """Words for screen readers, and the number box, follow when the slider rests."""
-        try:
-            from IPython import get_ipython
-
-            loop = asyncio.get_running_loop() if getattr(get_ipython(), "kernel", None) else None
-        except RuntimeError:
-            loop = None
-        if loop is None:
-            self._follow()
-            return
-        if self._later is not None:
-            self._later.cancel()
-        self._later = loop.call_later(0.25, self._follow)
-
-    def _follow(self) -> None:
-        self._quietly(lambda: setattr(self.number, "value", self.step.value + 1))
+        """Words for screen readers, and the number box, follow the slider."""
+        self._quietly(self.number, self.step.value + 1)
         if not self._alert:  # a fault stays until it is mended
             self._say(self.describe(self.step.value))
 
     def _take_up(self) -> None:
         """Play starts where the slider stands."""
         if self.play.playing:
-            self._quietly(lambda: setattr(self.play, "value", self.step.value))
+            self._quietly(self.play, self.step.value)
 
-    def _quietly(self, act) -> None:
-        """Set controls without each of them answering."""
+    def _quietly(self, control, value) -> None:
+        """Set a control without an answer to it."""
         self._busy = True
         try:
-            act()
+            control.value = value
         finally:
             self._busy = False
 
@@ -293,8 +273,6 @@ def _template() -> jinja2.Template:
 
 
 def _png(picture: Image.Image, words: str = "") -> bytes:
-    from PIL.PngImagePlugin import PngInfo
-
     info, buffer = PngInfo(), io.BytesIO()
     if words:
         info.add_itxt("Description", f"{words} Generated, of nobody. Not for clinical use.")
@@ -310,17 +288,13 @@ def _uri(picture: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(_png(image)).decode()
 
 
-def _strip(frames: np.ndarray, window, gap: int = 3) -> str:
+def _strip(greys: list[np.ndarray], gap: int = 3) -> str:
     """All frames side by side; a long walk is drawn smaller, so that the strip keeps its width."""
-    n, rows, cols = frames.shape
-    height = max(36, min(STRIP, STRIP * 12 // max(n, 12)))
-    width = max(1, round(cols * height / rows))
-    out = Image.new("L", (n * (width + gap) - gap, height), 255)
-    for k, frame in enumerate(frames):
-        out.paste(
-            Image.fromarray(grey(frame, window)).resize((width, height)), (k * (width + gap), 0)
-        )
-    return "data:image/png;base64," + base64.b64encode(_png(out)).decode()
+    height = max(36, min(STRIP, STRIP * 12 // max(len(greys), 12)))
+    width = max(1, round(greys[0].shape[1] * height / greys[0].shape[0]))
+    small = [np.asarray(Image.fromarray(g).resize((width, height))) for g in greys]
+    apart = [np.pad(s, ((0, 0), (0, gap)), constant_values=255) for s in small]
+    return _uri(np.concatenate(apart, axis=1)[:, :-gap])
 
 
 explorer = LatentExplorer
