@@ -1,6 +1,6 @@
 # Two commands: `make run` (everything, headless) and `make test`. Each sets up the environment first, if it must.
 #   make run  PROFILE=smoke|teach|paper  COHORT=exams.csv  SET="seed=1 epochs=5"
-#   make quick | make test | make lint | make lab | make page (→ explorer.html) | make site (→ _build/site/index.html) | make lock | make clean-runs
+#   make quick | make test | make lint | make lab | make page WEIGHTS=folder (→ explorer.html) | make site (→ _build/site/index.html) | make lock | make clean-runs
 # PYTHON=/path/to/python3.12 chooses an interpreter; VENV=folder another place for the environment.
 
 SHELL   := /bin/bash
@@ -17,7 +17,7 @@ FIND_PYTHON = for p in "$(PYTHON)" python3.12 python3.13 python3.11 python3 pyth
 .DELETE_ON_ERROR:
 
 # A misspelt variable would silently run the default: only these may be given.
-KNOWN   := PROFILE COHORT SET BATCH ARGS PYTHON VENV
+KNOWN   := PROFILE COHORT SET BATCH ARGS PYTHON VENV WEIGHTS
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command_line,$(subst $() ,_,$(origin $(v)))),$(v))))
 $(if $(UNKNOWN),$(error $(UNKNOWN): no such variable; choose among $(KNOWN). A setting goes into SET="epochs=2"))
 
