@@ -165,7 +165,7 @@ def mip() -> Figure:
 
 
 def transposed_convolution() -> Figure:
-    """Stride 2 on 5 × 3: every input pixel lays a 3 × 3 stamp on a grid twice as fine; where stamps overlap they add."""
+    """Stride 2 on 5 × 3: every input pixel adds a copy of a 3 × 3 kernel on a grid twice as fine; where copies overlap they sum."""
     rng = np.random.default_rng(3)
     x = np.round(rng.uniform(0.2, 1.0, (5, 3)), 1)
     kernel = np.array([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]])
@@ -180,8 +180,8 @@ def transposed_convolution() -> Figure:
     axes = fig.subplots(1, 4, width_ratios=[0.75, 0.55, 1, 1])
     for ax, values, title, top in (
         (axes[0], x, "input, 5 × 3", 1.3),
-        (axes[1], kernel, "the stamp (kernel),\n3 × 3, learned", 1.3),
-        (axes[2], out, "output, 10 × 6:\nstamps, added up", 2.2),
+        (axes[1], kernel, "the kernel,\n3 × 3, learned", 1.3),
+        (axes[2], out, "output, 10 × 6:\ncopies, added up", 2.2),
     ):
         ax.imshow(values, cmap="gray_r", vmin=0, vmax=top)
         bare(ax)
@@ -200,7 +200,7 @@ def transposed_convolution() -> Figure:
     axes[0].add_patch(Rectangle((0.5, 1.5), 1, 1, fill=False, ec="black", lw=2.2))
     axes[2].add_patch(Rectangle((1.5, 3.5), 3, 3, fill=False, ec="black", lw=2.2))
     axes[2].annotate(
-        "the stamp of the\nmarked pixel",
+        "the marked pixel's\ncopy of the kernel",
         (3, 6.5),
         xytext=(3, 9.95),
         ha="center",
@@ -215,7 +215,7 @@ def transposed_convolution() -> Figure:
             c, r, str(n), ha="center", va="center", fontsize=8, color="white" if n > 3 else "black"
         )
     bare(axes[3])
-    axes[3].set_title("how many stamps meet:\na checkerboard", fontsize=9, color=INK)
+    axes[3].set_title("how many copies meet:\na checkerboard", fontsize=9, color=INK)
     return fig
 
 
