@@ -14,7 +14,7 @@ import pytest
 
 from radiogan_lib import config, data, paths
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data import cache, preparation, worker
+from radiogan_lib.data import preparation, readers
 from radiogan_lib.data.dataset import DatasetError, load, load_if_there, prepare
 
 SHARED = Path(os.environ.get("RADIOGAN_SHARED", Path(__file__).parents[2] / "shared")) / "data"
@@ -57,8 +57,8 @@ def cohort(tmp_path):
 @pytest.fixture
 def counted(monkeypatch):
     """The paths of the exams that were really prepared."""
-    seen, real = [], worker.project
-    monkeypatch.setattr(worker, "project", lambda job: seen.append(job["path"]) or real(job))
+    seen, real = [], readers.project
+    monkeypatch.setattr(readers, "project", lambda job: seen.append(job["path"]) or real(job))
     return seen
 
 
@@ -151,7 +151,7 @@ def test_changed_settings_prepare_again_but_changed_splits_do_not(cohort, tmp_pa
 
 def test_changed_code_prepares_again(cohort, tmp_path, counted, monkeypatch):
     prepare(cohort, tmp_path / "out", settings(), "sync")
-    monkeypatch.setattr(cache.projection, "VERSION", 99)
+    monkeypatch.setattr(readers.projection, "VERSION", 99)
     prepare(cohort, tmp_path / "out", settings(), "sync")
     assert len(counted) == 16
 
@@ -159,14 +159,14 @@ def test_changed_code_prepares_again(cohort, tmp_path, counted, monkeypatch):
 def test_an_interrupted_run_continues(cohort, tmp_path, counted, monkeypatch):
     out, done = tmp_path / "out", []
 
-    def stop_at_fifth(job, real=worker.project):
+    def stop_at_fifth(job, real=readers.project):
         if len(done) == 5:
             raise KeyboardInterrupt
         done.append(job)
         return real(job)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(worker, "project", stop_at_fifth)
+        patch.setattr(readers, "project", stop_at_fifth)
         prepare(cohort, out, settings(), "sync")
     with pytest.raises(paths.MissingArtefact, match="01_data_preparation"):
         load(out)  # an unfinished dataset is no dataset
@@ -215,9 +215,9 @@ def test_rejects_do_not_stop_the_others_and_are_not_tried_twice(cohort, tmp_path
 
 
 def test_an_error_nobody_foresaw_is_a_reject_and_tried_again(cohort, tmp_path, monkeypatch):
-    from radiogan_lib.data import volumes
+    from radiogan_lib.data import readers
 
-    real = volumes.nifti_mip
+    real = readers.nifti_mip
 
     def breaks(path, *args):
         if path.name == "e4.nii.gz":
@@ -225,7 +225,7 @@ def test_an_error_nobody_foresaw_is_a_reject_and_tried_again(cohort, tmp_path, m
         return real(path, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(volumes, "nifti_mip", breaks)
+        patch.setattr(readers, "nifti_mip", breaks)
         report = prepare(cohort, tmp_path / "out", settings(), "sync")
     assert report.rejected == 1 and "ZeroDivisionError" in report.rejects.reason[0]
     assert "secret" not in (tmp_path / "out/rejects.csv").read_text()
@@ -283,7 +283,7 @@ def test_what_a_killed_run_left_is_cleared(cohort, tmp_path):
 
 
 def test_a_full_disk_is_one_sentence_and_costs_nothing_finished(cohort, tmp_path, monkeypatch):
-    real, stored = cache.store, []
+    real, stored = readers.store, []
 
     def fills(*args):
         if len(stored) == 4:
@@ -295,7 +295,7 @@ def test_a_full_disk_is_one_sentence_and_costs_nothing_finished(cohort, tmp_path
         monkeypatch.context() as patch,
         pytest.raises(DatasetError, match="No space left.*what is finished is kept"),
     ):
-        patch.setattr(cache, "store", fills)
+        patch.setattr(readers, "store", fills)
         prepare(cohort, tmp_path / "out", settings(), "sync")
     assert prepare(cohort, tmp_path / "out", settings(), "sync").reused == 4
 

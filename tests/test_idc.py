@@ -14,7 +14,7 @@ import pytest
 import petsuv
 from radiogan_lib import config, data
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data import idc, idc_index, s3
+from radiogan_lib.data import idc, s3
 from radiogan_lib.data.dataset import load, prepare
 
 SHARED = Path(os.environ.get("RADIOGAN_SHARED", Path(__file__).parents[2] / "shared")) / "data"
@@ -230,7 +230,7 @@ def test_the_real_exam_from_index_to_mip(server, line, tmp_path, capsys):
     if not (SHARED / "real_exam_dicom").exists():
         pytest.skip("the real exam is not here (RADIOGAN_SHARED)")
     url, faults, asked = line
-    row = idc_index.read_manifest().query("patient_id == 'STS_001'")
+    row = idc.read_manifest().query("patient_id == 'STS_001'")
     prefix = row["s3_prefix"].iloc[0].split("/")[3]
     assert upload(server[1], SHARED / "real_exam_dicom", prefix) == (267, 9_682_406)
     assert (row["instances"].iloc[0], round(row["megabytes"].iloc[0] * 1e6)) == (267, 9_682_406)
@@ -279,12 +279,12 @@ class TestManifest:
         assert (
             idc.main(["manifest", "--labels", str(LABELS), "--out", str(tmp_path / "p.csv")]) == 0
         )
-        assert (tmp_path / "p.csv").read_bytes() == idc_index.PUBLIC.read_bytes()
+        assert (tmp_path / "p.csv").read_bytes() == idc.PUBLIC.read_bytes()
 
     def test_the_data_cards_counts(self, capsys):
         if not LABELS.exists():
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
-        table = idc_index.counts(idc_index.read_manifest(), idc_index.read_labels(LABELS))
+        table = idc.counts(idc.read_manifest(), idc.read_labels(LABELS))
         assert table["one_scanner_studies"].to_dict() == {
             "normal": 513,
             "head_neck": 0,
@@ -310,27 +310,25 @@ class TestManifest:
         assert all(n in said for n in ("513", "168", "145", "422"))
 
     def test_patients_are_on_one_side_and_classes_keep_their_share(self):
-        manifest = idc_index.read_manifest()
+        manifest = idc.read_manifest()
         assert (manifest.groupby(["collection", "patient_id"])["split"].nunique() == 1).all()
         if not LABELS.exists():
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
-        one = idc_index.labelled(manifest, idc_index.read_labels(LABELS)).query(
-            "class_rule == 'diagnosis'"
-        )
+        one = idc.labelled(manifest, idc.read_labels(LABELS)).query("class_rule == 'diagnosis'")
         classes = one.groupby("patient_id")["class"].nunique()
         assert (classes > 1).sum() == 30
         share = one[one["split"] == "test"]["class"].value_counts() / one["class"].value_counts()
         assert share.between(0.18, 0.225).all()
 
     def test_labels_are_not_shipped_and_rows_are_complete(self):
-        manifest = idc_index.read_manifest()
+        manifest = idc.read_manifest()
         assert (manifest.query("class_rule == 'diagnosis'")["class"] == "").all()
         assert (manifest.query("class_rule == 'collection'")["class"] != "").all()
         assert manifest["series_uid"].is_unique and manifest["s3_prefix"].is_unique
         assert (manifest[["licence", "doi", "patient_id", "study_uid"]] != "").all(axis=None)
         assert (
             manifest[manifest["choice"] == 1]["study_uid"].is_unique
-            and idc_index.PUBLIC.stat().st_size < 900_000
+            and idc.PUBLIC.stat().st_size < 900_000
         )
 
     @pytest.mark.parametrize(
@@ -367,9 +365,7 @@ class TestManifest:
             "instanceCount": 300,
             "SeriesDescription": name,
         }
-        assert (
-            len(idc_index.usable(pd.DataFrame([row]).astype({"SeriesDescription": object}))) == kept
-        )
+        assert len(idc.usable(pd.DataFrame([row]).astype({"SeriesDescription": object}))) == kept
 
     @pytest.mark.parametrize(
         "change",
@@ -387,24 +383,22 @@ class TestManifest:
             "instanceCount": 300,
             "SeriesDescription": "PET AC",
         } | change
-        assert idc_index.usable(pd.DataFrame([row])).empty
+        assert idc.usable(pd.DataFrame([row])).empty
 
 
 class TestChoice:
     @pytest.fixture
     def labels(self, tmp_path):
         """A clinical table as TCIA's, for the manifest's own studies, with invented diagnoses."""
-        studies = idc_index.read_manifest().query("class_rule == 'diagnosis'")["study_uid"]
-        diagnoses = list(idc_index.DIAGNOSES)
+        studies = idc.read_manifest().query("class_rule == 'diagnosis'")["study_uid"]
+        diagnoses = list(idc.DIAGNOSES)
         rows = [(s, diagnoses[i % 4]) for i, s in enumerate(studies) for _ in range(3)]
         path = tmp_path / "labels.csv"
         pd.DataFrame(rows, columns=["Study UID", "diagnosis"]).to_csv(path, index=False)
         return path
 
     def test_a_few_of_each_class(self, labels):
-        exams = idc_index.choose(
-            labels, ["lymphoma", "normal"], [idc_index.ONE_SCANNER], per_class=10
-        )
+        exams = idc.choose(labels, ["lymphoma", "normal"], [idc.ONE_SCANNER], per_class=10)
         assert exams.groupby(["class", "split"], sort=False).size().to_dict() == {
             ("lymphoma", "train"): 8,
             ("lymphoma", "test"): 2,
@@ -413,30 +407,30 @@ class TestChoice:
         }
 
     def test_collections_that_need_no_table(self):
-        exams = idc_index.choose(None, ["sarcoma", "lung"], ["soft_tissue_sarcoma", "tcga_luad"])
+        exams = idc.choose(None, ["sarcoma", "lung"], ["soft_tissue_sarcoma", "tcga_luad"])
         assert exams["class"].value_counts().to_dict() == {"sarcoma": 50, "lung": 24}
 
     @pytest.mark.parametrize(
         "arguments, match",
         [
-            ((None, ["lung"], [idc_index.ONE_SCANNER]), "fetch https://.*--labels"),
+            ((None, ["lung"], [idc.ONE_SCANNER]), "fetch https://.*--labels"),
             ((None, ["lung"], ["lung_pet"]), "no collection 'lung_pet'"),
             ((None, ["oesophagus"], ["tcga_luad"]), "no public exam of class oesophagus"),
             (
-                ("nowhere.csv", ["lung"], [idc_index.ONE_SCANNER]),
+                ("nowhere.csv", ["lung"], [idc.ONE_SCANNER]),
                 "nowhere.csv is not TCIA's clinical table",
             ),
         ],
     )
     def test_faults_are_named(self, arguments, match):
         with pytest.raises(ConfigError, match=match):
-            idc_index.choose(*arguments)
+            idc.choose(*arguments)
 
     def test_a_table_of_another_release(self, labels):
         table = pd.read_csv(labels)
         table.iloc[30:].to_csv(labels, index=False)
         with pytest.raises(ConfigError, match="no diagnosis for 10 of the 1014"):
-            idc_index.choose(labels, ["lung"], [idc_index.ONE_SCANNER])
+            idc.choose(labels, ["lung"], [idc.ONE_SCANNER])
 
     def test_command_line(self, labels, capsys):
         assert (

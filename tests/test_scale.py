@@ -248,9 +248,9 @@ def test_dask_worker_that_dies_costs_one_item_at_most(cluster, tmp_path):
 
 
 def test_dask_workers_with_other_code_are_found_out(cluster, tmp_path, monkeypatch):
-    from radiogan_lib.data import cache
+    from radiogan_lib.data import readers
 
-    monkeypatch.setattr(cache.projection, "VERSION", 99)
+    monkeypatch.setattr(readers.projection, "VERSION", 99)
     with pytest.raises(config.RadioganError, match="another version of this library"):
         prepare(cohort(8), tmp_path / "out", settings(), cluster)
 

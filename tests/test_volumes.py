@@ -13,7 +13,7 @@ import pytest
 import petphantom
 import petsuv.nifti
 from radiogan_lib import data
-from radiogan_lib.data import projection, volumes
+from radiogan_lib.data import projection, readers
 
 SHARED = Path(os.environ.get("RADIOGAN_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 AFFINE = np.array(
@@ -434,6 +434,6 @@ def test_reading_an_exam_loads_no_training_library(tmp_path, suv):
 
 def test_lazy_names():
     assert all(getattr(data, name) is not None for name in dir(data))
-    assert volumes.read_suv is data.read_suv and "coronal_mip" in dir(data)
+    assert readers.read_suv is data.read_suv and "coronal_mip" in dir(data)
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = data.no_such_name

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # what editors and type checkers see
         rotating_mips,
         sagittal_mip,
     )
-    from radiogan_lib.data.volumes import read_mip, read_suv  # noqa: F401
+    from radiogan_lib.data.readers import read_mip, read_suv  # noqa: F401
 
 __getattr__, __dir__, _lazy = lazy_loader.attach(
     __name__,
@@ -33,10 +33,10 @@ __getattr__, __dir__, _lazy = lazy_loader.attach(
         "preparation",
         "projection",
         "qc",
-        "volumes",
+        "readers",
     ],
     submod_attrs={
-        "volumes": ["read_suv", "read_mip"],
+        "readers": ["read_suv", "read_mip"],
         "projection": ["coronal_mip", "sagittal_mip", "rotating_mips", "fit_to_canvas"],
         "preparation": ["prepare"],
         "dataset": ["load", "load_if_there", "MipDataset", "encode", "decode"],

@@ -13,14 +13,17 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from petsuv.errors import ExamError
 from petsuv.plausible import check_suv
 from radiogan_lib import paths
 from radiogan_lib.config import ConfigError, RadioganError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1  # goes up when the same picture would give other values
 MANIFEST = paths.REPO / "data_manifest" / "real.csv"
@@ -340,6 +343,8 @@ def public_cohort(folder: str | Path) -> tuple[pd.DataFrame, int]:
     Raises:
         ConfigError: no picture of the set is there.
     """
+    import pandas as pd  # here, because reading an exam does without it
+
     folder, found, unknown = Path(folder), {}, 0
     for path in sorted(folder.rglob("*.png")):
         try:

@@ -16,8 +16,8 @@ import pandas as pd
 
 from radiogan_lib import paths
 from radiogan_lib.config import Config, RadioganError
-from radiogan_lib.data import cache, deidentify, executors, report, worker
 from radiogan_lib.data import cohort as cohorts
+from radiogan_lib.data import deidentify, executors, readers, report
 from radiogan_lib.machine import Progress
 
 SCHEMA_VERSION = 2
@@ -32,7 +32,7 @@ def _only_one(directory: Path):
     """Let one `prepare` at a time write here; a second waits, then finds the work done."""
     try:
         (directory / "cache").mkdir(parents=True, exist_ok=True)
-        with cache.only_one(directory / ".lock") as alone:
+        with readers.only_one(directory / ".lock") as alone:
             if alone:  # nobody else writes: what is half written was left by a killed run
                 for left in [*directory.glob(".*.part*"), *directory.glob("cache/.*.part*")]:
                     left.unlink(missing_ok=True)
@@ -81,9 +81,9 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.
     chosen = cohorts.capped(cohorts.without(cohorts.read(cohort), cfg), cfg)
     notes, exams = chosen.notes, chosen.exams
     table, secret = report.published(exams, cfg, notes)
-    jobs = [cache.task(exam, cfg) for exam in exams.to_dict("records")]
+    jobs = [readers.task(exam, cfg) for exam in exams.to_dict("records")]
     with _only_one(directory):
-        marks = [cache.fingerprint(job, secret) for job in jobs]
+        marks = [readers.fingerprint(job, secret) for job in jobs]
         files = [
             directory / "cache" / f"{deidentify.keyed('cache:' + v, secret)[:24]}.npz"
             for v in exams["exam_id"]
@@ -106,11 +106,11 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> report.
                 done["counts"],
                 [*notes, *report.remarks(done["exams"], done["counts"])],
             )
-        results = [cache.recall(f, m, pixels=False) for f, m in zip(files, marks)]
+        results = [readers.recall(f, m, pixels=False) for f, m in zip(files, marks)]
         todo = [i for i, result in enumerate(results) if result is None]
         with Progress(len(todo), "preparing exams") as progress:
             for k, result in executors.run(
-                worker.project, [jobs[i] for i in todo], scheduler, cfg.workers
+                readers.project, [jobs[i] for i in todo], scheduler, cfg.workers
             ):
                 results[todo[k]] = _kept(
                     result, exams.iloc[todo[k]], files[todo[k]], marks[todo[k]]
@@ -167,7 +167,7 @@ def _kept(result, exam: pd.Series, path: Path, mark: str) -> dict:
         }
     result = report.scrubbed(result, exam)
     if not result.get("transient"):
-        cache.store(path, mark, result)
+        readers.store(path, mark, result)
     return {k: v for k, v in result.items() if k != "mip"}
 
 
@@ -209,7 +209,7 @@ def _write(directory, good, files, marks, table, results, cfg, content: dict) ->
             f, {"descr": "<f4", "fortran_order": False, "shape": (len(good), *cfg.canvas)}
         )
         for i in good:
-            result = cache.recall(files[i], marks[i])
+            result = readers.recall(files[i], marks[i])
             if result is None:
                 raise DatasetError(f"{paths.shown(files[i])} vanished during the work; run again.")
             f.write(np.ascontiguousarray(result["mip"], "<f4").tobytes())
@@ -229,7 +229,7 @@ def _write(directory, good, files, marks, table, results, cfg, content: dict) ->
             "canvas": [h, w],
             "field_of_view_mm": [height, width],
             "pixel_mm": [height / h, width / w],
-            "projection_spacing_mm": cache.MIP_SPACING_MM,
+            "projection_spacing_mm": readers.MIP_SPACING_MM,
             "suv_max": cfg.suv_max,
             "sha256": paths.sha256(directory / "mips.npy"),
             "exams_sha256": paths.sha256(directory / "exams.csv"),

@@ -130,7 +130,7 @@ class Sampler:
         Returns:
             (first, second) remaining axes of the grid, float32; 0 outside the volume.
         """
-        moves = np.abs(step[:3, :3]) * shape > 1e-6  # [stored axis, grid axis]
+        moves = np.abs(step[:3, :3]) * shape > 1e-3  # voxels; [stored axis, grid axis]
         for axis in range(3):
             along = int(np.argmax(moves[axis]))
             if moves[axis].sum() == moves[:, along].sum() == 1:

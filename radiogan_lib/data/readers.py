@@ -1,0 +1,315 @@
+"""One exam: read as SUV, projected, placed on the canvas, and kept on disk under a fingerprint.
+
+A kept result remembers what it was made from: the settings that decide pixels, the source's files, and the versions of
+the code that reads them. A fingerprint that differs means the exam is prepared again.
+Explained in notebooks/01_data_preparation.ipynb.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+import warnings
+import zipfile
+from pathlib import Path
+
+import filelock
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+
+import petphantom
+import petsuv
+from petsuv import ExamError, ExamNote
+from radiogan_lib import paths
+from radiogan_lib.config import Config
+from radiogan_lib.data import deidentify, pictures, projection
+from radiogan_lib.data.projection import coronal_mip, fit_to_canvas, nifti_mip
+
+MIP_SPACING_MM = 2.0  # paper §3.1: exams are resampled to 2 x 2 x 2 mm
+STORED = ".mip.npz"  # an exam of which only the 2 mm projection was kept
+_READERS = ("pydicom", "nibabel.global")  # loggers that may quote a header
+_LISTENING = threading.Lock()  # warnings are recorded for the whole process: one exam at a time
+
+
+def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -> nib.Nifti1Image:
+    """Read one exam as SUV.
+
+    Args:
+        path: what `petsuv.read` takes (a DICOM folder, a NIfTI file, a study folder), or `phantom:<class>/<seed>`.
+        phantom_spacing_mm: isotropic voxels of this size for a phantom; None or 0 is the paper's grid.
+
+    Returns:
+        3-D nibabel image: SUVbw in g/ml, float32, RAS+, mm; its header holds nothing of the source.
+        `image.extra` has `notes`, and of a DICOM exam the SUV factor with its derivation (`suv`).
+
+    Warns:
+        ExamNote: a choice made among series, a value put right.
+
+    Raises:
+        ExamError: the exam cannot be trusted; says why and what to do.
+    """
+    if isinstance(path, str) and path.startswith("phantom:"):
+        return _phantom(path, phantom_spacing_mm)
+    return petsuv.read(path)
+
+
+def read_mip(
+    path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None
+) -> np.ndarray:
+    """`coronal_mip(read_suv(path))`, bit for bit; a NIfTI file is projected while it is unpacked."""
+    return read_mip_and_voxels(path, spacing_mm, phantom_spacing_mm)[0]
+
+
+def read_mip_and_voxels(
+    path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`read_mip`, and the exam's voxel size along right-left, back-front and foot-head, mm."""
+    if not (isinstance(path, str) and path.startswith("phantom:")):
+        found = petsuv.locate(path)
+        if found.kind == "nifti":  # the volume never exists
+            return nifti_mip(found.path, spacing_mm, found.notes)
+        image = petsuv.read(found)
+    else:
+        image = _phantom(path, phantom_spacing_mm)
+    return coronal_mip(image, spacing_mm), voxel_sizes(image.affine)
+
+
+def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
+    try:
+        return petphantom.make(*petphantom.parse(path.strip()), spacing_mm)
+    except petphantom.PhantomError as error:
+        raise ExamError(str(error).rstrip("."), "Correct the path.") from None
+
+
+@contextlib.contextmanager
+def _remarks():
+    """Yield a list that gets the reader's `ExamNote`s. All else that readers say is dropped: it may name a patient."""
+    loggers, notes = [logging.getLogger(name) for name in _READERS], []
+    levels = [logger.level for logger in loggers]
+    with _LISTENING, warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            yield notes
+        finally:
+            notes += [str(w.message) for w in heard if issubclass(w.category, ExamNote)]
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
+
+
+def read(path: str, phantom_spacing_mm: float | None = None) -> tuple[np.ndarray, list[float], str]:
+    """The 2 mm coronal MIP of an exam, without keeping its volume.
+
+    Args:
+        path: what `read_suv` takes, or a `.mip.npz` file that `idc.fetch` made.
+        phantom_spacing_mm: isotropic voxels of a phantom; None or 0 is the paper's grid.
+
+    Returns:
+        (rows, cols) float32 SUV; the exam's voxel size along x, y, z, mm; remarks of the reader or "".
+
+    Raises:
+        ExamError: the exam cannot be trusted.
+    """
+    with _remarks() as remarks:
+        mip, spacing = _mip_and_spacing(path, phantom_spacing_mm)
+    if path.endswith(STORED):
+        with np.load(path, allow_pickle=False) as stored:
+            remarks.append(json.loads(str(stored["rest"]))["note"])
+    if not np.isfinite(mip).all():
+        raise ExamError("the volume holds values that are no numbers", "Export the exam again.")
+    if not mip.max() > 0:
+        raise ExamError("the volume is empty: no SUV is above 0", "Export the exam again.")
+    return mip, [float(v) for v in spacing], " ".join(r for r in remarks if r)
+
+
+def _mip_and_spacing(path: str, phantom_spacing_mm: float | None) -> tuple[np.ndarray, np.ndarray]:
+    if path.endswith(STORED):
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return stored["mip"], json.loads(str(stored["rest"]))["spacing_mm"]
+        except FileNotFoundError:
+            raise ExamError(
+                "there is no such file or folder", "Correct the path in the cohort."
+            ) from None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise ExamError(
+                "the stored projection is damaged", "Delete it and fetch it again."
+            ) from None
+    return read_mip_and_voxels(path, MIP_SPACING_MM, phantom_spacing_mm)
+
+
+def project(job: dict) -> dict:
+    """Prepare one exam; runs in a worker and never raises for a bad exam.
+
+    Args:
+        job: from `task`.
+
+    Returns:
+        `mip` (h, w) float32 SUV clipped to [0, suv_max] and `facts` for quality control, or `reason` and `remedy`.
+    """
+    if job["versions"] != versions(job["path"]):
+        return {
+            "reason": "the Dask worker that tried it has another version of this library",
+            "transient": True,
+            "remedy": "install the same version on every worker, then run again",
+        }
+    try:
+        if job["window"] is None:
+            mip, spacing, note = read(job["path"], job["phantom_spacing_mm"])
+            pixel, unit, assumed = (MIP_SPACING_MM, MIP_SPACING_MM), "SUV", ""
+            clipped = float((mip > job["suv_max"]).mean())
+        else:
+            with _remarks():
+                shown = pictures.project(job["path"], pictures.Window.parse(job["window"]))
+            mip, pixel, unit, assumed, note = (
+                shown.values,
+                shown.pixel_mm,
+                shown.unit,
+                shown.assumed,
+                "",
+            )
+            spacing = [pixel[1], 0.0, pixel[0]]  # a picture has no depth
+            if unit == "window":
+                clipped = float((mip >= 1).mean())
+                mip = mip * np.float32(job["suv_max"])
+            else:
+                clipped = float((mip > job["suv_max"]).mean())
+        facts = {f"spacing_{axis}_mm": round(v, 4) for axis, v in zip("xyz", spacing)}
+        facts |= {
+            "height_mm": mip.shape[0] * pixel[0],
+            "width_mm": mip.shape[1] * pixel[1],
+            "highest": float(mip.max()),
+            "median": float(np.median(mip)),
+            "share_clipped": clipped,
+            "unit": unit,
+            "assumed": assumed,
+            "note": note,
+        }
+        mip = np.clip(mip, 0, job["suv_max"])
+        return {
+            "mip": fit_to_canvas(mip, job["canvas"], job["field_of_view_mm"], pixel),
+            "facts": facts,
+        }
+    except ExamError as e:
+        return {"reason": e.reason, "remedy": e.remedy}
+    except MemoryError:
+        return {
+            "reason": "not enough memory to read it",
+            "remedy": "use fewer workers",
+            "transient": True,
+        }
+    except Exception as e:  # one bad exam never stops the others
+        return {
+            "reason": f"could not be read ({type(e).__name__}: {e})",
+            "error": type(e).__name__,
+            "remedy": "try radiogan_lib.data.read_suv on this exam alone to see the full error",
+            "transient": True,
+        }
+
+
+def versions(path: str) -> list[int]:
+    """The versions of the code that decides the pixels of an exam; another version prepares it again."""
+    if path.startswith("phantom:"):
+        return [petphantom.VERSION, projection.VERSION]
+    if pictures.is_picture(path):
+        return [pictures.VERSION, projection.VERSION]
+    return [petsuv.READER_VERSION, projection.VERSION]
+
+
+def task(exam: dict, cfg: Config) -> dict:
+    """What a worker must know to prepare one exam (a row of the cohort); plain values only, because it travels.
+
+    It names the versions of the code, so that a worker elsewhere with another version is found out.
+    """
+    path = exam["path"]
+    return {
+        "path": path,
+        "canvas": list(cfg.canvas),
+        "field_of_view_mm": list(cfg.field_of_view_mm),
+        "suv_max": cfg.suv_max,
+        "versions": versions(path),
+        "phantom_spacing_mm": cfg.phantom_spacing_mm if path.startswith("phantom:") else None,
+        "window": {k: exam.get(k, "") for k in pictures.COLUMNS}
+        if pictures.is_picture(path)
+        else None,
+    }
+
+
+def _files(path: str) -> list:
+    """Name, bytes and modification time of every file that the exam consists of."""
+    if os.path.isdir(path):
+        found = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    else:
+        found = [path]
+    out = []
+    for name in sorted(found):
+        try:
+            stat = os.stat(name)
+            out.append(
+                [os.path.relpath(name, os.path.dirname(path)), stat.st_size, stat.st_mtime_ns]
+            )
+        except (OSError, ValueError):  # not there, or a path that none can be (a NUL in it)
+            out.append([os.path.relpath(name, os.path.dirname(path)), "missing"])
+    return out
+
+
+def fingerprint(job: dict, secret: bytes) -> str:
+    """What the exam's pixels depend on, as a keyed digest (file names may hold names of people)."""
+    source = job["path"] if job["path"].startswith("phantom:") else _files(job["path"])
+    settings = {k: v for k, v in job.items() if k != "path"}
+    return deidentify.keyed(json.dumps([MIP_SPACING_MM, settings, source]), secret)
+
+
+def store(path: Path, mark: str, result: dict) -> None:
+    """Keep one result (`mip` and `facts`, or `reason` and `remedy`) under its fingerprint."""
+    mip = result.get("mip", np.zeros((0, 0), np.float32))
+    rest = json.dumps({k: v for k, v in result.items() if k != "mip"})
+    with paths.atomic(path) as temporary:
+        np.savez_compressed(temporary, fingerprint=np.array(mark), rest=np.array(rest), mip=mip)
+
+
+def recall(path: Path, mark: str, pixels: bool = True) -> dict | None:
+    """The stored result if it was made from the same things; None if there is none or it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["fingerprint"]) != mark:
+                return None
+            result = json.loads(str(stored["rest"]))
+            if pixels and "reason" not in result:
+                result["mip"] = stored["mip"]
+            return result
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error):
+        return None
+
+
+@contextlib.contextmanager
+def only_one(path: Path):
+    """Hold the lock file, so that one process at a time writes to its folder; say so if it must be waited for.
+
+    The operating system drops the lock with its process, so a crash leaves none behind.
+
+    Yields:
+        False where the file system has no locks; two runs then repeat each other's work, which is atomic and the same.
+    """
+    logging.getLogger("filelock").setLevel(
+        logging.WARNING
+    )  # it logs the path, which may name a person
+    lock = filelock.FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            print("… another run writes to this folder; waiting for it", flush=True)
+            lock.acquire()
+    except NotImplementedError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
