@@ -92,10 +92,8 @@ def _local_client(workers: int):
         "distributed.scheduler.allowed-failures": 1,
         "distributed.worker.multiprocessing-method": "spawn",  # a fork can hang on another thread's lock
     }
-    with (
-        dask.config.set(settings),
-        _without_main(),
-        LocalCluster(
+    with dask.config.set(settings), _without_main():
+        cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             host="127.0.0.1",
@@ -105,10 +103,14 @@ def _local_client(workers: int):
             preload=[
                 "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
             ],  # Ctrl-C is ours
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+        )
+        try:
+            with Client(cluster, set_as_default=False) as client:
+                yield client
+        finally:
+            # Dask cannot join a worker that it is just starting again after a death; all results are in by then.
+            with contextlib.suppress(AssertionError):
+                cluster.close()
 
 
 @contextlib.contextmanager
