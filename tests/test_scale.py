@@ -86,6 +86,13 @@ def test_an_item_that_waited_beside_the_culprit_has_its_second_try(tmp_path):
     assert isinstance(got[0], executors.Died) and got[1] == 1
 
 
+def test_a_cluster_without_workers_gets_new_ones():
+    with executors._local_client(1) as client:
+        (nanny,) = client.cluster.workers.values()
+        client.cluster.sync(nanny.close)
+        assert client.submit(square, 3).result(timeout=120) == square(3)
+
+
 def test_an_abandoned_run_leaves_no_process():
     import multiprocessing
 

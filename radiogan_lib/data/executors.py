@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -104,13 +105,25 @@ def _local_client(workers: int):
                 "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
             ],  # Ctrl-C is ours
         )
+        over = threading.Event()
+        watch = threading.Thread(target=_keep_alive, args=(cluster, workers, over), daemon=True)
+        watch.start()
         try:
             with Client(cluster, set_as_default=False) as client:
                 yield client
         finally:
+            over.set()
+            watch.join()
             # Dask cannot join a worker that it is just starting again after a death; all results are in by then.
             with contextlib.suppress(AssertionError):
                 cluster.close()
+
+
+def _keep_alive(cluster, workers: int, over: threading.Event) -> None:
+    """Start workers when none is left: Dask gives one up that dies while it is being started."""
+    while not over.wait(3):
+        if not cluster.scheduler_info["workers"]:
+            cluster.scale(workers)
 
 
 @contextlib.contextmanager
