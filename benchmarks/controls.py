@@ -68,6 +68,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200, help="bootstrap rounds")
     parser.add_argument("--dataset", default="")
     a = parser.parse_args()
+    if a.seeds < 1 or a.first < 0:
+        parser.error("--seeds counts from 1, --first from 0.")
     mips = data.load(
         paths.need(a.dataset or paths.dataset_dir(config.load("teach")), "01_data_preparation")
     )

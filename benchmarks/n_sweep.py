@@ -123,16 +123,21 @@ def main(arguments=None) -> int:
     parser.add_argument("--runs", default="", help="folder of the runs; default runs/n_sweep")
     parser.add_argument("--csv", default=str(CSV))
     a = parser.parse_args(arguments)
-    base = config.load(a.profile, recipe=a.recipe, **({"epochs": a.epochs} if a.epochs else {}))
+    try:
+        base = config.load(a.profile, recipe=a.recipe, **({"epochs": a.epochs} if a.epochs else {}))
+        seeds = [config.load(a.profile, seed=int(s)).seed for s in a.seeds.split(",")]
+        wanted = [int(n) for n in a.sizes.split(",")]
+    except ValueError as e:  # also config.ConfigError
+        parser.error(str(e))
     folder = paths.need(
         Path(a.dataset or paths.dataset_dir(base)) / "dataset.json", "01_data_preparation"
     ).parent
     train, holdout = data.load(folder, split="train"), data.load(folder, split="test")
     home, sizes = (
         Path(a.runs or paths.home() / "runs" / "n_sweep"),
-        sorted({min(int(n), len(train)) for n in a.sizes.split(",")}),
+        sorted({min(n, len(train)) for n in wanted}),
     )
-    for seed in map(int, a.seeds.split(",")):  # the whole curve of one seed first
+    for seed in seeds:  # the whole curve of one seed first
         for n in sizes:
             cfg = dataclasses.replace(base, seed=seed)
             place = home / f"{a.profile}-{cfg.recipe}-{cfg.epochs}epochs-n{n}-seed{seed}"

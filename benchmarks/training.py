@@ -66,7 +66,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--bandwidth-tb", type=float, help="the card's memory bandwidth, TB/s")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--json", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if min(given.steps, given.turns, given.batch_size, *given.doublings) < 1:
+        parser.error("--steps, --turns, --batch-size and --doublings are numbers from 1.")
+    return given
 
 
 def configuration(s):

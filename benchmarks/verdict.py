@@ -263,6 +263,8 @@ def main() -> None:
     parser.add_argument("--shares", action="store_true", help="only the smallest noticed share")
     parser.add_argument("--dataset", default="")
     a = parser.parse_args()
+    if a.seeds < 1 or a.first < 0:
+        parser.error("--seeds counts from 1, --first from 0.")
     for name in a.worlds:
         world, start, controls = WORLDS[name](a.dataset), time.perf_counter(), None
         words = collections.defaultdict(list)

@@ -86,9 +86,11 @@ def keras_backend() -> str:
         file = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "keras.json"
         where = "keras.json in KERAS_HOME" if "KERAS_HOME" in os.environ else "~/.keras/keras.json"
         try:
-            found = dict(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            found = {}
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = {}  # Keras passes over a file that it cannot read, too
+        if not isinstance(found, dict):
+            raise RadioganError(f"{where} holds no table of settings; delete it and start again.")
         name = os.environ.get("KERAS_BACKEND") or found.get("backend") or "tensorflow"
         where = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else where
     if name not in ("tensorflow", "jax"):

@@ -142,6 +142,7 @@ KERAS = "from radiogan_lib import gan, config\ntry:\n gan.build_generator\nexcep
         ({"backend": "torch"}, None, "keras.json in KERAS_HOME asks for the backend 'torch'"),
         ({"backend": "torch", "floatx": "float16"}, "tensorflow", "floatx to 'float16'"),
         ({"image_data_format": "channels_first"}, None, "image_data_format to 'channels_first'"),
+        ([], None, "keras.json in KERAS_HOME holds no table"),
     ],
 )
 def test_a_keras_that_cannot_work_is_one_sentence(tmp_path, file, variable, words):
@@ -209,6 +210,15 @@ def test_numbers_out_of_range_are_refused(books, words):
     done = python("-m", "radiogan_lib.batch", "--profile", "smoke", *words)
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr
     assert words[1].rpartition("=")[2] in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("n_sweep", "--seeds=-1"), ("n_sweep", "--epochs=-3"), ("training", "--steps=0")]
+)
+def test_benchmarks_refuse_numbers_out_of_range(words):
+    done = python(str(REPO / "benchmarks" / f"{words[0]}.py"), words[1])
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert words[1][2:].partition("s=")[0] in done.stderr.rpartition("error:")[2]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of a terminal")
