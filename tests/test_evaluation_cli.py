@@ -249,3 +249,27 @@ def test_senseless_options(world, tmp_path, capsys, option, word):
     t = str(tmp_path / "t.npy")
     assert main(["--train", t, "--holdout", t, "--generated", t, option]) == 1
     assert word in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is read with resource")
+def test_memory_stays_bounded_with_many_images(tmp_path):
+    """20,000 images: one matrix of all distances would take 1.6 GB by itself."""
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 20_000), ("holdout", 4_000), ("generated", 20_000)):
+        x = rng.integers(0, 255, (n, 5, 5)).astype(np.uint8)
+        np.save(tmp_path / f"{name}.npy", x.repeat(2, axis=1).repeat(2, axis=2))
+    code = (
+        "import resource, sys; from radiogan_lib.evaluation.__main__ import main; s = main(sys.argv[1:]); "
+        "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(s)"
+    )
+    words = [f"--{n}={tmp_path / n}.npy" for n in ("train", "holdout", "generated")]
+    words += [f"--out={tmp_path / 'out'}", "--rounds=10", "--no-controls"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes on Linux
+    peak = int(done.stdout.rpartition("peak")[2]) * unit
+    assert peak < 1.0e9, f"{peak / 1e9:.2f} GB"
+    notes = json.loads((tmp_path / "out" / "metrics.json").read_text())["memorization"]["notes"]
+    assert "5,000 of 20,000 training images were used" in notes

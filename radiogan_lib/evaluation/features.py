@@ -1,8 +1,7 @@
-"""Sets of images, and their features: pooled linear intensities and the nearest neighbours among them.
+"""Sets of images, and what they are compared by: pooled linear intensities and the nearest neighbours among them.
 
-A feature space fitted on the training exams makes them look nearer than held-out ones before the
-generator has drawn anything, so every memorisation test works on pooled *linear* intensities:
-linear, because a blend of two exams is a straight line only there. Explained in
+A feature space fitted on the training exams makes them look nearer than held-out ones by itself, and
+a blend of two exams is a straight line only in linear intensity. Explained in
 notebooks/05_memorization.ipynb.
 """
 
@@ -30,13 +29,7 @@ class EvaluationError(RadioganError, ValueError):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images that belong together.
-
-    Attributes:
-        images: (n, h, w), linear intensity (SUV).
-        labels: (n,) int, or None.
-        patients: (n,) of any type, or None: exams of one patient are no independent evidence.
-    """
+    """Images (n, h, w) in linear intensity (SUV), labels (n,) int or None, patients (n,) of any type or None."""
 
     images: np.ndarray
     labels: np.ndarray | None = None
@@ -55,8 +48,7 @@ def as_set(given, name: str = "given") -> ImageSet:
     """Check a set: an `ImageSet`, a dataset of `radiogan_lib.data`, or bare images (n, h, w).
 
     Returns:
-        ImageSet with images float32 (n, h, w), labels int64 and patients as numbers (None where
-        each exam is a patient of its own).
+        ImageSet: images float32, labels int64, patients as numbers (None where all differ).
 
     Raises:
         EvaluationError: what is wrong with which set.
@@ -102,10 +94,10 @@ def subsample(given: ImageSet, most: int, seed: int) -> np.ndarray:
 
 
 def check_images(images, name: str) -> np.ndarray:
-    """Return images as float32 (n, h, w), or say what is wrong with them.
+    """Return images as float32 (n, h, w), without a trailing channel of 1.
 
     Raises:
-        EvaluationError: not three axes (a trailing channel of 1 is dropped), empty, or not finite.
+        EvaluationError: not three axes, empty, not finite, or beyond ordinary units.
     """
     try:
         images = np.asarray(images)
@@ -134,11 +126,7 @@ def check_images(images, name: str) -> np.ndarray:
 
 
 def check_sets(train, holdout, generated) -> tuple[ImageSet, ...]:
-    """The three sets of an evaluation, checked; labels stay only where all three have them.
-
-    Raises:
-        EvaluationError: what is wrong with which set, or labels without a class in common.
-    """
+    """The three sets, checked; labels stay only where all three have them, and must have classes in common."""
     sets = tuple(as_set(x, n) for x, n in zip((train, holdout, generated), NAMES, strict=True))
     if any(s.labels is None for s in sets):
         return tuple(replace(s, labels=None) for s in sets)
@@ -178,10 +166,7 @@ def _overlap(n_in: int, n_out: int) -> np.ndarray:
 
 
 def area_average(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize (n, h, w) to (n, *shape) by averaging the area each new pixel covers; the mean intensity is kept.
-
-    Any size goes to any size, fractions of pixels included; enlarging repeats pixels.
-    """
+    """Resize (n, h, w) to (n, *shape) by averaging the area each new pixel covers, fractions included."""
     images = np.asarray(images, np.float32)
     if images.shape[1:] == tuple(shape):
         return images
@@ -201,12 +186,7 @@ def common_shape(*shapes: tuple[int, int]) -> tuple[int, int]:
 
 
 def pooled(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Area-averaged linear intensity, flattened: the space of every memorisation and blend test.
-
-    Returns:
-        float32 (n, features). One unit of distance is one unit of root-mean-square intensity per
-        pixel.
-    """
+    """Area-averaged linear intensity, flattened: float32 (n, features). A unit of distance is a unit of RMS intensity per pixel."""
     flat = area_average(images, shape or pooled_shape(images.shape[1:])).reshape(len(images), -1)
     return flat / np.float32(np.sqrt(flat.shape[1]))
 
@@ -230,15 +210,10 @@ def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def nearest_k(
     a: np.ndarray, b: np.ndarray, k: int = 1, apart=None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest rows of b for every row of a; distances are exact to float32, also at zero.
+    """The k nearest rows of b (m, d) for every row of a (n, d); distances are exact to float32, also at zero.
 
-    Args:
-        a: (n, features). b: (m, features).
-        apart: (n,), (m,) group numbers, optional: rows of the same group are no neighbours (same
-            patient, or the row itself).
-
-    Returns:
-        distances (n, k) ascending, inf where there are fewer; indices (n, k) into b.
+    `apart`: group numbers (n,), (m,); rows of one group are no neighbours (same patient, or the row
+    itself). Returns distances (n, k) ascending, inf where there are fewer, and indices (n, k).
     """
     k = min(k, len(b))
     take = min(len(b), k + 4)  # a few spare: their order is settled by the exact distances
@@ -259,14 +234,7 @@ def nearest_k(
 
 
 def nearest(images, bank, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest images of `bank` for every image, in pooled linear intensity.
-
-    Args:
-        images: (n, h, w) SUV. bank: (m, h', w') SUV, for example the training exams.
-
-    Returns:
-        indices (n, k) and distances (n, k): root-mean-square SUV difference per pooled pixel.
-    """
+    """The k nearest images of `bank` for every image: indices (n, k), and distances (n, k) in RMS SUV per pooled pixel."""
     a, b = common(check_images(images, "given"), check_images(bank, "bank"))
     distances, indices = nearest_k(a, b, k)
     return indices, distances
@@ -356,23 +324,14 @@ def _unit(images: np.ndarray) -> np.ndarray:
 
 
 def spectrum(images: np.ndarray, bands: int = 8) -> np.ndarray:
-    """Log power per ring of spatial frequency, image by image: (n, bands), from coarse to fine.
-
-    Rings are equal steps of frequency up to Nyquist of the shorter side. The rim of the image is
-    tapered (Hann), so that a body cut by the border does not look like fine detail.
-    """
+    """Log power per ring of spatial frequency up to Nyquist: (n, bands), coarse to fine; the rim is tapered (Hann)."""
     n, h, w = images.shape
     window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[None, 1:-1]
     power = np.abs(np.fft.rfft2((images - images.mean(axis=(1, 2), keepdims=True)) * window)) ** 2
     radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None, :])
     ring = np.minimum(
         (radius / 0.5 * bands).astype(int), bands
-    )  # the corners beyond Nyquist are left out
-    sums = np.stack(
-        [
-            power[:, ring == b].mean(axis=1) if (ring == b).any() else np.zeros(n)
-            for b in range(bands)
-        ],
-        1,
-    )
-    return np.log(sums + 1e-12)
+    )  # corners beyond Nyquist are left out
+    inside = [ring == b for b in range(bands)]
+    sums = [power[:, r].mean(axis=1) if r.any() else np.zeros(n) for r in inside]
+    return np.log(np.stack(sums, 1) + 1e-12)

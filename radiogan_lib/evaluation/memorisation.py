@@ -1,9 +1,7 @@
 """Does the generator repeat its training exams? Copies, repeated draws, blends: every measure of memory.
 
 A fresh exam is as near to the training exams T as held-out exams P are; a copy is nearer. All
-thresholds come from the real exams
-themselves: from P beside T, and from every exam beside the others. Explained in
-notebooks/05_memorization.ipynb.
+thresholds come from the real exams themselves. Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -42,10 +40,8 @@ from radiogan_lib.evaluation.statistics import (
 
 NEIGHBOURS = 20  # the neighbourhood that says what "near" means around an image
 LIMITS = (5000, 2500, 2500)  # images of each set that the tests use; larger sets are subsampled
-MEMBERSHIP_AUC, COPY_FRACTION = (
-    0.52,
-    0.08,
-)  # lower bounds from which a test speaks; fresh exams: 0.5, 0.05
+# lower bounds from which a test speaks; fresh exams: 0.5, 0.05
+MEMBERSHIP_AUC, COPY_FRACTION = 0.52, 0.08
 
 
 @dataclass
@@ -60,16 +56,11 @@ class Near:
     def of(cls, d: np.ndarray, i: np.ndarray) -> Near:
         """score = d(q, nearest exam) ÷ mean d(q, its next k exams): small only where one exam stands out.
 
-        The local scale of Carlini et al. (Extracting training data from diffusion models, 2023).
-        Unlike the bare distance it does not call a blurred or average image a copy for being near
-        everybody.
+        The local scale of Carlini et al. (2023): an average image, near everybody, is no copy.
         """
         rest = np.where(np.isfinite(d[:, 1:]), d[:, 1:], np.nan)
-        mean = (
-            np.nanmean(rest, axis=1)
-            if rest.size and np.isfinite(rest).any(axis=1).all()
-            else d[:, 0]
-        )
+        known = rest.size and np.isfinite(rest).any(axis=1).all()
+        mean = np.nanmean(rest, axis=1) if known else d[:, 0]
         return cls(d, i, np.where(mean > 0, d[:, 0] / np.where(mean > 0, mean, 1), 1.0))
 
 
@@ -154,11 +145,15 @@ class Reference:
         self.p_index, self.p_y = index, part.labels
         self.p = pooled(part.images, self.shape)
         self.moved_p = Moved(part.images, self.shape)
-        k = self.k = min(self.k, max(1, len(self.p) - 2))
-        self.p_near = {
-            "whole": Near.of(*nearest_k(self.p, self.t, k + 1)),
-            "moved": Near.of(*self.moved_p.nearest(self.moved_t, k + 1)),
-            "part": self.parts(self.p, self.t),
+        self.k = min(self.k, max(1, len(self.p) - 2))
+        self.p_near = self.near(self.p, self.moved_p, self.t, self.moved_t)
+
+    def near(self, x: np.ndarray, moved: Moved, bank: np.ndarray, moved_bank: Moved) -> dict:
+        """`Near` by view: the images as they are, moved, and by halves."""
+        return {
+            "whole": Near.of(*nearest_k(x, bank, self.k + 1)),
+            "moved": Near.of(*moved.nearest(moved_bank, self.k + 1)),
+            "part": self.parts(x, bank),
         }
 
     def parts(self, x: np.ndarray, bank: np.ndarray) -> Near:
@@ -207,16 +202,14 @@ def memorization_report(
     """Every memorisation and blend measure, with intervals.
 
     Args:
-        train, holdout, generated: `ImageSet`s in linear intensity (SUV); sizes may differ, all are
-            area-averaged to one small shape.
+        train, holdout, generated: `ImageSet`s in linear intensity (SUV); sizes may differ.
         discriminator_scores: {"train", "holdout"}: logits of `gan.discriminator_scores`, optional.
         rounds: bootstrap rounds; permutation tests use at least 999.
         reference: `Reference` of the same training and held-out exams, if it exists already.
 
     Returns:
-        dict: `Measure`s by name (see `statistics.MEASURES`); `facts`: exact and near-exact copies,
-            repeated images, copies of held-out
-        exams; `audit` and `blend_examples`: the most suspicious images; `n`.
+        dict: `Measure`s by name (see `statistics.MEASURES`), `facts`, `doubts`, `notes`, `n`, and
+        `audit` and `blend_examples`: the most suspicious images.
 
     Raises:
         EvaluationError: images that are empty, not finite, or not (n, h, w).
@@ -228,26 +221,14 @@ def memorization_report(
             f"{len(generated)} generated images are too few to compare; give hundreds."
         )
     shape = common_shape(*(s.images.shape[1:] for s in (train, holdout, generated)))
-    ref = (
-        reference
-        if reference and reference.shape == shape
-        else Reference(train, holdout, shape, seed)
-    )
+    ref = reference if reference and reference.shape == shape else None
+    ref = ref or Reference(train, holdout, shape, seed)
     kept = subsample(generated, LIMITS[2], seed)
     part, many = generated.take(kept), max(999, rounds)
     q, q_y = pooled(part.images, shape), part.labels
     t_y, p_y = (ref.t_y[ref.t_one], ref.p_y) if q_y is not None else (None, None)
     moved = Moved(part.images, shape)
-    near = {
-        "whole": Near.of(*nearest_k(q, ref.t, ref.k + 1)),
-        "moved": Near.of(*moved.nearest(ref.moved_t, ref.k + 1)),
-        "part": ref.parts(q, ref.t),
-    }
-    beside = {
-        "whole": Near.of(*nearest_k(q, ref.p, ref.k + 1)),
-        "moved": Near.of(*moved.nearest(ref.moved_p, ref.k + 1)),
-        "part": ref.parts(q, ref.p),
-    }
+    near, beside = ref.near(q, moved, ref.t, ref.moved_t), ref.near(q, moved, ref.p, ref.moved_p)
     # blurred images lie nearer to each other than real ones do: a repeat is near on the generated images' own scale
     alike = [
         np.median(squared(x[::step], x[::step])) for x in (q, ref.t) for step in [1 + len(x) // 400]
@@ -310,15 +291,10 @@ def memorization_report(
 def facts(
     ref: Reference, near: dict, beside: dict, q: np.ndarray, stands: np.ndarray, kept
 ) -> dict:
-    """Plain counts, without any test: exact and near-exact copies by training exam, repeated images, copies of held-out exams.
+    """Plain counts: copies by training exam, repeated images, copies of held-out exams.
 
     Near-exact: within half of the distance that only 1 % of real exams fall below, as it is or
-    moved; exact: within a tenth of that.
-
-    Returns:
-        dict with `copies` (images), `exact`, `exams` [{"train", "count"}] by count, `repeats`
-        [{"generated", "count"}], `heldout` (images that are held-out exams and no training exams),
-        and `decides`: whether no chance explains the copies.
+    moved; exact: within a tenth of that. `decides`: no chance explains the copies.
     """
     d, i = near["whole"].d[:, 0].copy(), ref.kept_train[near["whole"].i[:, 0]]
     if len(ref.kept_train) < len(ref.train):  # every training exam counts here, not only the sample
@@ -399,21 +375,19 @@ def segment_residual(q: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.nd
 def best_pair(
     features, bank, first: int = 128, between=None, own: bool = False
 ) -> dict[str, np.ndarray]:
-    """The two bank rows whose segment comes nearest to each row of features.
+    """The two bank rows whose segment comes nearest to each row of features: ρ₂(q) = min ‖q − (1 − α) tᵢ − α tⱼ‖.
 
-    ρ₂(q) = min over i, j and 0 ≤ α ≤ 1 of ‖q − (1 − α) tᵢ − α tⱼ‖. One end of the pair is searched
-    among the `first` nearest bank rows, the other among all: a blend lies at most half the pair's
-    distance from its nearer end. Needs only distances: (q − tᵢ)·(tⱼ − tᵢ) = (d²(q,i) + d²(i,j) −
-    d²(q,j)) / 2.
+    One end is searched among the `first` nearest bank rows, the other among all: a blend lies at
+    most half the pair's distance from its nearer end. Needs only distances: (q − tᵢ)·(tⱼ − tᵢ) =
+    (d²(q,i) + d²(i,j) − d²(q,j)) / 2.
 
     Args:
         features: (n, d) pooled linear intensity. bank: (m, d), m ≥ 2. between: (m, m) squared
-            distances of the bank, if known.
-        own: the features are the bank, and no row explains itself.
+            distances of the bank, if known. own: features are the bank; no row explains itself.
 
     Returns:
-        dict of arrays (n,): residual, single (distance to the nearest row), i, j (i the nearer
-        end), alpha (share of j); and `between`.
+        arrays (n,): residual, single (distance to the nearest row), i (nearer end), j, alpha (share
+        of j); and `between`.
     """
     n, m = len(features), len(bank)
     first = max(1, min(first, m - own))
@@ -445,9 +419,8 @@ def best_pair(
 def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.ndarray:
     """How much better two training exams explain an image than two held-out ones do: log ratio (n,), far below 0 for blends.
 
-    What is compared is ρ₂ ÷ the distance to the nearest exam: the share of that distance which a
-    second exam cannot explain. A blurred image is near every blend, of training and held-out exams
-    alike. A copy (within `radius`) has nothing left to explain: 0.
+    Compared is ρ₂ ÷ the distance to the nearest exam, so that a blurred image, near every blend of
+    either set, is none. A copy (within `radius`) scores 0.
     """
     left = [
         np.maximum(s["residual"], 1e-9) / np.maximum(s["single"], 1e-9)
@@ -490,21 +463,16 @@ def detectable_copies(
     most=1500,
     seed=0,
 ) -> dict:
-    """Which share of copies of different exams would have been noticed at this number of exams? By planting them.
+    """From which share on copies of different exams would have been noticed at this number of exams? By planting them.
 
-    All real exams are shuffled into a training half, "generated" ones that are fresh by
-    construction, and as many held-out exams as there are; a share of the generated ones is replaced
-    by copies, and the verdict's test of copies as they are is asked. Training and generated sets
-    are half as large as in the real test: the answer errs on the careful side.
-
-    Args:
-        likeness: how far a copy lies from its exam, in units of a held-out exam's median distance:
-            0 is exact.
+    All real exams are shuffled into a training half, fresh ones and held-out ones; copies, as far
+    from their exam as `likeness` × a held-out exam's median distance, replace a share of the fresh
+    ones, and the verdict's test of copies as they are is asked. Sets are half as large as in the
+    real test: the answer errs on the careful side.
 
     Returns:
-        dict with `shares`, `rates` (noticed, per share; the first, 0, is the false alarm rate),
-        `smallest` (the share from which on at least 80 % are noticed; None if even the largest goes
-        unnoticed) and the sizes used.
+        `shares`, `rates` (noticed, per share; at 0 the false alarms), `smallest` (the share from
+        which on 80 % are noticed, or None) and the sizes used.
     """
     images = [as_set(x, n).images for x, n in ((train, "training"), (holdout, "held-out"))]
     shape = common_shape(*(x.shape[1:] for x in images))

@@ -1,9 +1,4 @@
-"""Do the three sets belong together? What is asked before any measure is believed.
-
-A membership test compares training with held-out exams. It means something only where both are of
-one world and different exams, and where the generated images are in the same units. Explained in
-notebooks/05_memorization.ipynb.
-"""
+"""Do the three sets belong together? Asked before any measure is believed. Explained in notebooks/05_memorization.ipynb."""
 
 from __future__ import annotations
 
@@ -129,8 +124,8 @@ def with_generated(ref, generated: ImageSet, memorization: dict) -> list[str]:
         m = memorization.get(name) or {}
         if m.get("high") is not None and m["high"] < 0.45 and m.get("p_below", 1) < ALPHA:
             found.append(
-                f"generated images are nearer to held-out than to training images (AUC {m['value']:.2f}): were the sets swapped, or the "
-                "generator trained on both?"
+                f"generated images are nearer to held-out than to training images (AUC {m['value']:.2f}): the sets may be swapped, or "
+                "the generator trained on both"
             )
             break
     return found

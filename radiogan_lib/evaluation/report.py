@@ -310,7 +310,7 @@ def not_noticed(report) -> str:
         limit(report["detectable"])
         + " Images were compared whole and by halves, at low resolution, up to small shifts, mirroring and rescaling of intensity. "
         "Copies that are turned, bent or smaller than half of the image (a copied lesion inside a new body), blends of shifted exams, "
-        "and rarer copies than stated may pass."
+        "one shifted exam drawn again and again, and rarer copies than stated may pass."
     )
 
 

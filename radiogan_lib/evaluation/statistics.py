@@ -1,9 +1,7 @@
 """Numbers with their uncertainty, and the registry that says what each number is.
 
-One definition of an interval holds everywhere: 95 %, over exams drawn again (whole patients where
-patients are known). Shares have Wilson's interval, AUCs DeLong's, everything else the bootstrap's
-percentiles or a normal interval on the stated scale. Every function is deterministic given its
-seed.
+Intervals are of 95 %, over exams (whole patients) drawn again: Wilson's for shares, DeLong's for
+AUCs, else the bootstrap's percentiles or a normal interval. Every function is deterministic.
 """
 
 from __future__ import annotations
@@ -166,12 +164,8 @@ def _placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray,
 def auc(positive, negative, labels=(None, None), rounds: int = 999, seed: int = 0) -> Measure:
     """AUC of `positive` above `negative` within classes, with DeLong's interval and permutation p-values.
 
-    The classes' AUCs are averaged with weights n⁺n⁻: the share of all within-class pairs in the
-    right order (DeLong et al., Biometrics 1988; stratified Wilcoxon: van Elteren 1960). Scores must
-    be of independent exams.
-
-    Returns:
-        Measure with p (one-sided, above 0.5), p_below, null_sd, n_positive, n_negative.
+    The classes' AUCs are weighted by n⁺n⁻ (DeLong et al. 1988; stratified Wilcoxon: van Elteren
+    1960). Scores must be of independent exams.
     """
     x, y = np.asarray(positive, float), np.asarray(negative, float)
     lx = np.zeros(len(x), int) if labels[0] is None else np.asarray(labels[0])
@@ -211,14 +205,9 @@ def fraction(
 ) -> Measure:
     """Share of generated exams with a score below the 5 % quantile of held-out exams, with Wilson's interval.
 
-    5 % is expected of fresh exams. p exchanges generated and held-out exams, so that it knows how
-    uncertain a 5 % quantile of few exams is. With `beside_holdout`, the generated exams' scores
-    beside held-out exams, p is the larger of that and of a paired sign test: are more exams
-    suspicious beside training exams than beside exams that cannot have been copied? Smooth images
-    lack the noise that keeps real exams apart and are suspicious beside both.
-
-    Args:
-        q, p: scores of generated and held-out exams. labels: of both, or None.
+    p exchanges generated and held-out exams, so that it knows how uncertain that quantile is. With
+    `beside_holdout`, the generated exams' scores beside held-out exams, p is the larger of that and
+    of a paired sign test: smooth images are suspicious beside both.
     """
     q, p = np.asarray(q, float), np.asarray(p, float)
     threshold = weighted_quantile(p, 0.05, matching_weights(labels[1], labels[0]))

@@ -1,9 +1,6 @@
 """One sentence from many intervals, by a rule that is written down, and the controls that say which words may be used.
 
-The rule looks at plain facts first (exact copies), then asks whether the three sets belong
-together, then looks at intervals, never at bare values. A word is used only where the control with
-that very fault is found on the user's own images, and fresh ones are cleared. Explained in
-notebooks/05_memorization.ipynb.
+Explained in notebooks/05_memorization.ipynb.
 """
 
 from __future__ import annotations
@@ -106,22 +103,18 @@ class Thresholds:
         if not controls:
             return cls()
         rows = {r["kind"]: r for r in controls}
-        innocent = [rows[k]["blend_fraction"]["high"] for k in ("ideal", "blurred") if k in rows]
-        blur = (rows.get("blurred") or {}).get("fine_detail") or {}
-        limit = (
-            0.6 if blur.get("value") is None else float(np.clip(np.sqrt(blur["value"]), 0.6, 0.8))
-        )
-        # what fresh images reach by chance or by blur is no sign of memory
         clean = [rows[k] for k in ("ideal", "blurred") if k in rows]
+        innocent = [r["blend_fraction"]["high"] for r in clean]
+        blur = ((rows.get("blurred") or {}).get("fine_detail") or {}).get("value")
 
-        def reached(names):
+        def reached(*names):  # what fresh images reach by chance or by blur is no sign of memory
             return max([r[k]["low"] for r in clean for k in names if r.get(k)], default=0.0)
 
         found = cls(
             min(0.6, max([0.15, *innocent])),
-            limit,
-            max(MEMBERSHIP_AUC, reached(("membership_auc", "moved_auc"))),
-            max(COPY_FRACTION, reached(("copy_fraction", "moved_fraction", "part_fraction"))),
+            0.6 if blur is None else float(np.clip(np.sqrt(blur), 0.6, 0.8)),
+            max(MEMBERSHIP_AUC, reached("membership_auc", "moved_auc")),
+            max(COPY_FRACTION, reached("copy_fraction", "moved_fraction", "part_fraction")),
         )
         silent = ["blends"] if max([0, *innocent]) > 0.6 else []
         for kind, word in EXPECTED.items():
@@ -195,7 +188,7 @@ def verdict(report: dict) -> Verdict:
         unsaid = [w for w, on in raised.items() if on and not flags[w]]
         if word == "generalises" and unsaid:
             reasons.append(
-                f"it looks {unsaid[0]}, but on these images the test fails its own control"
+                f"it looks as if it {PHRASE[unsaid[0]]}, but on these images that test fails its control"
             )
         elif word == "generalises" and detectable and detectable.get("smallest") is None:
             reasons.append("not even half copies would have been noticed at this number of images")
@@ -305,14 +298,12 @@ def make_control(kind: str, train, fresh, n: int | None = None, seed: int = 0) -
     """Images of a generator with a known fault, made from real exams alone.
 
     Args:
-        kind: `ideal`: fresh exams as they are. `copier`: training exams drawn at random, 2 % noise.
-            `blender`: two different training exams of one class, 30 to 70 % each. `collapsed`: two
-            fresh exams per class again and again, 2 % noise. `blurred`: fresh exams, smoothed by a
-            Gaussian of 1/40 of the height, at least 0.8 pixels.
-        train, fresh: `ImageSet`s: training exams, and exams of the same world that are in no other
-            set.
-        n: images to make; default as many as training exams (`ideal` and `blurred`: at most as many
-            as `fresh`).
+        kind: `ideal`: fresh exams as they are. `copier`: training exams, 2 % noise. `blender`: two
+            training exams of one class, 30 to 70 % each. `collapsed`: two fresh exams per class
+            again and again, 2 % noise. `blurred`: fresh exams, Gaussian of 1/40 of the height, at
+            least 0.8 pixels.
+        train, fresh: `ImageSet`s: training exams, and exams that are in no other set.
+        n: images to make; default as many as training exams (`ideal`, `blurred`: as fresh at most).
 
     Returns:
         ImageSet, float32; labels all 0 where the training exams have none.
@@ -357,11 +348,7 @@ def _noisy(images: np.ndarray, rng) -> np.ndarray:
 
 
 def halves(train: ImageSet, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Split training exams into two random halves, class by class: one plays training, the other fresh exams.
-
-    That makes all five controls on anybody's data, without a simulator. Exams of one patient stay
-    together.
-    """
+    """Split training exams into two random halves, class by class, patient by patient: one plays the fresh exams."""
     rng, n = np.random.default_rng(seed), len(train)
     labels = np.zeros(n, int) if train.labels is None else np.asarray(train.labels)
     groups = np.arange(n) if train.patients is None else np.asarray(train.patients)
@@ -378,12 +365,10 @@ def run_controls(
 ) -> list[dict]:
     """Evaluate every control exactly as a generator (pixel features), and say whether the verdict is right.
 
-    Without `fresh`, half of the training exams play the fresh ones (`halves`), so the controls
-    stand at half the n.
+    Without `fresh`, half of the training exams play the fresh ones.
 
     Returns:
-        one dict per control: kind, expected, word, right, and the key numbers; `Thresholds.of`
-        reads them.
+        one dict per control: kind, expected, word, right, and the key numbers.
     """
     train, holdout = as_set(train, "training"), as_set(holdout, "held-out")
     train = train.take(subsample(train, 5000, seed))
