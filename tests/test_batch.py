@@ -290,7 +290,7 @@ def test_progress_is_a_few_lines_when_headless(monkeypatch, capsys):
 
 
 def test_a_red_frame_stays_red_and_greys_stay_even():
-    """Figures 5d and 5e frame the blend in red: it was published black once, when greys and colours shared few places."""
+    """Figure 6c frames the blend in red: it was published black once, when greys and colours shared few places."""
     import base64
     import io
 

@@ -141,6 +141,7 @@ def failures(trials: Mapping[str, tuple], class_names: Sequence[str], vectors: i
                 y = np.minimum(rows[column], top)
                 ax.plot(rows["epoch"], y, style, color=INK, lw=1.4, label=_words(column))
             ax.set(ylim=(0, top), xlim=(0, history["epoch"].max()))
+            ax.xaxis.get_major_locator().set_params(integer=True)
             ax.tick_params(labelsize=7)
             ax.spines[["top", "right"]].set_visible(False)
         axes[r, across].axhline(math.log(2), color="0.6", lw=0.9, ls=":")
@@ -148,7 +149,7 @@ def failures(trials: Mapping[str, tuple], class_names: Sequence[str], vectors: i
         ax.legend(
             frameon=False,
             fontsize=7.5,
-            loc="upper right" if ax is axes[0, across] else "lower right",
+            loc="upper right" if ax is axes[0, across] else "center right",
         )
     for ax in axes[-1, across:]:
         ax.set_xlabel("epoch", fontsize=8)
