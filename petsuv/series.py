@@ -90,6 +90,9 @@ def vet(members: list[Dataset]) -> Series:
     factor = suv.factor(members)
     geometry = grid.stack(members)
     ordered = [members[i] for i in geometry.order]
+    said = number(members[0], "NumberOfSlices")
+    if said and len(members) > said:
+        notes.append(f"{tag('NumberOfSlices')} is {said:.0f}, but {len(members)} were read")
     factor = replace(factor, per_slice=factor.per_slice[geometry.order])
     return Series(ordered, geometry, factor, [*notes, *factor.notes])
 

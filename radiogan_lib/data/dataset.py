@@ -18,8 +18,7 @@ import pandas as pd
 from radiogan_lib import paths
 from radiogan_lib.config import ConfigError
 from radiogan_lib.data.cohort import SPLITS
-from radiogan_lib.data.preparation import SCHEMA_VERSION, DatasetError, prepare
-from radiogan_lib.data.report import Report
+from radiogan_lib.data.preparation import SCHEMA_VERSION, DatasetError, Report, prepare
 
 UNITS = ("SUV", "window")
 CURVES = ("linear", "sqrt")

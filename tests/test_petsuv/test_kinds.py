@@ -192,6 +192,11 @@ def test_philips_factors_are_compared(tmp_path, image):
     assert unknown.value == 0.000551 and "could not be compared" in unknown.notes[0]
 
 
+def test_more_slices_than_the_header_says_are_noted(tmp_path, image):
+    said = notes_of(write(image, tmp_path, NumberOfSlices=3))[1]
+    assert said == "Number Of Slices (0054,0081) is 3, but 4 were read"
+
+
 # ---- units --------------------------------------------------------------------------------------------------------
 
 
