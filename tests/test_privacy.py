@@ -421,7 +421,7 @@ def test_every_pin_is_exact_and_hashed(name):
 
 
 def test_notebooks_ask_for_no_secrets_and_reach_no_network():
-    """Only the set-up cell of 00 for hosted notebooks may fetch something: the repository that its reader names."""
+    """Only the set-up cell for hosted notebooks may fetch something: the repository that its reader names."""
     hosted = []
     for path in sorted((paths.REPO / "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
@@ -434,10 +434,11 @@ def test_notebooks_ask_for_no_secrets_and_reach_no_network():
             assert not re.search(
                 r"\b(requests|urllib|socket|getpass|subprocess|os\.environ)\b", code
             ), path.name
-    assert [name for name, _ in hosted] == ["00_start_here.ipynb"]
-    before, guarded = hosted[0][1].split("if repository and ")
-    assert "run(" not in before and guarded.count("subprocess.run([") == 2
-    assert not re.search(r"shell|requests|urllib|socket|getpass|os\.environ", hosted[0][1])
+    assert [name for name, _ in hosted] == ["00_start_here.ipynb", "07_latent_explorer.ipynb"]
+    for _, code in hosted:
+        before, guarded = code.split("if repository and ")
+        assert "run(" not in before and guarded.count("subprocess.run([") == 2
+        assert not re.search(r"shell|requests|urllib|socket|getpass|os\.environ", code)
 
 
 def test_the_batch_runs_no_shell():
