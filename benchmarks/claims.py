@@ -22,6 +22,7 @@ from pathlib import Path
 
 import claims_tools as tools  # this folder is on the path of a script
 import numpy as np
+import pandas as pd
 
 from radiogan_lib import config, data, evaluation, paths
 
@@ -263,6 +264,11 @@ def _tuned(cfg, few, a, n: int, seed: int) -> evaluation.ImageSet:
     from radiogan_lib.gan import radiogan
 
     start = _loaded(a.generator)
+    if start.config.canvas != cfg.canvas:
+        height, width = start.config.canvas
+        raise config.ConfigError(
+            f"--generator draws {height} x {width} pixels: add --doublings {start.config.doublings}."
+        )
 
     def build(settings, n_classes, suv_max):
         model = radiogan.compiled(settings, n_classes, suv_max)
@@ -270,11 +276,11 @@ def _tuned(cfg, few, a, n: int, seed: int) -> evaluation.ImageSet:
             (model.generator, start.generator),
             (model.discriminator, start.discriminator),
         ):
-            known = {v.path.split("/", 1)[-1]: v for v in other.weights}
-            for v in own.weights:
-                found = known.get(v.path.split("/", 1)[-1])
-                if found is not None and found.shape == v.shape:
-                    v.assign(found)
+            for layer in own.layers:
+                pairs = zip(layer.weights, other.get_layer(layer.name).weights, strict=True)
+                for v, found in pairs:
+                    if found.shape == v.shape:
+                        v.assign(found)
         return model
 
     settings = dataclasses.replace(
@@ -498,7 +504,10 @@ def final(world: tools.World, a) -> None:
     """The final model, once, on phantoms of data_manifest/final.csv; and the same on the exams that it was tuned on."""
     cfg = dataclasses.replace(config.load("teach"), train_exams=(0,), test_exams=(0,))
     folder = paths.home() / "data" / "final-phantoms"
-    data.prepare(paths.REPO / "data_manifest" / "final.csv", folder, cfg)
+    listed = pd.read_csv(paths.REPO / "data_manifest" / "final.csv")
+    # a dataset has to have training exams; here both splits are loaded together and nothing is trained on them
+    listed["split"] = np.where(np.arange(len(listed)) % 2, "test", "train")
+    data.prepare(listed, folder, cfg)
     model = a.generator or "shipped"
     held = {"final": data.load(folder), "development": world.test}
     tools.cell(a.results, "final", {"model": model}, lambda: _judged(world, cfg, model, held))
