@@ -6,7 +6,7 @@ import pytest
 
 # Files whose tests train networks, start kernels, browsers or many processes, or load TensorFlow.
 SLOW = """
-    test_ablation test_bad_input test_batch test_controls test_deidentify test_diagnosis
+    test_ablation test_bad_input test_batch test_claims test_controls test_deidentify test_diagnosis
     test_engine test_engines test_environment_check test_evaluation_cli test_explorer
     test_explorer_in_browser test_faults test_fuzz test_idc test_improvements test_latent
     test_memoriser test_memorization test_n_sweep test_networks test_page

@@ -253,6 +253,7 @@ def taught(number, wanted, space):
     raise AssertionError(f"notebook {number} does not write {wanted}")
 
 
+@pytest.mark.slow
 def test_the_notebooks_gan_is_the_librarys():
     """Notebook 02's networks draw and judge as the library's; notebook 03's step moves every weight alike."""
     import keras
