@@ -228,7 +228,7 @@ def _sentence(report: dict, m: dict, word: str, flags: dict, reasons: list[str])
         counted = ""
     else:
         text = (
-            f"This generator {PHRASE[word]}, as far as {n.get('generated', '?')} generated exams and "
+            f"This generator {PHRASE[word]}, as far as {facts.get('images', n.get('generated', '?'))} generated exams and "
             f"{n.get('holdout', '?')} held-out ones can tell."
         )
     names = [_largest(m) if k == "copy_fraction" else k for k in names]
