@@ -20,7 +20,8 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 # Bytes: GitHub shows what is small, and every clone carries it.
 BUDGET_NOTEBOOK, BUDGET_ALL = 400_000, 2_000_000
-GREYS = (64, 40, 32, 24, 16)  # levels of a published picture: as many as fit the budget
+# Grey levels and size of published pictures: the first that fit the budget. Half of the pixels is what a plain screen shows.
+LEVELS = ((64, 1.0), (40, 1.0), (32, 1.0), (24, 1.0), (16, 1.0), (24, 0.5), (16, 0.5), (8, 0.5))
 KEPT_METADATA = ("language_info", "radiogan")
 
 
@@ -171,20 +172,29 @@ def _reduced(picture, greys: int):
     return out
 
 
-def slim(png: str, greys: int = GREYS[0]) -> str:
-    """A base64 PNG with so many greys and a few colours, if that is smaller; an animated PNG stays as it is."""
+def slim(png: str, greys: int = LEVELS[0][0], size: float = 1.0) -> str:
+    """A base64 PNG with so many greys and a few colours, if that is smaller; an animated PNG stays as it is.
+
+    Args:
+        png: base64.
+        greys: levels.
+        size: factor on height and width.
+    """
     from PIL import Image
 
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     if getattr(picture, "is_animated", False):
         return png
-    packed = io.BytesIO()
-    _reduced(picture.convert("RGB"), greys).save(packed, "PNG", optimize=True)
+    packed, picture = io.BytesIO(), picture.convert("RGB")
+    if size != 1:
+        shape = round(picture.width * size), round(picture.height * size)
+        picture = picture.resize(shape, Image.Resampling.BOX)
+    _reduced(picture, greys).save(packed, "PNG", optimize=True)
     small = base64.b64encode(packed.getvalue()).decode()
     return small if len(small) < len(png) else png
 
 
-def clean(notebook, greys: int = GREYS[0]):
+def clean(notebook, greys: int = LEVELS[0][0], size: float = 1.0):
     """Drop papermill's and the widgets' metadata, timing, the injected cell, stderr; set the common kernel."""
     import nbformat
 
@@ -210,7 +220,7 @@ def clean(notebook, greys: int = GREYS[0]):
                 output["execution_count"] = count
             data = output.get("data", {})
             if "image/png" in data:
-                data["image/png"] = slim(data["image/png"], greys)
+                data["image/png"] = slim(data["image/png"], greys, size)
             # A widget's view points at state that is not kept; its text says what it was.
             data.pop("application/vnd.jupyter.widget-view+json", None)
         cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text]
@@ -218,11 +228,11 @@ def clean(notebook, greys: int = GREYS[0]):
 
 
 def _published(path: Path, levels) -> str:
-    """An executed notebook as it is committed, with as many greys as its size budget allows."""
+    """An executed notebook as it is committed, its pictures as good as its size budget allows."""
     import nbformat
 
-    for greys in levels:
-        notebook = clean(nbformat.read(path, as_version=4), greys)
+    for greys, size in levels:
+        notebook = clean(nbformat.read(path, as_version=4), greys, size)
         text = nbformat.writes(notebook, version=4) + "\n"
         if len(text.encode()) <= BUDGET_NOTEBOOK:
             break
@@ -245,8 +255,8 @@ def publish(run_dir: Path, sources: list[Path]) -> None:
         RadioganError: a notebook holds an error output or is too large; nothing is written then.
     """
     texts = {}
-    for first in range(len(GREYS)):  # fewer greys for all, until all of them fit together
-        texts = {p: _published(run_dir / p.name, GREYS[first:]) for p in sources}
+    for first in range(len(LEVELS)):  # coarser for all, until all of them fit together
+        texts = {p: _published(run_dir / p.name, LEVELS[first:]) for p in sources}
         if sum(len(t.encode()) for t in texts.values()) <= BUDGET_ALL:
             break
     else:

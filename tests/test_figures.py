@@ -216,7 +216,7 @@ def test_failures_show_pictures_and_measures():
     images = rng.random((4, 5, 10, 6))
     fig = charts.failures({"healthy": (images, h), "discriminator has won": (images, h)}, NAMES)
     assert {"healthy", "discriminator\nhas won", "normal", "lymphoma"} <= set(texts(fig))
-    assert np.array_equal(pictures(fig)[3], images[0, 4])
+    assert np.array_equal(pictures(fig)[2], images[0, 4])
     png(fig)
 
 

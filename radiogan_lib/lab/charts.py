@@ -90,7 +90,7 @@ def curves(history) -> Figure:
 
 
 def training_strip(
-    samples, epochs: Sequence[int] = (), class_names: Sequence[str] = (), columns: int = 10
+    samples, epochs: Sequence[int] = (), class_names: Sequence[str] = (), columns: int = 7
 ) -> Figure:
     """The same latent points over the epochs: one row per point, one column per saved epoch.
 
@@ -113,7 +113,7 @@ def training_strip(
     return grid(rows, [readable(c) for c in class_names], titles)[0]
 
 
-def failures(trials: Mapping[str, tuple], class_names: Sequence[str], vectors: int = 3) -> Figure:
+def failures(trials: Mapping[str, tuple], class_names: Sequence[str], vectors: int = 2) -> Figure:
     """Trainings that fail beside one that does not: what each draws at its end, its losses and its measures.
 
     Args:
