@@ -303,7 +303,7 @@ def test_a_red_frame_stays_red_and_greys_stay_even():
     pixels[:4] = (200, 0, 0)
     packed = io.BytesIO()
     Image.fromarray(pixels).save(packed, "PNG")
-    for greys in notebooks.GREYS:
+    for greys, _ in notebooks.LEVELS:
         small = notebooks.slim(base64.b64encode(packed.getvalue()).decode(), greys)
         back = np.asarray(Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB")).astype(
             int
