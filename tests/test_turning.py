@@ -30,11 +30,12 @@ def frames(png: bytes) -> list[np.ndarray]:
 
 
 def test_it_turns_from_the_front_once_round(exam):
-    turning = lab.rotating_mip(exam, n_angles=8, height=60)
+    turning = lab.rotating_mip(exam, n_angles=8)
     seen = frames(turning.png)
     assert len(seen) == turning.views == 8 and Image.open(io.BytesIO(turning.png)).info["loop"] == 0
-    middle = seen[0].shape[1] / 2
-    column = [np.median(np.nonzero(f == f.min())[1]) for f in seen]
+    scale = 60 / seen[0].shape[0]  # columns of a picture that is 60 pixels tall
+    middle = scale * seen[0].shape[1] / 2
+    column = [scale * np.median(np.nonzero(f == f.min())[1]) for f in seen]
     assert all(f.min() == 0 for f in seen)  # the spot is seen from every side
     assert (
         abs((column[0] - middle) + (column[4] - middle)) < 2.5 < abs(column[0] - middle)
@@ -43,7 +44,7 @@ def test_it_turns_from_the_front_once_round(exam):
 
 
 def test_a_notebook_gets_the_animation_and_words(exam):
-    bundle = lab.rotating_mip(exam, n_angles=4, height=40)._repr_mimebundle_()
+    bundle = lab.rotating_mip(exam, n_angles=4)._repr_mimebundle_()
     assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).n_frames == 4
     assert "4 views" in bundle["text/plain"] and "0x" not in bundle["text/plain"]
 
