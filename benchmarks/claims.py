@@ -8,7 +8,7 @@ over_time     memory and quality while training on 16, 64, 256 and all exams
 augmentation  a classifier and a generator that get the same 10, 20 or 50 exams a class, beside plain augmentation
 cgan          Fig. 4: a standard CGAN on few exams; do blends appear on the walks between them?
 walks         Fig. 5: a hundred walks of each kind beside a cross-fade and a true morph of phantoms
-final         the final model on phantoms that nothing was tuned on (data_manifest/final.csv)
+final         the final model on phantoms that nothing was tuned on (petphantom.cohort.final_rows)
 
 Every cell of an experiment (an arm and a seed) is kept in runs/claims; a stopped command continues. The csv is written
 again, whole, after every cell.
@@ -501,10 +501,12 @@ def _walked(reference, frames: np.ndarray) -> list[dict]:
 
 
 def final(world: tools.World, a) -> None:
-    """The final model, once, on phantoms of data_manifest/final.csv; and the same on the exams that it was tuned on."""
+    """The final model, once, on phantoms of the final seeds; and the same on the exams that it was tuned on."""
+    from petphantom import cohort
+
     cfg = dataclasses.replace(config.load("teach"), train_exams=(0,), test_exams=(0,))
     folder = paths.home() / "data" / "final-phantoms"
-    listed = pd.read_csv(paths.REPO / "data_manifest" / "final.csv")
+    listed = pd.DataFrame(cohort.final_rows())
     # a dataset has to have training exams; here both splits are loaded together and nothing is trained on them
     listed["split"] = np.where(np.arange(len(listed)) % 2, "test", "train")
     data.prepare(listed, folder, cfg)

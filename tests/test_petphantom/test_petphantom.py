@@ -297,6 +297,14 @@ def test_manifest_checksums(manifest):
         assert petphantom.checksum(row["class"], int(row["seed"])) == row["sha256"], row["exam_id"]
 
 
+def test_the_final_exams_share_no_seed_and_no_patient_with_the_cohort(manifest):
+    listed = cohort.final_rows()
+    patients = {row["patient_id"] for row in listed}
+    assert len(patients) == len(listed) == 5 * cohort.FINAL_COUNT
+    assert not patients & {row["patient_id"] for row in manifest}
+    assert all(petphantom.parse(row["path"]) == (row["class"], row["seed"]) for row in listed)
+
+
 def test_a_morph_starts_at_its_first_exam_and_moves_evenly():
     ends = ("lung", 30017), ("lymphoma", 40003)
     frames = [
