@@ -27,9 +27,8 @@ ENGINES = [
 ]
 SETTINGS = {
     "paper": {},
-    # Whatever a recipe may turn on. A larger penalty would compare roundings: it divides by the square of its step, times 400.
+    # Whatever a recipe may turn on.
     "every switch": dict(
-        gradient_penalty=0.05,
         label_init=1.0,
         lecam=0.1,
         intensity="sqrt",
@@ -41,9 +40,7 @@ SETTINGS = {
         diffaugment_share=0.5,
         auxiliary_augment="translation",
         generator_least=16,
-        generator_noise=True,
-        discriminator_norm=False,
-        spectrum=True,
+        spectral_matching=0.05,
     ),
     "bfloat16": dict(precision="mixed_bfloat16"),
 }
@@ -76,8 +73,6 @@ GAME = """
             return ops.round(ops.tanh(here.given[:, :1, None]) * (high - low) / 2 + (high + low) / 2)
         def choice(self, x):
             return ops.reshape(here.given[:, 2], (-1, 1, 1, 1)) < 0
-        def _direction(self, x):
-            return ops.cos(37.0 * x) * ops.reshape(here.given[:, 1], (-1, 1, 1, 1))
 
     def play(switches):
         cfg = small(dropout=0.0, learning_rate=0.0, **switches)

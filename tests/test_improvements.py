@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
+from gan_tools import small
 from keras import ops
 
 from radiogan_lib.config import ConfigError
+from radiogan_lib.gan import improvements
 from radiogan_lib.gan.improvements import AIR, KINDS, DiffAugment
 
 
@@ -83,3 +86,40 @@ def test_gradient_passes_through():
         y = tf.reduce_sum(DiffAugment("translation", 3)(x))
     gradient = tape.gradient(y, x).numpy()
     assert set(np.unique(gradient)) <= {0.0, 1.0} and gradient.mean() > 0.7
+
+
+def test_log_power_names_the_band_of_a_wave():
+    h, w, bands = 40, 24, 8
+    matching = improvements.SpectralMatching(small(intensity="linear"), bands)
+    for k in (4, 12, 19):  # periods over the height: frequency k / 20 of Nyquist
+        wave = np.cos(2 * np.pi * (np.arange(h) + 0.5) * k / h)[None, :, None, None]
+        found = ops.convert_to_numpy(matching.log_power(wave * np.ones((1, 1, w, 1))))[0]
+        assert found.argmax() == int(k / 20 * bands)
+    white = np.random.default_rng(0).normal(size=(50, h, w, 1)).astype("float32")
+    assert ops.convert_to_numpy(matching.log_power(white)).mean(0).std() < 0.1
+
+
+def test_spectral_matching_takes_power_away_where_there_is_too_much():
+    """Plain gradient steps on the fakes alone bring mean and spread of every band near the real images' own."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    real = 0.2 * rng.normal(size=(64, 40, 24, 1)) * rng.uniform(0.5, 2, (64, 1, 1, 1))
+    fake = tf.Variable(0.5 * rng.normal(size=(64, 40, 24, 1)).astype("float32"))
+    matching = improvements.SpectralMatching(small(intensity="linear"), 8)
+    adam = keras.optimizers.Adam(3e-3)
+    wanted = ops.convert_to_numpy(matching.log_power(real))
+
+    def away():
+        found = ops.convert_to_numpy(matching.log_power(fake))
+        shift = (found.mean(0) - wanted.mean(0)) / wanted.std(0)
+        return np.abs(shift).max(), np.abs(np.log(found.std(0) / wanted.std(0))).max()
+
+    before = away()
+    for _ in range(600):
+        with tf.GradientTape() as tape:
+            cost = matching(real, fake)
+        adam.apply([tape.gradient(cost, fake)], [fake])
+    after = away()
+    assert before[0] > 2 and after[0] < 0.5
+    assert before[1] > 2 and after[1] < 0.5

@@ -106,65 +106,6 @@ def test_batch_spread_lets_an_image_s_neighbours_change_its_logit():
     assert not Config().batch_spread  # the paper has none
 
 
-def test_pixel_noise_is_white_smooth_in_z_and_the_same_for_ever():
-    signs = networks.pixel_signs(100, 960)
-    assert signs[0, :8].tolist() == [-1, 1, -1, 1, 1, 1, -1, -1]
-    assert abs(signs.mean()) < 0.01 and abs(np.corrcoef(signs)[0, 1:]).max() < 0.15
-    layer = networks.PixelNoise()
-    image, z = np.zeros((64, 40, 24, 2), "float32"), np.random.default_rng(0).normal(size=(64, 100))
-    z = z.astype("float32")
-    assert not ops.convert_to_numpy(layer(image, z)).any(), "the strength starts at zero"
-    layer.strength.assign([1.0, 0.5])
-    noise = ops.convert_to_numpy(layer(image, z))
-    assert abs(noise[..., 0].std() - 1) < 0.05 and np.allclose(noise[..., 1], noise[..., 0] / 2)
-    beside = np.corrcoef(noise[:, :, :-1, 0].ravel(), noise[:, :, 1:, 0].ravel())[0, 1]
-    assert abs(beside) < 0.03, "neighbouring pixels are independent"
-    near = ops.convert_to_numpy(layer(image, z + 0.01))
-    assert np.abs(near - noise).max() < 0.2, "a small step of z is a small step of the noise"
-
-
-def test_spectrum_names_the_band_of_a_wave():
-    h, w, bands = 40, 24, 8
-    layer = networks.Spectrum(bands)
-    for k in (4, 12, 19):  # periods over the height: frequency k / 20 of Nyquist
-        wave = np.cos(2 * np.pi * (np.arange(h) + 0.5) * k / h)[None, :, None, None] * np.ones(
-            (1, 1, w, 1)
-        )
-        found = ops.convert_to_numpy(layer(wave.astype("float32")))[0]
-        assert found.argmax() == int(k / 20 * bands)
-    white = np.random.default_rng(0).normal(size=(50, h, w, 1)).astype("float32")
-    flat = ops.convert_to_numpy(layer(white)).mean(0)
-    assert flat.std() < 0.1, "white noise has the same power in every band"
-
-
-def test_the_switches_for_real_exams_change_what_they_say(tmp_path):
-    cfg = small(generator_least=16, generator_noise=True, discriminator_norm=False, spectrum=True)
-    generator, discriminator = gan.build_generator(cfg), gan.build_discriminator(cfg)
-    assert min(networks.generator_widths(cfg)) == 16
-    assert not any(isinstance(x, layers.BatchNormalization) for x in discriminator.layers)
-    generator.get_layer("up3_noise").strength.assign(np.ones(16))
-    generator.save(tmp_path / "g.keras")
-    again = keras.models.load_model(tmp_path / "g.keras")
-    z, label = (
-        np.random.default_rng(1).normal(size=(3, cfg.noise_dim)).astype("float32"),
-        np.arange(3),
-    )
-    assert np.array_equal(
-        generator.predict([z, label], verbose=0), again.predict([z, label], verbose=0)
-    )
-    image = np.random.default_rng(2).uniform(-1, 1, (2, *cfg.canvas, 1)).astype("float32")
-    rough = (
-        image
-        + 0.2
-        * (-1.0) ** np.add.outer(np.arange(cfg.canvas[0]), np.arange(cfg.canvas[1]))[..., None]
-    )
-    head = keras.Model(discriminator.inputs, discriminator.get_layer("spectrum").output)
-    seen = [
-        head.predict([x.astype("float32"), np.zeros(2, int)], verbose=0) for x in (image, rough)
-    ]
-    assert (seen[1] - seen[0])[:, -1].min() > 0 and np.abs(seen[1] - seen[0])[:, :8].max() < 0.2
-
-
 @pytest.mark.parametrize("curve", ["linear", "sqrt"])
 def test_a_saved_generator_knows_its_scale(tmp_path, curve):
     generator = gan.build_generator(small(intensity=curve), 3, suv_max=20.0)

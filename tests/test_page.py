@@ -66,8 +66,6 @@ def small(kernel=4, classes=4, curve="sqrt", **other) -> keras.Model:
             shape = layer.get_weights()[0].shape
             bounds = ((1, 2), (-0.5, 1), (-0.1, 0.1), (0.1, 0.4))  # scale, shift, mean, variance
             layer.set_weights([rng.uniform(*b, shape) for b in bounds])
-        if hasattr(layer, "strength"):
-            layer.strength.assign(rng.uniform(0.1, 1, layer.strength.shape))
     return made
 
 
@@ -98,7 +96,6 @@ def test_the_shipped_generator_is_drawn_within_two_hundredths_of_suv(tmp_path):
         dict(kernel=5),
         dict(kernel=2),
         dict(kernel=4, doublings=5),
-        dict(kernel=4, generator_noise=True),
     ],
     ids=str,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -287,3 +288,24 @@ def test_unreadable_runs_are_explained(tmp_path):
         (tmp_path / name).write_bytes(b"not a network")
     with pytest.raises(gan.RunError, match="delete the folder"):
         gan.load_run(tmp_path)
+
+
+def test_a_training_starts_from_an_earlier_run(finished, tmp_path):
+    """Weights of the same name and shape are taken; a known class keeps its vector, a new one gets the mean."""
+    run, cfg = finished
+    other = dataclasses.replace(cfg, seed=9, start_from=str(run.directory))
+    names = [run.class_names[1], "melanoma"]
+    model = radiogan.compiled(other, 2, 30.0)
+    training.start_from(model, other.start_from, names)
+    same = model.generator.get_layer("up1").get_weights()
+    assert _equal(same, run.generator.get_layer("up1").get_weights())
+    for name in ("generator", "discriminator"):
+        table = getattr(run, name).get_layer("label_embedding").get_weights()[0]
+        got = getattr(model, name).get_layer("label_embedding").get_weights()[0]
+        assert np.array_equal(got, np.stack([table[1], table.mean(0)]))
+    with pytest.raises(gan.RunError, match="start_from"):
+        training.start_from(
+            radiogan.compiled(small(doublings=2), 3, 30.0), str(run.directory), names
+        )
+    with pytest.raises(gan.RunError, match="nowhere"):
+        training.start_from(model, str(tmp_path / "nowhere"), names)

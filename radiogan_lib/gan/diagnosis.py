@@ -105,7 +105,7 @@ SENTENCES = {
     "classes_ignored": "The classes are ignored: {label_agreement:.0%} of the images look like the class they were asked for, chance is "
     "{chance:.0%} (real exams reach {ceiling:.0%}). Train longer, or set label_init=1 or auxiliary=0.5.",
     "collapsed": "Mode collapse: images of one class differ only {diversity:.0%} as much as real exams do. Restart with "
-    "diffaugment='translation', gradient_penalty=0.1, or more exams.",
+    "diffaugment='translation', lecam=0.3, or more exams.",
 }
 
 

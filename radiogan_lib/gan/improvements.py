@@ -1,4 +1,4 @@
-"""Two additions of the improved recipe: DiffAugment and an auxiliary classifier. Both are off in the paper's recipe.
+"""Additions to the paper's recipe: DiffAugment, an auxiliary classifier and spectral matching. All are off in the paper's.
 
 DiffAugment (Zhao et al., NeurIPS 2020) shows the discriminator real and fake images after the same random shifts.
 It is differentiable, so the generator learns through it. It never flips, because the liver is on the right, and never changes
@@ -16,6 +16,7 @@ Explained in notebooks/03_training.ipynb.
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from radiogan_lib.config import Config, ConfigError
@@ -133,3 +134,78 @@ def accuracy(logits, label):
     """Share of images (b, n) whose class the classifier tells as their label (b,)."""
     predicted = ops.cast(ops.argmax(logits, axis=-1), "int32")
     return ops.mean(ops.cast(ops.equal(predicted, ops.cast(label, "int32")), "float32"))
+
+
+LEAST_VARIANCE = 0.01  # of a band's log amplitude; exams that are more alike would divide roundings
+
+
+class SpectralMatching(layers.Layer):
+    """What the generator pays where its images have too much or too little power in a band of spatial frequencies.
+
+    A discriminator of strided convolutions hardly sees a wrong texture. Here two moments of every band's log power, mean and
+    variance, are compared as running means over the last batches: those of a batch are too few (Durall et al., CVPR 2020,
+    match the spectrum; Salimans et al., NeurIPS 2016, match means of features).
+
+    Args:
+        cfg: canvas and intensity curve.
+        bands: of equal width, from constant to the finest frequency.
+    """
+
+    MOMENTUM = 0.95
+
+    def __init__(self, cfg: Config, bands: int = 24):
+        super().__init__(name="spectral_matching", dtype="float32")
+        self.curve = cfg.intensity
+        h, w = cfg.canvas
+        self.rows, self.columns = cosines(h), cosines(w)
+        frequency = np.hypot(np.arange(h)[:, None] / h, np.arange(w)[None] / w).ravel()
+        band = np.minimum((frequency * bands).astype(int), bands - 1)  # 1 = Nyquist
+        self.share = (np.eye(bands)[band] / np.bincount(band, minlength=bands)).astype("float32")
+        self.moments = {
+            name: self.add_weight(
+                name=name, shape=(bands,), initializer="zeros", trainable=False, aggregation="mean"
+            )
+            for name in ("real_mean", "real_square", "fake_mean", "fake_square")
+        }
+        self.steps = self.add_weight(
+            name="steps", shape=(), initializer="zeros", trainable=False, aggregation="mean"
+        )
+        self.built = True
+
+    def log_power(self, x):
+        """Grey values (b, h, w, 1) → log power per band (b, bands), on a linear scale, where bright and sharp structures count."""
+        x = ops.cast(x, "float32")[..., 0]
+        if self.curve == "sqrt":
+            x = 2 * ops.square((x + 1) / 2) - 1
+        power = ops.square(ops.matmul(ops.matmul(self.rows, x), self.columns.T))
+        return ops.log(ops.matmul(ops.reshape(power, (-1, len(self.share))), self.share) + 1e-5) / 2
+
+    def call(self, real, fake):
+        """Grey values (b, h, w, 1) → a scalar whose gradient moves the fakes' moments to the real ones; its value says nothing."""
+        real, fake = self.log_power(real), self.log_power(fake)
+        self.steps.assign(self.steps + 1)
+        first = 1 - ops.power(self.MOMENTUM, self.steps)  # as Adam corrects its first steps
+        now = {}
+        for name, x in (("real", real), ("fake", ops.stop_gradient(fake))):
+            for moment, values in (("mean", x), ("square", ops.square(x))):
+                running = self.moments[f"{name}_{moment}"]
+                batch = ops.mean(values, axis=0)
+                running.assign(self.MOMENTUM * running + (1 - self.MOMENTUM) * batch)
+                now[f"{name}_{moment}"] = running / first
+        variance = {
+            s: ops.maximum(now[f"{s}_square"] - ops.square(now[f"{s}_mean"]), LEAST_VARIANCE)
+            for s in ("real", "fake")
+        }
+        spread = ops.sqrt(variance["real"])
+        too_high = ops.clip((now["fake_mean"] - now["real_mean"]) / spread, -3, 3)
+        too_varied = ops.clip(variance["fake"] / variance["real"] - 1, -1, 3)
+        z = (fake - now["fake_mean"]) / spread  # (b, bands)
+        return ops.mean(too_high * z + too_varied / 2 * ops.square(z))
+
+
+def cosines(n: int) -> np.ndarray:
+    """The orthonormal cosine transform of n samples, (n, n) float32."""
+    k, i = np.arange(n)[:, None], np.arange(n)[None]
+    c = np.cos(np.pi * (i + 0.5) * k / n) * np.sqrt(2 / n)
+    c[0] /= np.sqrt(2)
+    return c.astype("float32")

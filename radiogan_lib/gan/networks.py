@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from radiogan_lib.config import Config
@@ -78,79 +77,6 @@ class BatchSpread(layers.Layer):
         return (*input_shape[:-1], input_shape[-1] + 1)
 
 
-def pixel_signs(noise_dim: int, pixels: int) -> np.ndarray:
-    """(noise_dim, pixels) of ±1, the same for ever: the lowest bit of a hash of each index (murmur3's finalizer)."""
-    x = np.arange(noise_dim * pixels, dtype=np.uint32)
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        x ^= x >> np.uint32(shift)
-        x *= np.uint32(factor)
-    x ^= x >> np.uint32(16)
-    return (2.0 * (x & 1) - 1).astype("float32").reshape(noise_dim, pixels)
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class PixelNoise(layers.Layer):
-    """Adds noise of its own to every pixel, with a learned strength per channel: (b, h, w, c), z (b, n) → (b, h, w, c).
-
-    PET images are noisy, and stacked convolutions can only imitate noise by regular patterns (StyleGAN's noise inputs).
-    Here the noise is a fixed random projection of z, N(0, 1) in every pixel: one z means one image, and a walk stays smooth.
-    """
-
-    def build(self, image_shape, z_shape):
-        self.strength = self.add_weight(
-            name="strength", shape=(image_shape[-1],), initializer="zeros"
-        )
-        pixels = image_shape[1] * image_shape[2]
-        self.signs = pixel_signs(z_shape[-1], pixels) / np.sqrt(z_shape[-1], dtype="float32")
-
-    def call(self, image, z):
-        noise = ops.matmul(z, ops.cast(self.signs, z.dtype))
-        return image + ops.reshape(noise, (-1, *image.shape[1:3], 1)) * self.strength
-
-    def compute_output_shape(self, image_shape, z_shape):
-        return image_shape
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class Spectrum(layers.Layer):
-    """Log power of an image in bands of spatial frequency, by a cosine transform: (b, h, w, 1) → (b, bands).
-
-    A discriminator of strided convolutions hardly sees a wrong texture (SSD-GAN, Chen et al., AAAI 2021).
-    """
-
-    def __init__(self, bands=16, **kwargs):
-        super().__init__(**kwargs)
-        self.bands = bands
-
-    def build(self, input_shape):
-        h, w = input_shape[1:3]
-        self.rows, self.columns = (_cosines(n) for n in (h, w))
-        high = np.hypot(np.arange(h)[:, None] / h, np.arange(w)[None] / w).ravel()  # 1 = Nyquist
-        band = np.minimum((high * self.bands).astype(int), self.bands - 1)
-        self.share = np.eye(self.bands, dtype="float32")[band] / np.bincount(
-            band, minlength=self.bands
-        ).astype("float32")
-
-    def call(self, x):
-        power = ops.square(ops.matmul(ops.matmul(self.rows, x[..., 0]), self.columns.T))
-        power = ops.matmul(ops.reshape(power, (-1, self.share.shape[0])), self.share)
-        return (ops.log(power + 1e-5) + 4) / 2
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], self.bands)
-
-    def get_config(self):
-        return super().get_config() | {"bands": self.bands}
-
-
-def _cosines(n: int) -> np.ndarray:
-    """The orthonormal cosine transform of n samples, (n, n) float32."""
-    k, i = np.arange(n)[:, None], np.arange(n)[None]
-    c = np.cos(np.pi * (i + 0.5) * k / n) * np.sqrt(2 / n)
-    c[0] /= np.sqrt(2)
-    return c.astype("float32")
-
-
 def label_embedding(cfg: Config, n_classes: int, width: int, name: str) -> layers.Embedding:
     """The class → vector table. Keras starts it at ±0.05, some fifty times weaker than what it is joined to;
     `label_init` > 0 draws it from N(0, label_init²) instead."""
@@ -195,8 +121,6 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
             x = layers.Conv2DTranspose(
                 width, cfg.generator_kernel, 2, "same", use_bias=False, name=f"up{k}"
             )(x)
-            if cfg.generator_noise and k >= cfg.doublings - 1:
-                x = PixelNoise(name=f"up{k}_noise")(x, z)
             x = engine.BatchNormalization(momentum=cfg.bn_momentum, name=f"up{k}_norm")(x)
             x = layers.ReLU(name=f"up{k}_relu")(x)  # (b, 5·2^k, 3·2^k, width)
         # A transposed convolution of stride 1 is a convolution.
@@ -221,7 +145,7 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
         e = layers.Reshape((h, w, 1), name="label_map")(e)
         x = layers.Concatenate(name="joined")([image, e])  # (b, h, w, 2)
         for k, width in enumerate(widths, 1):
-            normed = cfg.discriminator_norm and 1 < k < len(widths)
+            normed = 1 < k < len(widths)
             x = layers.Conv2D(width, 3, 2, "same", use_bias=not normed, name=f"down{k}")(x)
             if normed:
                 x = engine.BatchNormalization(momentum=cfg.bn_momentum, name=f"down{k}_norm")(x)
@@ -230,11 +154,6 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
             # (b, h / 2^k, w / 2^k, width)
         x = BatchSpread(name="batch_spread")(x) if cfg.batch_spread else x
         x = layers.Flatten(name="flat")(x)
-        if cfg.spectrum:
-            s = Spectrum(name="spectrum", dtype="float32")(image)  # (b, bands)
-            s = layers.Dense(64, name="spectrum_dense")(s)
-            s = layers.LeakyReLU(cfg.leaky_slope, name="spectrum_leaky")(s)
-            x = layers.Concatenate(name="with_spectrum")([x, s])
         # float32: the loss needs the digits.
         logit = layers.Dense(1, name="logit", dtype="float32")(x)
     return keras.Model([image, label], logit, name="discriminator")

@@ -19,8 +19,6 @@ from keras import ops
 from radiogan_lib.config import Config
 from radiogan_lib.gan import engine, improvements
 
-PENALTY_STEP = 0.05  # length σ of the finite difference, in grey values
-
 
 class RadioGAN(keras.Model):
     """Generator and discriminator as one trainable model (paper §3.2; with every switch of `cfg` off these are the paper's losses).
@@ -50,39 +48,33 @@ class RadioGAN(keras.Model):
             )
             self.auxiliary_seed = self.auxiliary_view.seed
             self.trackers["auxiliary_accuracy"] = keras.metrics.Mean(name="auxiliary_accuracy")
+        if cfg.spectral_matching:
+            self.matching = improvements.SpectralMatching(cfg)
         if cfg.lecam:  # running means of the logits, the anchors of the regulariser
             self.real_anchor = self._anchor("real_anchor")
             self.fake_anchor = self._anchor("fake_anchor")
         self.built = True
 
     def call(self, inputs, training=False):
-        """(images (b, h, w, 1) grey values, labels (b,)) → logits, each (b, 1): real, fake, fake_frozen (+ penalty)."""
+        """(images (b, h, w, 1) grey values, labels (b,)) → logits, each (b, 1): real, fake, fake_frozen."""
         real, label = (ops.convert_to_tensor(v) for v in inputs)
         z = self.noise(ops.shape(label)[0])  # (b, noise_dim)
         fake = self.generator([z, label], training=training)  # (b, h, w, 1)
         views = []
         if self.cfg.auxiliary and training:
             views = [self.auxiliary_view(x, training) for x in (real, fake)]
+        bands = self.matching(real, fake) if self.cfg.spectral_matching and training else None
         real, fake = self.augment(real, training), self.augment(fake, training)
         constant_fake = ops.stop_gradient(fake)
         weights = [ops.convert_to_tensor(v) for v in self.discriminator.trainable_variables]
-        before_real = self._discriminator_state()
         logits = {"real": self.discriminator([real, label], training=training)}
         before_fake = self._discriminator_state()
         logits["fake"] = self.discriminator([constant_fake, label], training=training)
         # The third pass: the same dropout masks as the second, constant weights, its own BatchNorm update thrown away.
         frozen = [ops.stop_gradient(w) for w in weights]
         logits["fake_frozen"] = self._forward(frozen, before_fake, fake, label, training)
-        if self.cfg.gradient_penalty and training:
-            steep = []
-            for name, state, x in (
-                ("real", before_real, real),
-                ("fake", before_fake, constant_fake),
-            ):
-                moved = x + PENALTY_STEP * self._direction(x)
-                there = self._forward(weights, state, moved, label, training)
-                steep.append(ops.square(there - logits[name]))
-            logits["penalty"] = (steep[0] + steep[1]) / PENALTY_STEP**2
+        if bands is not None:
+            logits["bands"] = bands
         if views:
             logits["class_real"], logits["class_fake"] = improvements.auxiliary_logits(
                 self.auxiliary, *views, training
@@ -104,8 +96,6 @@ class RadioGAN(keras.Model):
         }
         for name, value in values.items():
             self.trackers[name].update_state(value)
-        if "penalty" in y_pred:
-            d_loss = d_loss + self.cfg.gradient_penalty / 2 * ops.mean(y_pred["penalty"])
         if "class_real" in y_pred:
             on_real = improvements.cross_entropy(y_pred["class_real"], y_pred["label"])
             on_fake = improvements.cross_entropy(y_pred["class_fake"], y_pred["label"])
@@ -114,6 +104,8 @@ class RadioGAN(keras.Model):
             self.trackers["auxiliary_accuracy"].update_state(
                 improvements.accuracy(y_pred["class_fake"], y_pred["label"])
             )
+        if "bands" in y_pred:
+            g_loss = g_loss + self.cfg.spectral_matching * y_pred["bands"]
         if self.cfg.lecam:
             d_loss = d_loss + self.cfg.lecam * self._lecam(real, fake)
         return (d_loss + g_loss) / engine.replicas()
@@ -138,9 +130,6 @@ class RadioGAN(keras.Model):
         """The discriminator's logit (b, 1) from given weights and state; changes of the state are dropped."""
         inputs = [image, label]
         return self.discriminator.stateless_call(weights, state, inputs, training=training)[0]
-
-    def _direction(self, x):
-        return keras.random.normal(ops.shape(x), dtype=x.dtype, seed=self.noise_seed)
 
     def _lecam(self, real, fake):
         """LeCam regulariser (Tseng et al., CVPR 2021): keeps real logits near the fakes' running mean and vice versa."""

@@ -75,6 +75,8 @@ def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> 
     names = list(mips.class_names)
     model = build(cfg, len(names), mips.suv_max)
     history = read_history(run_dir)
+    if cfg.start_from:
+        start_from(model, cfg.start_from, names)
     done = restore(model, run_dir / "checkpoints", newest=len(history))
     grey = functools.partial(encode, curve=cfg.intensity, suv_max=mips.suv_max)
     batches = Batches(
@@ -114,6 +116,42 @@ def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> 
             "batch_size, or set precision='mixed_bfloat16', fewer channels, or smaller doublings."
         ) from e
     _export(model, mips.labels, run_dir)
+
+
+def start_from(model: RadioGAN, folder: str, class_names: list[str]) -> None:
+    """Transfer learning: both networks take every weight of an earlier run whose layer has the same name and shape.
+
+    Few real exams teach a network what a body looks like less well than many phantoms do. A class that the earlier run
+    knew keeps its vector; any other starts at the mean of all vectors.
+
+    Args:
+        model: new networks; changed in place.
+        folder: of the earlier run; a bare name is one in the repository's `weights/`.
+        class_names: the new run's classes, in the order of their labels.
+
+    Raises:
+        RunError: no finished run is there, or it has another canvas.
+    """
+    path = Path(folder) if Path(folder).exists() else paths.REPO / "weights" / folder
+    try:
+        former = load_run(path)
+    except RunError as e:
+        raise RunError(f"start_from = {folder!r} cannot be used: {e}") from None
+    if former.config.canvas != model.cfg.canvas:
+        raise RunError(
+            f"{paths.shown(path)} was trained on {former.config.canvas[0]} x {former.config.canvas[1]} pixels, this run "
+            f"has {model.cfg.canvas[0]} x {model.cfg.canvas[1]}: leave start_from empty, or train phantoms at this size."
+        )
+    for name in ("generator", "discriminator"):
+        new, old = getattr(model, name), getattr(former, name)
+        known = {layer.name: layer.get_weights() for layer in old.layers}
+        for layer in new.layers:
+            values = known.get(layer.name, [])
+            if layer.name == "label_embedding":
+                vectors = dict(zip(former.class_names, values[0], strict=True))
+                values = [np.stack([vectors.get(c, values[0].mean(0)) for c in class_names])]
+            if [v.shape for v in values] == [tuple(w.shape) for w in layer.weights]:
+                layer.set_weights(values)
 
 
 def averaged_generator(model: RadioGAN, labels) -> keras.Model:

@@ -152,9 +152,6 @@ def _operation(layer, before: list[dict], shared: set[str]) -> dict:
         if len(before) != 2 or layer.axis not in (-1, len(shape)):
             _refuse(layer, "joins other than two inputs along their channels")
         return new | {"op": "concatenate", "widths": [t.shape[-1] for t in layer.input]}
-    if hasattr(layer, "strength"):  # gan.networks.PixelNoise
-        strength = layer.get_weights()[0]
-        return new | linear | {"op": "pixels", "strength": strength, "size": shape}
     if hasattr(layer, "to_suv"):
         return new | {
             "op": "decode",
@@ -168,7 +165,7 @@ def _refuse(layer, what: str) -> NoReturn:
     raise ExportError(
         f"layer {layer.name!r} ({type(layer).__name__}) {what} that the page cannot compute. It knows"
         " Dense, Reshape, Flatten, Dropout, BatchNormalization, Embedding, Concatenate, Conv2D of stride"
-        " 1, Conv2DTranspose of stride 1 or 2, ReLU, LeakyReLU, Activation, PixelNoise and SuvImage."
+        " 1, Conv2DTranspose of stride 1 or 2, ReLU, LeakyReLU, Activation and SuvImage."
     )
 
 

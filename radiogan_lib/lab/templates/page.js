@@ -123,7 +123,6 @@ class Generator {
         : op.op === "dense" ? activate(dense(first, of(op.kernel), of(op.bias)), op)
         : op.op === "conv" ? convolve(first, op, of(op.kernel), of(op.bias))
         : op.op === "affine" ? activate(affine(first, of(op.scale), of(op.shift)), op)
-        : op.op === "pixels" ? activate(pixels(first, second, of(op.strength), op), op)
         : op.op === "concatenate" ? concatenate(first, second, op.widths)
         : op.op === "decode" ? decode(first, op)
         : fail(op.op);
@@ -160,41 +159,6 @@ function concatenate(x, y, [wide, narrow]) {
     k += wide + narrow;
   }
   return out;
-}
-
-/** Noise of its own for every pixel: a fixed projection of z by signs (PixelNoise of radiogan_lib/gan/networks.py). */
-function pixels(x, z, strength, op) {
-  const [rows, cols, width] = op.size, count = rows * cols;
-  op.signs ??= signs(z.length * count); // kept for the next image
-  const noise = project(z, op.signs, count), out = new Float64Array(x.length);
-  for (let p = 0, k = 0; p < count; p++) for (let c = 0; c < width; c++, k++) out[k] = x[k] + noise[p] * strength[c];
-  return out;
-}
-
-function project(z, table, count) {
-  const out = new Float64Array(count), scale = 1 / Math.sqrt(z.length);
-  let i = 0;
-  for (; i + 4 <= z.length; i += 4) { // four rows at a time: a quarter of the reading and writing
-    const a = scale * z[i], b = scale * z[i + 1], c = scale * z[i + 2], d = scale * z[i + 3], k = i * count;
-    for (let p = 0; p < count; p++) {
-      out[p] += a * table[k + p] + b * table[k + count + p] + c * table[k + 2 * count + p] + d * table[k + 3 * count + p];
-    }
-  }
-  for (; i < z.length; i++) for (let p = 0; p < count; p++) out[p] += scale * z[i] * table[i * count + p];
-  return out;
-}
-
-function signs(length) {
-  const out = new Int8Array(length);
-  for (let k = 0; k < length; k++) out[k] = sign(k);
-  return out;
-}
-
-/** The lowest bit of a hash of a whole number, as -1 or 1: murmur3's finalizer. */
-function sign(k) {
-  k = Math.imul(k ^ (k >>> 16), 0x85ebca6b);
-  k = Math.imul(k ^ (k >>> 13), 0xc2b2ae35);
-  return ((k ^ (k >>> 16)) & 1) * 2 - 1;
 }
 
 /** ReLU and its leaky form are a slope below zero; 1 leaves the values as they are. */
