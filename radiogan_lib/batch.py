@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import logging
 import re
 import sys
 import time
@@ -36,7 +37,7 @@ _Yaml.add_implicit_resolver(
 def parse_setting(text: str) -> tuple[str, list]:
     """`name=value` or, for a sweep, `name=v1,v2`: values are YAML; brackets and quotes keep a comma in one value."""
     name, equals, value = text.partition("=")
-    name, short = name.strip(), " ".join(text.split())[:60]
+    name, short = name.strip(), " ".join(text.split())[:60].replace("\\", "/")
     if not equals or not name:
         raise config.ConfigError(
             f"--set {short!r} is not of the form name=value: write it like epochs=5."
@@ -235,6 +236,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{sweeps.FAILED}{e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        # A kernel that dies with us is no news, but asyncio would report it at exit.
+        logging.getLogger("asyncio").disabled = True
         print("\nStopped. The same command continues where this one stopped.", file=sys.stderr)
         return 130
 

@@ -273,7 +273,8 @@ def _short(value) -> str:
     if isinstance(value, int) and value.bit_length() > 200:
         return f"a number of {value.bit_length()} bits"
     shown = repr(value[:60]) if isinstance(value, (str, bytes)) else reprlib.repr(value)
-    return re.sub(r"((?<!\\)\\[nrt]\s*)+", " ", shown)
+    # In a repr a line break is one backslash and n; a backslash of the user's own, as in a Windows path, is two.
+    return re.sub(r"\\\\|\\[nrt]\s*", lambda m: "/" if m[0] == "\\\\" else " ", shown)
 
 
 def _checked(name: str, value, where: str):

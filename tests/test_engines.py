@@ -88,7 +88,7 @@ GAME = """
             average = dict(use_ema=True, ema_momentum=cfg.ema) if cfg.ema else {{}}
             game.compile(keras.optimizers.SGD(0.05, **average), jit_compile=keras.backend.backend() == "jax")
             game.optimizer.build(game.trainable_variables)
-        rng = np.random.default_rng(2)
+        rng = np.random.default_rng(3)  # with 2, a unit lies within rounding of LeakyReLU's kink, and falls to either side
         for v in game.trainable_variables:
             v.assign(rng.normal(0, 0.1, v.shape).astype("float32") + (1.0 if v.path.endswith("gamma") else 0.0))
         averages = game.optimizer._model_variables_moving_average if cfg.ema else []

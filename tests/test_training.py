@@ -95,13 +95,14 @@ def test_another_experiment_in_the_same_folder_is_refused(finished):
 
 
 SCRIPT = """
-    import resource, sys
+    import sys
     sys.path.insert(0, {here!r})
+    from fuzz import peak_mb
     from gan_tools import EVERYTHING, blobs, small
     from radiogan_lib import config, gan
     cfg = {cfg}
     gan.train(cfg, blobs(cfg, per_class={per_class}), sys.argv[1], checkpoint_seconds=0)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(round(1024 * peak_mb()))
 """
 
 
