@@ -235,8 +235,9 @@ class Config:
         }
 
     def _shown(self, name: str):
-        """A setting as it may be seen: of the cohort the file's name, for its folders may name a person."""
-        return Path(self.cohort).name if name == "cohort" else getattr(self, name)
+        """A setting as it may be seen: of a path the last name, for its folders may name a person."""
+        value = getattr(self, name)
+        return Path(value).name if name in ("cohort", "start_from") else value
 
     def __repr__(self) -> str:
         return f"Config({', '.join(f'{f.name}={self._shown(f.name)!r}' for f in dataclasses.fields(self))})"

@@ -310,3 +310,13 @@ def test_a_training_starts_from_an_earlier_run(finished, tmp_path):
         )
     with pytest.raises(gan.RunError, match="nowhere"):
         training.start_from(model, str(tmp_path / "nowhere"), names)
+
+
+def test_a_run_keeps_only_the_name_of_the_run_that_it_started_from(tmp_path):
+    cfg = small(start_from="/home/jane_doe/first")
+    exams = blobs(cfg)
+    for _ in range(2):  # a new folder, and the same experiment again
+        training.claim(tmp_path, cfg, exams, ["cpu:0"])
+    assert "jane" not in (tmp_path / "config.json").read_text()
+    with pytest.raises(gan.RunError, match="start_from"):
+        training.claim(tmp_path, small(start_from="second"), exams, ["cpu:0"])

@@ -173,6 +173,8 @@ def read_history(run_dir: Path) -> pd.DataFrame:
 def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
     """Write config and provenance into a new folder; in an old one make sure that it is the same experiment."""
     path = run_dir / "config.json"
+    # Of paths only the last name is kept: their folders may name a person.
+    named = {k: Path(getattr(cfg, k)).name for k in ("cohort", "start_from")}
     facts = {
         "dataset_sha256": mips.sha256,
         "class_names": list(mips.class_names),
@@ -189,7 +191,8 @@ def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
                 f"config.json or provenance.json in {paths.shown(run_dir)} is damaged ({type(e).__name__}): choose another "
                 "folder, or delete this one to train anew."
             ) from None
-        differ = [k for k, v in cfg.stage("gan").items() if old[k] != v] + [
+        wanted = cfg.stage("gan") | {"start_from": named["start_from"]}
+        differ = [k for k, v in wanted.items() if old[k] != v] + [
             k for k, v in facts.items() if told.get(k) != v
         ]
         if differ:
@@ -198,9 +201,7 @@ def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
                 "this one to train anew."
             )
         return
-    paths.write_json(
-        path, cfg.as_dict() | {"cohort": Path(cfg.cohort).name}
-    )  # its folders may name a person
+    paths.write_json(path, cfg.as_dict() | named)
     paths.write_json(run_dir / "provenance.json", facts | provenance() | {"shared_by": shared_by})
 
 
