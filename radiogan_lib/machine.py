@@ -46,11 +46,18 @@ def hush_tensorflow() -> None:
 class _Hushed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports TensorFlow with file descriptor 2 pointing nowhere; Python's own errors are raised as always."""
 
+    searching = (
+        False  # Keras looks for TensorFlow before it imports it: the finder stays until then
+    )
+
     def find_spec(self, name, path=None, target=None):
-        if name != "tensorflow":
+        if name != "tensorflow" or self.searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self.searching = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.searching = False
         if spec is not None:
             self.real, spec.loader = spec.loader, self
         return spec
@@ -60,6 +67,7 @@ class _Hushed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         module.__spec__.loader = self.real
+        sys.meta_path.remove(self)
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(nowhere, 2)

@@ -21,7 +21,17 @@ KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": 
 # Bytes: GitHub shows what is small, and every clone carries it.
 BUDGET_NOTEBOOK, BUDGET_ALL = 400_000, 2_000_000
 # Grey levels and size of published pictures: the first that fit the budget. Half of the pixels is what a plain screen shows.
-LEVELS = ((64, 1.0), (40, 1.0), (32, 1.0), (24, 1.0), (16, 1.0), (24, 0.5), (16, 0.5), (8, 0.5))
+LEVELS = (
+    (64, 1.0),
+    (40, 1.0),
+    (32, 1.0),
+    (24, 1.0),
+    (16, 1.0),
+    (12, 1.0),
+    (24, 0.5),
+    (16, 0.5),
+    (8, 0.5),
+)
 KEPT_METADATA = ("language_info", "radiogan")
 
 

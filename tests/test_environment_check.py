@@ -88,7 +88,11 @@ def test_a_fault_is_one_sentence_and_still_fails_the_cell():
 
 
 def test_setup_keeps_tensorflows_start_quiet():
-    code = "from radiogan_lib import lab; lab.setup(); import tensorflow as tf; print(tf.constant(1).numpy())"
+    # Keras asks whether TensorFlow is there before it imports it
+    code = (
+        "from radiogan_lib import gan, lab; lab.setup(); gan.load_shipped;"
+        " import tensorflow as tf; print(tf.constant(1).numpy())"
+    )
     env = os.environ | {"PYTHONPATH": str(paths.REPO)}
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -58,6 +58,12 @@ def test_figures_are_built_without_pyplot_and_give_the_same_bytes():
     assert ("matplotlib.pyplot" in sys.modules) == before
 
 
+def test_walk_strip_names_the_unit_and_window_of_uncalibrated_exams():
+    bar = lab.walk_strip(walk(), NAMES, window=(0, 5), unit="grey value").axes[-1]
+    assert bar.get_ylabel() == "grey value"
+    assert [t.get_text() for t in bar.get_yticklabels()] == ["0", "5"]
+
+
 def test_walk_strips_letter_frames_and_mark_the_red_one():
     w = walk()
     fig = lab.walk_strip(w, NAMES)

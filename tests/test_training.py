@@ -320,3 +320,11 @@ def test_a_run_keeps_only_the_name_of_the_run_that_it_started_from(tmp_path):
     assert "jane" not in (tmp_path / "config.json").read_text()
     with pytest.raises(gan.RunError, match="start_from"):
         training.claim(tmp_path, small(start_from="second"), exams, ["cpu:0"])
+
+
+def test_the_shipped_real_generator_opens_without_its_discriminator():
+    run = gan.load_shipped("real")
+    assert run.discriminator is None and run.generator.output_shape[1:3] == (160, 96)
+    assert {"normal", "lung", "lymphoma"} < set(run.class_names)
+    with pytest.raises(gan.RunError, match="discriminator.keras is missing"):
+        gan.load_run(run.directory)

@@ -37,7 +37,7 @@ class Run:
     config: Config
     class_names: list[str]
     generator: keras.Model
-    discriminator: keras.Model
+    discriminator: keras.Model | None
     history: pd.DataFrame
     provenance: dict
 
@@ -46,14 +46,19 @@ class Run:
         return len(self.history) >= self.config.epochs
 
 
-def load_run(run_dir) -> Run:
+def load_run(run_dir, discriminator: bool = True) -> Run:
     """Open a run's folder. Loading is safe: no pickle, no code from the file.
+
+    Args:
+        run_dir: the folder.
+        discriminator: False opens a folder that holds the generator alone; `run.discriminator` is then None.
 
     Raises:
         RunError: something that the folder must hold is missing or unreadable.
     """
     run_dir = Path(run_dir)
-    for name in ("config.json", "provenance.json", "generator.keras", "discriminator.keras"):
+    names = ("generator", "discriminator") if discriminator else ("generator",)
+    for name in ("config.json", "provenance.json", *(f"{n}.keras" for n in names)):
         if not (run_dir / name).exists():
             raise RunError(
                 f"{paths.shown(run_dir / name)} is missing: no finished training is in that folder. "
@@ -62,11 +67,11 @@ def load_run(run_dir) -> Run:
     engine.prepare()
     try:
         cfg, provenance = _read_claim(run_dir)
-        names = [str(name) for name in provenance["class_names"]]
+        classes = [str(name) for name in provenance["class_names"]]
         networks = [
             keras.saving.load_model(run_dir / f"{n}.keras", compile=False, safe_mode=True)
-            for n in ("generator", "discriminator")
-        ]
+            for n in names
+        ] + [None] * (not discriminator)
     except config.ConfigError:
         raise
     except Exception as e:
@@ -74,8 +79,8 @@ def load_run(run_dir) -> Run:
             f"{paths.shown(run_dir)} cannot be read ({type(e).__name__}: {' '.join(str(e).split())[:160]}); "
             "delete the folder and train again."
         ) from None
-    _check_fit(run_dir, cfg, names, *networks)
-    return Run(run_dir, cfg, names, *networks, read_history(run_dir), provenance)  # type: ignore[call-arg]
+    _check_fit(run_dir, cfg, classes, *networks)
+    return Run(run_dir, cfg, classes, *networks, read_history(run_dir), provenance)  # type: ignore[call-arg]
 
 
 def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discriminator) -> None:
@@ -83,7 +88,7 @@ def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discrimi
     again = "copy the files of one run together, or delete the folder and train again."
     try:
         drawn = tuple(generator.outputs[0].shape[1:3])
-        taken = tuple(discriminator.inputs[0].shape[1:3])
+        taken = tuple(discriminator.inputs[0].shape[1:3]) if discriminator else drawn
         known = generator.get_layer("label_embedding").input_dim
         generator.layers[-1].to_suv  # noqa: B018  only this library's generators know the scale of their pixels
     except (AttributeError, ValueError, IndexError, TypeError):
@@ -103,9 +108,13 @@ def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discrimi
         )
 
 
-def load_shipped() -> Run:
-    """The small run that comes with the repository, so that walks and tests work before any training."""
-    return load_run(paths.REPO / "weights")
+def load_shipped(name: str = "") -> Run:
+    """A run that comes with the repository, so that walks and tests work before any training.
+
+    Args:
+        name: "" is the run on phantoms; "real" is the generator that was trained on public real exams.
+    """
+    return load_run(paths.REPO / "weights" / name, discriminator=not name)
 
 
 def load_run_or_shipped(run_dir) -> Run:

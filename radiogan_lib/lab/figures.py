@@ -66,11 +66,11 @@ def show(ax, suv: np.ndarray, window: Sequence[float] = WINDOW, title: str = "",
     return im
 
 
-def scale(fig, im, axes, window: Sequence[float] = WINDOW) -> None:
-    """A colour bar that states the window; its arrow says that higher SUV is shown as black too."""
+def scale(fig, im, axes, window: Sequence[float] = WINDOW, unit: str = "SUV") -> None:
+    """A colour bar that states the window; its arrow says that higher values are shown as black too."""
     bar = fig.colorbar(im, ax=axes, shrink=0.6, aspect=25, pad=0.01, extend="max")
     bar.set_ticks([window[0], window[1]], labels=[f"{v:.3g}" for v in window])
-    bar.set_label("SUV", fontsize=8, labelpad=-6)
+    bar.set_label(unit, fontsize=8, labelpad=-6)
     bar.ax.tick_params(labelsize=8, length=0)
     bar.outline.set_linewidth(0.5)
 
@@ -89,6 +89,7 @@ def grid(
     height: float = 1.2,
     window: Sequence[float] = WINDOW,
     below: Mapping[tuple[int, int], str] | None = None,
+    unit: str = "SUV",
 ):
     """A table of SUV pictures of one size; None leaves a place empty.
 
@@ -99,6 +100,7 @@ def grid(
         height: of a picture, inches.
         window: SUV shown as white and as black.
         below: {(row, column): text under that picture}.
+        unit: of the pixels, at the colour bar.
 
     Returns:
         the figure, and its axes (rows, columns).
@@ -120,7 +122,7 @@ def grid(
                 ax.set_xlabel(below[r, c], fontsize=7, color=INK)
         if r < len(rows):
             axes[r, 0].set_ylabel(rows[r], fontsize=9, color=INK)
-    scale(fig, im, axes.ravel().tolist(), window)
+    scale(fig, im, axes.ravel().tolist(), window, unit)
     return fig, axes
 
 
@@ -370,15 +372,21 @@ def describe(walk, class_names: Sequence[str]) -> str:
     return f"{start}, seed {s} → {end}, seed {t} ({walk.kind})"
 
 
-def walk_strip(walk, class_names: Sequence[str]) -> Figure:
+def walk_strip(
+    walk, class_names: Sequence[str], window: Sequence[float] = WINDOW, unit: str = "SUV"
+) -> Figure:
     """A latent walk as a strip of frames with panel letters (paper Figs. 4 and 5); long walks show ten frames."""
-    fig = walk_strips({"": walk}, {}, class_names)
+    fig = walk_strips({"": walk}, {}, class_names, window, unit)
     fig.suptitle(describe(walk, class_names), fontsize=10, color=INK)
     return fig
 
 
 def walk_strips(
-    walks: Mapping[str, object], measures: Mapping[str, Mapping], class_names: Sequence[str]
+    walks: Mapping[str, object],
+    measures: Mapping[str, Mapping],
+    class_names: Sequence[str],
+    window: Sequence[float] = WINDOW,
+    unit: str = "SUV",
 ) -> Figure:
     """Several walks below each other, with the blend residual under each frame and one frame in red.
 
@@ -386,6 +394,8 @@ def walk_strips(
         walks: {name: `evaluation.Walk`}, frames of one size.
         measures: {name: what `evaluation.walk_measures` returned}; a walk without shows neither residuals nor red.
         class_names: in label order.
+        window: value shown as white and as black.
+        unit: of the pixels.
     """
     rows, below, marked, words = [], {}, [], []
     for r, (name, walk) in enumerate(walks.items()):
@@ -402,7 +412,8 @@ def walk_strips(
         rows.append([walk.frames[k] for k in keep])
         words.append(name.replace(": ", "\n").replace(", ", "\n"))
     letters = [letter(k) for k in keep]
-    fig, axes = grid(rows, words if any(words) else (), letters, 1.7, below=below)
+    names = words if any(words) else ()
+    fig, axes = grid(rows, names, letters, 1.7, window, below, unit)
     for r, c in marked:
         axes[r, c].set_frame_on(True)
         axes[r, c].set_title((letters[c] if r == 0 else "") + " ▼", fontsize=9, color=INK)
