@@ -12,7 +12,6 @@ import toy_mips
 
 from radiogan_lib import evaluation, lab, paths
 from radiogan_lib.data.dataset import MipDataset
-from radiogan_lib.lab.claims import PANELS, WALKS
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
@@ -162,23 +161,12 @@ def test_a_blend_of_two_training_exams_is_named_and_a_copy_is_not(tools, claims)
     assert blend(np.where(share < 0.5, first, second)) == 0
 
 
-def test_figures_and_the_command_that_a_missing_table_needs(tmp_path):
-    rows = [
-        {"world": "phantoms", "arm": arm, "seed": seed, "class": c, "exams": 9, "measure": m}
-        | {"value": 0.5, "low": 0.4, "high": 0.6}
-        for arm in ("one model", "five models")
-        for seed in (0, 1)
-        for c in NAMES
-        for m in (*PANELS, "trtr", "kid_floor")
-    ]
-    assert len(lab.one_or_five(pd.DataFrame(rows)).axes) == 6
-    steps = [r | {"exams": n, "steps": s} for r in rows for n in (16, 64) for s in (50, 100)]
-    assert len(lab.over_time(pd.DataFrame(steps)).axes) == 3
+def test_walks_are_drawn_and_a_missing_table_names_its_command(tmp_path):
     walks = [
         {"kind": kind, "walk": k, "measure": m, "value": 1.0 + k}
         for kind in ("slerp", "true morph", "cross-fade of held-out exams")
         for k in range(4)
-        for m in WALKS
+        for m in ("chord_ratio", "off_chord", "fine_detail", "lowest_residual")
     ]
     assert len(lab.walk_distributions(pd.DataFrame(walks)).axes) == 4
     with pytest.raises(paths.MissingArtefact, match="claims.py over_time"):

@@ -1,6 +1,6 @@
-"""What a notebook shows: figures, tables, diagrams, the latent explorer, the installation's check, the exercises.
+"""What a notebook shows: figures, tables, diagrams, explorer, checks, exercises.
 
-Names load when first used, so that `from radiogan_lib import lab` stays light (no TensorFlow, no matplotlib).
+Names load when first used: `from radiogan_lib import lab` loads no TensorFlow and no matplotlib.
 """
 
 import lazy_loader
@@ -12,7 +12,6 @@ _HOME = {
         "Table",
         "class_counts",
         "controls_table",
-        "layer_table",
         "metric_table",
         "size_table",
     ],
@@ -37,8 +36,16 @@ _HOME = {
         "walk_with_neighbours",
         "what_is_wrong",
     ],
-    "charts": ["architecture", "confusion", "curves", "failures", "sweep", "training_strip"],
-    "claims": ["claim", "one_or_five", "over_time", "walk_distributions"],
+    "charts": [
+        "architecture",
+        "claim",
+        "confusion",
+        "curves",
+        "failures",
+        "sweep",
+        "training_strip",
+        "walk_distributions",
+    ],
     "diagrams": ["diagram"],
     "latent": ["Space"],
     "widget": ["explorer"],

@@ -1,16 +1,14 @@
-"""Does everything work here? One line per check, to paste into a bug report. Shown in notebooks/00_start_here.ipynb."""
+"""Does everything work here? One line per check, to paste into a bug report."""
 
 from __future__ import annotations
 
 import html
 import importlib
 import json
-import os
 import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -24,7 +22,10 @@ MEMORY_GB, DISK_GB = 4, 2  # what the teach profile needs, with room to spare
 
 
 class Checks:
-    """The outcome of every check: `[ok]`, `[fail]` with a remedy, or `[later]` for what a notebook has yet to make."""
+    """The outcome of every check: `lines` of (state, name, words).
+
+    A state is `ok`, `fail`, with a remedy in the words, or `later` for what a notebook will make.
+    """
 
     def __init__(self, lines: list[tuple[str, str, str]]):
         self.lines = lines
@@ -36,16 +37,10 @@ class Checks:
 
     def __str__(self) -> str:
         width = max(len(name) for _, name, _ in self.lines)
-        rows = [
-            f"{'[' + state + ']':<8}{name:<{width}}  {words}" for state, name, words in self.lines
-        ]
+        rows = [f"{f'[{state}]':<8}{name:<{width}}  {words}" for state, name, words in self.lines]
         failed = sum(state == "fail" for state, _, _ in self.lines)
-        rows.append(
-            "everything needed is here"
-            if not failed
-            else f"{failed} of {len(self.lines)} checks failed"
-        )
-        return "\n".join(rows)
+        last = f"{failed} of {len(self.lines)} checks failed"
+        return "\n".join([*rows, last if failed else "everything needed is here"])
 
     __repr__ = __str__
 
@@ -54,19 +49,16 @@ class Checks:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def _python():
+def _python() -> tuple[str, str]:
     low, high = PYTHON
-    here = sys.version_info[:2]
     words = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
-    if low <= here < high:
+    if low <= sys.version_info[:2] < high:
         return "ok", words
-    return (
-        "fail",
-        f"{words}; Python {low[0]}.{low[1]} to {high[0]}.{high[1] - 1} is needed (`make` builds an environment)",
-    )
+    known = f"Python {low[0]}.{low[1]} to {high[0]}.{high[1] - 1}"
+    return "fail", f"{words}; {known} is needed (`make` builds an environment)"
 
 
-def _packages():
+def _packages() -> tuple[str, str]:
     from packaging.requirements import Requirement
 
     try:
@@ -88,7 +80,7 @@ def _packages():
     return "ok", f"{len(wanted)} of {len(wanted)} in the range that pyproject.toml asks for"
 
 
-def _backend():
+def _backend() -> tuple[str, str]:
     try:
         name = machine.keras_backend()
     except RadioganError as e:
@@ -98,42 +90,34 @@ def _backend():
     return "ok", f"Keras {keras.__version__} on {name} {engine.__version__}"
 
 
-def _device():
+def _device() -> tuple[str, str]:
     return "ok", device()
 
 
-def _cores():
+def _cores() -> tuple[str, str]:
     n = machine.cores()
-    return "ok", f"{n} CPU core{'s' if n > 1 else ''}" + (
-        " (teach takes about twice as long as on two)" if n < 2 else ""
-    )
+    slow = " (teach takes about twice as long as on two)" if n < 2 else ""
+    return "ok", f"{n} CPU core{'s' if n > 1 else ''}{slow}"
 
 
-def _memory():
-    limit = Path("/sys/fs/cgroup/memory.max")
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return "ok", "size unknown on this system"
-    if limit.is_file() and limit.read_text().strip().isdigit():
-        total = min(total, int(limit.read_text()))
-    gb = total / 2**30
-    return ("ok" if gb >= MEMORY_GB else "fail"), f"{gb:.0f} GB" + (
-        "" if gb >= MEMORY_GB else f"; teach needs {MEMORY_GB} GB, smoke runs with less"
-    )
+def _memory() -> tuple[str, str]:
+    from distributed.system import MEMORY_LIMIT  # of the container, where there is one
+
+    gb = MEMORY_LIMIT / 2**30
+    if gb < MEMORY_GB:
+        return "fail", f"{gb:.0f} GB; teach needs {MEMORY_GB} GB, smoke runs with less"
+    return "ok", f"{gb:.0f} GB"
 
 
-def _disk():
-    folder = paths.home()
-    while not folder.exists():
-        folder = folder.parent
-    gb = shutil.disk_usage(folder).free / 2**30
-    return ("ok" if gb >= DISK_GB else "fail"), f"{gb:.0f} GB free" + (
-        "" if gb >= DISK_GB else f"; {DISK_GB} GB are needed"
-    )
+def _disk() -> tuple[str, str]:
+    there = next(f for f in (paths.home(), *paths.home().parents) if f.exists())
+    gb = shutil.disk_usage(there).free / 2**30
+    if gb < DISK_GB:
+        return "fail", f"{gb:.0f} GB free; {DISK_GB} GB are needed"
+    return "ok", f"{gb:.0f} GB free"
 
 
-def _writable():
+def _writable() -> tuple[str, str]:
     for name in ("data", "runs"):
         folder = paths.home() / name
         try:
@@ -141,44 +125,35 @@ def _writable():
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as e:
-            return (
-                "fail",
-                f"{name}/ cannot be written ({e.strerror}); set RADIOGAN_HOME to a folder of yours",
-            )
+            remedy = "set RADIOGAN_HOME to a folder of yours"
+            return "fail", f"{name}/ cannot be written ({e.strerror}); {remedy}"
     return "ok", "data/ and runs/"
 
 
-def _weights():
-    folder = paths.REPO / "weights"
-    files = sorted(folder.rglob("*.keras")) if folder.is_dir() else []
+def _weights() -> tuple[str, str]:
+    files = sorted((paths.REPO / "weights").rglob("*.keras"))
     if not files:
-        return (
-            "fail",
-            "weights/ holds no generator; clone the repository again, or train one (notebooks/03_training.ipynb)",
-        )
+        remedy = "clone the repository again, or train one (notebooks/03_training.ipynb)"
+        return "fail", f"weights/ holds no generator; {remedy}"
     size = sum(f.stat().st_size for f in files) / 2**20
-    return (
-        "ok",
-        f"{', '.join(f.name for f in files)}, {size:.1f} MB, sha256 {paths.sha256(files[0])[:12]}",
-    )
+    names = ", ".join(f.name for f in files)
+    return "ok", f"{names}, {size:.1f} MB, sha256 {paths.sha256(files[0])[:12]}"
 
 
-def _dataset():
+def _dataset() -> tuple[str, str]:
     found = []
     for path in sorted((paths.home() / "data").glob("*/dataset.json")):
+        name = path.parent.name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            n = json.loads(path.read_text(encoding="utf-8")).get("exams")
         except (OSError, ValueError):
-            return (
-                "fail",
-                f"data/{path.parent.name}/dataset.json is not readable; delete that folder and run notebook 01",
-            )
-        n = content.get("n_exams", content.get("n", content.get("exams")))
-        found.append(path.parent.name + (f" ({n} exams)" if isinstance(n, int) else ""))
+            remedy = "delete that folder and run notebook 01"
+            return "fail", f"data/{name}/dataset.json is not readable; {remedy}"
+        found.append(name + (f" ({n} exams)" if n else ""))
     return ("ok", ", ".join(found[:6])) if found else ("later", "none yet; notebook 01 makes it")
 
 
-CHECKS: dict[str, Callable[[], tuple[str, str]]] = {
+CHECKS = {
     "Python": _python,
     "packages": _packages,
     "engine": _backend,
@@ -193,11 +168,10 @@ CHECKS: dict[str, Callable[[], tuple[str, str]]] = {
 
 
 def environment() -> Checks:
-    """Check the installation: Python, packages against their pins, engine, device, memory, disk, weights, data.
+    """Check the installation: Python, packages, engine, device, memory, disk, weights, data.
 
-    Returns:
-        Checks: shows itself as a table of `[ok]` and `[fail]` lines; `.ok` says whether nothing failed. Neither user
-        nor folder names of this machine are in it. A check that breaks is a `[fail]` line, never an exception.
+    Neither user nor folder names of this machine are in it. A check that breaks is a `fail` line,
+    never an exception.
     """
     machine.hush_tensorflow()
     lines = []
@@ -205,10 +179,7 @@ def environment() -> Checks:
         try:
             state, words = check()
         except Exception as e:  # noqa: BLE001 - whatever is broken here is what the table is for
-            state, words = (
-                "fail",
-                f"{type(e).__name__}: {str(e).splitlines()[0][:160] if str(e) else ''}",
-            )
+            state, words = "fail", f"{type(e).__name__}: {str(e).partition(chr(10))[0][:160]}"
         words = words.replace(str(paths.home()), "…").replace(str(Path.home()), "~")
         lines.append((state, name, words))
     return Checks(lines)

@@ -1,7 +1,7 @@
-"""Pictures of exams, of generated images and of walks, always in a stated SUV window. Seen in every notebook.
+"""Pictures of exams, of generated images and of walks, always in a stated SUV window.
 
-Every function returns a `matplotlib.figure.Figure` built without pyplot: a notebook shows it once, and the same data
-give the same bytes. Dark is high uptake, as on a reading screen.
+Every function returns a `matplotlib.figure.Figure` built without pyplot: a notebook shows it once,
+and the same data give the same bytes. Dark is high uptake, as on a reading screen. Images are SUV.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-# SUV shown from white to black; brighter is clipped in the picture, never in the data.
-WINDOW = (0.0, 7.0)
-DPI = 100
+WINDOW = (0.0, 7.0)  # SUV shown as white and as black; only the picture is clipped
 INK = "#222222"
 RED = "#c00000"
 PER_ROW = 10  # frames of a walk in one row
 BODY_SUV = 0.3  # above it a pixel of a MIP belongs to the body
+GREYS = 16  # levels of a moving picture: a third of the bytes of 256
+
+
+# Drawing, for this file, charts.py and diagrams.py
 
 
 def new(width: float, height: float) -> Figure:
     """An empty figure, inches, laid out by matplotlib's constrained layout."""
-    return Figure(figsize=(round(width, 2), round(height, 2)), dpi=DPI, layout="constrained")
+    return Figure(figsize=(round(width, 2), round(height, 2)), dpi=100, layout="constrained")
 
 
 def readable(name: str) -> str:
@@ -36,30 +38,40 @@ def readable(name: str) -> str:
 
 
 def grey(suv: np.ndarray, window: Sequence[float] = WINDOW) -> np.ndarray:
-    """SUV (h, w) to uint8 grey: white at the window's lower end, black at its upper end."""
+    """SUV (h, w) to uint8: white at the window's lower end, black at its upper end."""
     low, high = float(window[0]), float(window[1])
     scaled = (np.asarray(suv, np.float32) - low) / max(high - low, 1e-6)
     return (255 - 255 * np.clip(np.nan_to_num(scaled), 0, 1) + 0.5).astype(np.uint8)
 
 
+def words(ax, x: float, y: float, text: str, size: float = 8, **style) -> None:
+    """Small dark words at a point in data units; `style` as in `Axes.text`."""
+    ax.text(x, y, text, fontsize=size, **{"color": "0.25"} | style)
+
+
+def arrow(ax, start, end, colour: str = "0.35", lw: float = 1.2, zorder: int = 4, **style):
+    """One arrow between two points in data units; `style` as in FancyArrowPatch."""
+    look = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 0, "shrinkB": 0}
+    look |= {"color": colour, "lw": lw}
+    ax.annotate("", end, start, arrowprops=look | style, zorder=zorder, annotation_clip=False)
+
+
 def bare(ax) -> None:
     """No ticks and no frame, but titles and labels stay."""
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.set_frame_on(False)
+    ax.set(xticks=[], yticks=[], frame_on=False)
 
 
-def show(ax, suv: np.ndarray, window: Sequence[float] = WINDOW, title: str = "", spacing_mm=None):
-    """Draw one SUV picture (h, w); `spacing_mm` is (row, column) where pixels are not square. Returns the image."""
-    aspect = 1.0 if spacing_mm is None else float(spacing_mm[0]) / float(spacing_mm[1])
-    im = ax.imshow(
-        np.asarray(suv),
-        cmap="gray_r",
-        vmin=window[0],
-        vmax=window[1],
-        aspect=aspect,
-        interpolation="nearest",
-    )
+def plain(ax, title: str = "", size: float = 9) -> None:
+    """Axes without a top and a right line, and with a small title."""
+    ax.spines[["top", "right"]].set_visible(False)
+    if title:
+        ax.set_title(title, fontsize=size, color=INK)
+
+
+def show(ax, suv: np.ndarray, window: Sequence[float] = WINDOW, title: str = ""):
+    """Draw one picture (h, w) and return its matplotlib image."""
+    low, high = window
+    im = ax.imshow(np.asarray(suv), "gray_r", vmin=low, vmax=high, interpolation="nearest")
     bare(ax)
     if title:
         ax.set_title(title, fontsize=9, color=INK)
@@ -67,19 +79,12 @@ def show(ax, suv: np.ndarray, window: Sequence[float] = WINDOW, title: str = "",
 
 
 def scale(fig, im, axes, window: Sequence[float] = WINDOW, unit: str = "SUV") -> None:
-    """A colour bar that states the window; its arrow says that higher values are shown as black too."""
+    """A colour bar that states the window; its arrow says that higher values are black too."""
     bar = fig.colorbar(im, ax=axes, shrink=0.6, aspect=25, pad=0.01, extend="max")
     bar.set_ticks([window[0], window[1]], labels=[f"{v:.3g}" for v in window])
     bar.set_label(unit, fontsize=8, labelpad=-6)
     bar.ax.tick_params(labelsize=8, length=0)
     bar.outline.set_linewidth(0.5)
-
-
-def cell(images: np.ndarray, height: float, spacing_mm=None) -> float:
-    """The width in inches of a picture that is `height` inches tall."""
-    h, w = np.shape(images)[-2:]
-    ratio = w / h if spacing_mm is None else w * spacing_mm[1] / (h * spacing_mm[0])
-    return height * ratio
 
 
 def grid(
@@ -91,12 +96,11 @@ def grid(
     below: Mapping[tuple[int, int], str] | None = None,
     unit: str = "SUV",
 ):
-    """A table of SUV pictures of one size; None leaves a place empty.
+    """A table of pictures of one size; None leaves a place empty.
 
     Args:
         images: rows of pictures (h, w).
-        rows: what is written at the left of each row.
-        columns: what is written above each column.
+        rows, columns: what is written at the left of each row and above each column.
         height: of a picture, inches.
         window: SUV shown as white and as black.
         below: {(row, column): text under that picture}.
@@ -105,19 +109,18 @@ def grid(
     Returns:
         the figure, and its axes (rows, columns).
     """
-    one = next(i for row in images for i in row if i is not None)
+    h, w = np.shape(next(i for row in images for i in row if i is not None))
     across, extra = max(len(row) for row in images), 0.34 if below else 0.08
-    width = across * (cell(one, height) + 0.08) + (1.5 if rows else 0.7)
+    width = across * (height * w / h + 0.08) + (1.5 if rows else 0.7)
     lines = max((c.count("\n") + 1 for c in columns), default=0)
     fig = new(width, len(images) * (height + extra) + 0.1 + 0.17 * lines)
     axes = fig.subplots(len(images), across, squeeze=False)
     for r, row in enumerate(images):
         for c, ax in enumerate(axes[r]):
+            bare(ax)
             if c < len(row) and row[c] is not None:
                 title = columns[c] if r == 0 and c < len(columns) else ""
                 im = show(ax, row[c], window, title)
-            else:
-                bare(ax)
             if below and (r, c) in below:
                 ax.set_xlabel(below[r, c], fontsize=7, color=INK)
         if r < len(rows):
@@ -126,22 +129,13 @@ def grid(
     return fig, axes
 
 
-def mip_row(
-    images,
-    titles: Sequence[str] = (),
-    window: Sequence[float] = WINDOW,
-    height: float = 2.6,
-) -> Figure:
-    """A row of MIPs in one SUV window.
+# Exams and generated images
 
-    Args:
-        images: SUV, (n, h, w), or a list of (h, w) that may differ in size.
-        titles: one per image, or none.
-        window: SUV shown as white and as black.
-        height: of a picture, inches.
-    """
+
+def mip_row(images, titles: Sequence[str] = (), window=WINDOW, height: float = 2.6) -> Figure:
+    """A row of MIPs (h, w), possibly of different sizes, in one SUV window; `height` in inches."""
     images = [np.asarray(i) for i in images]
-    widths = [cell(i, height) for i in images]
+    widths = [height * i.shape[1] / i.shape[0] for i in images]
     fig = new(sum(widths) + 0.12 * len(images) + 0.7, height + 0.3)
     axes = fig.subplots(1, len(images), squeeze=False, width_ratios=widths)[0]
     for k, (ax, image) in enumerate(zip(axes, images)):
@@ -156,7 +150,7 @@ def sets_side_by_side(
     """Sets of images beside each other, one row per class, nothing picked.
 
     Args:
-        sets: {title: (SUV (n, h, w), labels (n,))}; the first `per_class` of each class are drawn.
+        sets: {title: (images (n, h, w), labels (n,))}; the first `per_class` of a class are drawn.
         class_names: in label order.
         per_class: images of a class and set.
     """
@@ -174,10 +168,11 @@ def sets_side_by_side(
 
 
 def oddities(suv: np.ndarray) -> dict[str, np.ndarray]:
-    """Four simple measures of what can be wrong with MIPs (n, h, w): larger is odder. Each (n,).
+    """Four simple measures of what can be wrong with MIPs (n, h, w); larger is odder, each (n,).
 
-    speckle: how far pixels stand out from their four neighbours, over the mean. halo: the share of faint pixels around
-    the body. faint brain, no bladder: how low the maximum of the body's upper sixth and lower third is.
+    speckle: how far pixels stand out from their four neighbours, over the mean. halo: the share of
+    faint pixels around the body. faint brain, no bladder: how low the maximum of the body's upper
+    sixth and lower third is.
     """
     suv = np.asarray(suv, np.float32)
     sides = suv[:, 1:-1, :-2] + suv[:, 1:-1, 2:] + suv[:, :-2, 1:-1] + suv[:, 2:, 1:-1]
@@ -195,13 +190,7 @@ def oddities(suv: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def what_is_wrong(generated, holdout, kind: str = "exams", n: int = 2) -> Figure:
-    """The oddest generated images by four simple measures, above the oddest held-out ones.
-
-    Args:
-        generated, holdout: SUV, (·, h, w).
-        kind: what the held-out ones are called.
-        n: images per measure.
-    """
+    """The `n` oddest generated images by each of `oddities`, above the oddest held-out ones."""
     rows, columns = [], []
     for suv in (generated, holdout):
         row = []
@@ -213,10 +202,10 @@ def what_is_wrong(generated, holdout, kind: str = "exams", n: int = 2) -> Figure
 
 
 def class_figure(dataset, window: Sequence[float] = WINDOW) -> Figure:
-    """Paper Fig. 2: one exam of each class, lettered in class order, and below several of the first class.
+    """Paper Fig. 2: one exam of each class, in class order, and below several of the first class.
 
-    Above is the class's median exam by mean SUV, among those whose head is whole. On phantoms, whose lesions are known,
-    arrows point at up to three of them.
+    Above is the class's median exam by mean SUV, among those whose head is whole. On phantoms,
+    whose lesions are known, arrows point at up to three of them.
     """
     names, labels = list(dataset.class_names), np.asarray(dataset.labels)
     whole = dataset.suv[:, 0].max(axis=1) < BODY_SUV  # the top row is air
@@ -232,20 +221,16 @@ def class_figure(dataset, window: Sequence[float] = WINDOW) -> Figure:
     rows += [[dataset.suv[i] for i in first]] if first else []
     titles = [f"{chr(65 + k % 26)}   {readable(name)}" for k, name in enumerate(names)]
     fig, axes = grid(rows, ["", f"more of: {readable(names[0])}"][: len(rows)], titles, 2.7, window)
+    style = {"arrowstyle": "-|>", "color": RED, "lw": 1.3}
     for ax, i in zip(axes[0], chosen):
         for row, column in () if i is None else _lesions(dataset, i)[:3]:
-            ax.annotate(
-                "",
-                (column - 1.5, row),
-                (column - 11, row),
-                arrowprops={"arrowstyle": "-|>", "color": RED, "lw": 1.3},
-                annotation_clip=False,
-            )
+            ends = (column - 1.5, row), (column - 11, row)
+            ax.annotate("", *ends, arrowprops=style, annotation_clip=False)
     return fig
 
 
 def _lesions(dataset, i: int) -> list[tuple[float, float]]:
-    """Where a phantom's lesions lie on the canvas, (row, column), largest first; empty for other exams."""
+    """(row, column) of a phantom's lesions on the canvas, largest first; empty for other exams."""
     import petphantom
     from petphantom.exam import TOP_MM
 
@@ -260,12 +245,13 @@ def _lesions(dataset, i: int) -> list[tuple[float, float]]:
 
 
 def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW) -> Figure:
-    """From a volume to the GAN's canvas: one coronal slice, the MIP at 2 mm, the canvas, each to scale.
+    """From a volume to the canvas, to scale: one coronal slice, the MIP at 2 mm, the canvas.
 
     Args:
         suv_volume: nibabel image, SUV, RAS+.
-        mip: SUV, (rows, cols) at 2 mm, from `data.coronal_mip`.
+        mip: (rows, cols) at 2 mm, from `data.coronal_mip`.
         cfg: gives the canvas and its field of view.
+        window: SUV shown as white and as black.
     """
     from radiogan_lib.data import fit_to_canvas
 
@@ -281,33 +267,29 @@ def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW
     mm = 4.2 / max(tall)  # inches per mm: all three to one scale
     fig = new(sum(wide) * mm + 1.6, 4.9)
     axes = fig.subplots(1, 3, width_ratios=wide)
-    words = [
+    titles = [
         f"one slice\n{coronal.shape[0]} × {coronal.shape[1]} voxels",
         f"MIP at 2 mm\n{mip.shape[0]} × {mip.shape[1]} pixels",
         f"canvas\n{cfg.canvas[0]} × {cfg.canvas[1]} pixels of {fh / cfg.canvas[0]:.3g} mm",
     ]
-    for ax, picture, h, w, text in zip(axes, (coronal, mip, canvas), tall, wide, words):
-        im = show(ax, picture, window, text)
+    for ax, picture, h, w, title in zip(axes, (coronal, mip, canvas), tall, wide, titles):
+        im = show(ax, picture, window, title)
         im.set_extent((-w / 2, w / 2, h, 0))
         ax.set(xlim=(-w / 2 - 4, w / 2 + 4), ylim=(max(tall) + 4, -4))
         ax.plot([-w / 2, w / 2, w / 2, -w / 2, -w / 2], [0, 0, h, h, 0], color="0.6", lw=0.6)
-    axes[0].plot([-wide[0] / 2 + 20, -wide[0] / 2 + 120], [tall[0] - 25] * 2, color=INK, lw=2)
-    axes[0].text(-wide[0] / 2 + 20, tall[0] - 40, "100 mm", fontsize=8, va="bottom", color=INK)
+    left = -wide[0] / 2 + 20
+    axes[0].plot([left, left + 100], [tall[0] - 25] * 2, color=INK, lw=2)
+    words(axes[0], left, tall[0] - 40, "100 mm", va="bottom", color=INK)
     scale(fig, im, list(axes), window)
     return fig
 
 
-GREYS = 16  # levels: enough for a small moving picture, and a third of the bytes of 256
-
-
 @dataclass(frozen=True)
 class Turning:
-    """A picture that turns. A notebook shows it by itself.
+    """A picture that turns, which a notebook shows by itself.
 
-    Attributes:
-        png: bytes of an animated PNG; a program that knows no animation shows its first frame, the view from the front.
-        views: how many frames a turn has.
-        words: what is seen, for where no picture is.
+    `png`: bytes of an animated PNG, whose first frame is the view from the front. `views`: frames
+    per turn. `words`: what is seen, for where no picture is.
     """
 
     png: bytes
@@ -319,12 +301,9 @@ class Turning:
 
 
 def rotating_mip(image, n_angles: int = 24, window: Sequence[float] = WINDOW) -> Turning:
-    """One exam's MIP, turning about the body's long axis in four seconds, 400 pixels tall or a little more.
+    """The MIP of one exam (nibabel image, SUV) turning about the body's long axis in four seconds.
 
-    Args:
-        image: nibabel image, SUV.
-        n_angles: views per turn.
-        window: SUV shown as white and as black.
+    It is 400 pixels tall or a little more.
     """
     from radiogan_lib.data import rotating_mips
 
@@ -338,30 +317,49 @@ def rotating_mip(image, n_angles: int = 24, window: Sequence[float] = WINDOW) ->
     for view in views:
         levels = (np.round(grey(view, window) / step) * step).astype(np.uint8)
         pictures.append(Image.fromarray(levels.repeat(larger, 0).repeat(larger, 1)))
+    moving = {"save_all": True, "append_images": pictures[1:], "duration": 4000 / n_angles}
     packed = io.BytesIO()
     # blend 0: each frame replaces the one before, wholly
-    pictures[0].save(
-        packed,
-        "PNG",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=4000 / n_angles,
-        loop=0,
-        blend=0,
-        optimize=True,
-    )
-    words = (
+    pictures[0].save(packed, "PNG", **moving, loop=0, blend=0, optimize=True)
+    seen = (
         f"A MIP that turns about the body's long axis: {n_angles} views, the first from the front."
     )
-    return Turning(packed.getvalue(), n_angles, words)
+    return Turning(packed.getvalue(), n_angles, seen)
 
 
-def letter(k: int) -> str:
+def audit(generated, train, holdout, n: int = 5) -> Figure:
+    """The `n` generated images (·, h, w) nearest to a training exam.
+
+    Below each stand that training exam and the nearest held-out one, with their distances.
+    """
+    from radiogan_lib import evaluation
+
+    generated, train, holdout = (np.asarray(a, np.float32) for a in (generated, train, holdout))
+    near, distance = (np.ravel(a) for a in evaluation.nearest(generated, train))
+    worst = np.argsort(distance, kind="stable")[:n]
+    other, d_other = (np.ravel(a) for a in evaluation.nearest(generated[worst], holdout))
+    rows = [generated[worst], train[near[worst]], holdout[other]]
+    below = {(1, c): f"distance {distance[k]:.3g}" for c, k in enumerate(worst)}
+    below |= {(2, c): f"distance {d:.3g}" for c, d in enumerate(d_other)}
+    names = ["generated", "nearest training", "nearest held-out"]
+    return grid(rows, names, [f"image {k}" for k in worst], 1.7, below=below)[0]
+
+
+# Walks
+
+
+def _letters(frames: Sequence[int]) -> list[str]:
     """Panel letters as in the paper, A to Z; numbers after that."""
-    return chr(65 + k) if k < 26 else str(k + 1)
+    return [chr(65 + k) if k < 26 else str(k + 1) for k in frames]
 
 
-def describe(walk, class_names: Sequence[str]) -> str:
+def _kept(walk) -> np.ndarray:
+    """Indices of the frames that a row has room for, first and last included."""
+    n = len(walk.frames)
+    return np.unique(np.linspace(0, n - 1, min(n, PER_ROW)).round().astype(int))
+
+
+def _described(walk, class_names: Sequence[str]) -> str:
     """A walk in words: where it starts, where it ends, and along what."""
     (a, s), (b, t) = walk.start, walk.end
     start, end = readable(class_names[a]), readable(class_names[b])
@@ -372,12 +370,10 @@ def describe(walk, class_names: Sequence[str]) -> str:
     return f"{start}, seed {s} → {end}, seed {t} ({walk.kind})"
 
 
-def walk_strip(
-    walk, class_names: Sequence[str], window: Sequence[float] = WINDOW, unit: str = "SUV"
-) -> Figure:
-    """A latent walk as a strip of frames with panel letters (paper Figs. 4 and 5); long walks show ten frames."""
+def walk_strip(walk, class_names: Sequence[str], window=WINDOW, unit: str = "SUV") -> Figure:
+    """An `evaluation.Walk` as a strip of at most ten frames with letters (paper Figs. 4 and 5)."""
     fig = walk_strips({"": walk}, {}, class_names, window, unit)
-    fig.suptitle(describe(walk, class_names), fontsize=10, color=INK)
+    fig.suptitle(_described(walk, class_names), fontsize=10, color=INK)
     return fig
 
 
@@ -388,32 +384,29 @@ def walk_strips(
     window: Sequence[float] = WINDOW,
     unit: str = "SUV",
 ) -> Figure:
-    """Several walks below each other, with the blend residual under each frame and one frame in red.
+    """Walks below each other, with the blend residual under each frame and one frame in red.
 
     Args:
         walks: {name: `evaluation.Walk`}, frames of one size.
-        measures: {name: what `evaluation.walk_measures` returned}; a walk without shows neither residuals nor red.
+        measures: {name: what `evaluation.walk_measures` returned}; a walk without has no red frame.
         class_names: in label order.
         window: value shown as white and as black.
         unit: of the pixels.
     """
-    rows, below, marked, words = [], {}, [], []
+    rows, below, marked, names = [], {}, [], []
     for r, (name, walk) in enumerate(walks.items()):
-        n = len(walk.frames)
-        keep = np.unique(np.linspace(0, n - 1, min(n, PER_ROW)).round().astype(int))
+        keep = _kept(walk)
         if name in measures:
             red = int(measures[name]["blend_frame"]["index"])
             if red not in keep:  # a long walk shows its red frame, too
                 keep[np.argmin(np.abs(keep - red))] = red
-            below |= {
-                (r, c): f"{measures[name]['residual_ratio'][k]:.2f}" for c, k in enumerate(keep)
-            }
+            residuals = measures[name]["residual_ratio"]
+            below |= {(r, c): f"{residuals[k]:.2f}" for c, k in enumerate(keep)}
             marked.append((r, int(np.flatnonzero(keep == red)[0])))
         rows.append([walk.frames[k] for k in keep])
-        words.append(name.replace(": ", "\n").replace(", ", "\n"))
-    letters = [letter(k) for k in keep]
-    names = words if any(words) else ()
-    fig, axes = grid(rows, names, letters, 1.7, window, below, unit)
+        names.append(name.replace(": ", "\n").replace(", ", "\n"))
+    letters = _letters(keep)
+    fig, axes = grid(rows, names if any(names) else (), letters, 1.7, window, below, unit)
     for r, c in marked:
         axes[r, c].set_frame_on(True)
         axes[r, c].set_title((letters[c] if r == 0 else "") + " ▼", fontsize=9, color=INK)
@@ -427,51 +420,29 @@ def walk_with_neighbours(walk, neighbours_suv, distances, class_names: Sequence[
 
     Args:
         walk: `evaluation.Walk`.
-        neighbours_suv: SUV, (steps, h, w): the training exam nearest to each frame.
+        neighbours_suv: (steps, h, w): the training exam nearest to each frame.
         distances: (steps,), in the unit of `evaluation.nearest`.
+        class_names: in label order.
     """
+    n, keep = len(walk.frames), _kept(walk)
     near = np.asarray(neighbours_suv)
     near = near[:, 0] if near.ndim == 4 else near  # k neighbours: the first is the nearest
-    n = len(walk.frames)
     distances = np.asarray(distances, dtype=float).reshape(n, -1)[:, 0]
-    keep = np.unique(np.linspace(0, n - 1, min(n, PER_ROW)).round().astype(int))
     below = {}
     for c, k in enumerate(keep):
         same = c and np.array_equal(near[keep[c - 1]], near[k])
         below[1, c] = f"{distances[k]:.3g}" + ("\nsame exam" if same else "\n")
-    rows = [[walk.frames[k] for k in keep], [near[k] for k in keep]]
-    fig, _ = grid(
-        rows, ["generated", "nearest training"], [letter(k) for k in keep], 1.6, below=below
-    )
-    words = describe(walk, class_names) + "; below, the distance to each nearest exam"
-    fig.suptitle(words, fontsize=10, color=INK)
+    rows = [walk.frames[keep], near[keep]]
+    fig, _ = grid(rows, ["generated", "nearest training"], _letters(keep), 1.6, below=below)
+    title = _described(walk, class_names) + "; below, the distance to each nearest exam"
+    fig.suptitle(title, fontsize=10, color=INK)
     return fig
-
-
-def audit(generated, train, holdout, n: int = 5) -> Figure:
-    """The generated images nearest to a training exam, with that exam and the nearest held-out one.
-
-    Args:
-        generated, train, holdout: SUV, (·, h, w).
-        n: how many of the most suspicious images.
-    """
-    from radiogan_lib import evaluation
-
-    sets = [np.asarray(a, dtype=np.float32) for a in (generated, train, holdout)]
-    seen, d_seen = (np.ravel(a) for a in evaluation.nearest(sets[0], sets[1]))
-    worst = np.argsort(d_seen, kind="stable")[:n]
-    unseen, d_unseen = (np.ravel(a) for a in evaluation.nearest(sets[0][worst], sets[2]))
-    rows = [sets[0][worst], sets[1][seen[worst]], sets[2][unseen]]
-    below = {(1, c): f"distance {d_seen[k]:.3g}" for c, k in enumerate(worst)}
-    below |= {(2, c): f"distance {d:.3g}" for c, d in enumerate(d_unseen)}
-    names = ["generated", "nearest training", "nearest held-out"]
-    return grid(rows, names, [f"image {k}" for k in worst], 1.7, below=below)[0]
 
 
 def directions(
     space, label: int, seed: int = 0, class_names: Sequence[str] = (), amounts=(-6, -3, 0, 3, 6)
 ) -> Figure:
-    """One patient moved along the directions of z that change a class's images most: one row per direction.
+    """One patient moved along the directions of z that change a class's images most.
 
     Args:
         space: `lab.Space` of a generator.

@@ -1,7 +1,4 @@
-"""What every notebook does first and last: quiet libraries, readable errors, sources shown, provenance.
-
-Used in the first and the last code cell of each notebook.
-"""
+"""What every notebook does first and last: quiet libraries, readable errors, provenance."""
 
 from __future__ import annotations
 
@@ -15,23 +12,14 @@ import textwrap
 import time
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 from petsuv import ExamError
 from radiogan_lib import __version__, machine, paths
 from radiogan_lib.config import RadioganError
 
 STARTED = time.monotonic()
-PACKAGES = (
-    "keras",
-    "tensorflow",
-    "jax",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "nibabel",
-    "pydicom",
-    "matplotlib",
-)
+PACKAGES = "keras tensorflow jax numpy scipy scikit-learn nibabel pydicom matplotlib".split()
 
 
 def _one_sentence(self: Exception) -> list[str]:
@@ -40,10 +28,11 @@ def _one_sentence(self: Exception) -> list[str]:
 
 
 def setup() -> None:
-    """Prepare a notebook: quiet TensorFlow, sharp figures, and one sentence for every fault that the reader can mend.
+    """Prepare a notebook: quiet TensorFlow, sharp figures, one sentence for a reader's fault.
 
-    Outside IPython it only keeps TensorFlow quiet. A `RadioganError` still ends its cell as an error, so a headless run
-    stops there; only its traceback is one line. Any other exception keeps its full traceback: that is a bug to report.
+    Outside IPython it only keeps TensorFlow quiet. A `RadioganError` still ends its cell as an
+    error, so a headless run stops there; only its traceback is one line. Any other exception keeps
+    its full traceback: that is a bug to report.
     """
     global STARTED
     STARTED = time.monotonic()
@@ -55,35 +44,28 @@ def setup() -> None:
             from matplotlib_inline.backend_inline import set_matplotlib_formats
 
             set_matplotlib_formats("retina")  # twice the pixels, shown at the same size
-            for kind in (
-                RadioganError,
-                ExamError,
-            ):  # IPython's own hook for exceptions that show themselves
+            for kind in (RadioganError, ExamError):  # IPython's own hook
                 kind._render_traceback_ = _one_sentence
 
 
 def source(obj):
-    """The source of a library function, method or class, as a fenced Markdown block with its file named.
-
-    Args:
-        obj: anything that `inspect.getsource` can read.
+    """The source of a library function, method or class, as Markdown with its file named.
 
     Returns:
         IPython.display.Markdown; its `.data` is the text.
+
+    Raises:
+        RadioganError: `inspect` finds no source.
     """
     from IPython.display import Markdown
 
     target = inspect.unwrap(obj.fget if isinstance(obj, property) else obj)
     try:
         text = textwrap.dedent(inspect.getsource(target)).rstrip()
-        file = inspect.getsourcefile(target)
+        where = paths.shown(Path(inspect.getsourcefile(target)))
     except (OSError, TypeError):
-        raise RadioganError(
-            f"{obj!r} has no Python source to show; give a function, a method or a class."
-        ) from None
-    from pathlib import Path
-
-    where = paths.shown(Path(file))
+        remedy = "give a function, a method or a class."
+        raise RadioganError(f"{obj!r} has no Python source to show; {remedy}") from None
     fence = "````" if "```" in text else "```"
     return Markdown(f"`{where}`\n\n{fence}python\n{text}\n{fence}")
 
@@ -93,8 +75,8 @@ def pick_classes(
 ) -> tuple[int, ...]:
     """Class indices for `wanted` names, whatever classes the cohort has.
 
-    A wanted name that the cohort lacks is replaced by the first of its classes that no other wanted name takes, from the
-    front for the first name and from the back for later ones. So a walk in another cohort still joins two classes if it can.
+    A wanted name that the cohort lacks is replaced by a class that no other wanted name takes, the
+    first such for the first name, the last for later ones: a walk still joins two classes.
 
     Args:
         class_names: of the cohort.
@@ -105,50 +87,44 @@ def pick_classes(
         RadioganError: the cohort has no classes, or not one that the user typed.
     """
     names = list(class_names)
-    wanted = tuple(t or w for t, w in itertools.zip_longest(typed, wanted, fillvalue=""))
-    missing = [t for t in typed if t and t not in names]
-    if missing:
+    if not names:
+        raise RadioganError("this cohort has no classes to choose from.")
+    if missing := [t for t in typed if t and t not in names]:
         raise RadioganError(
             f"there is no class {missing[0]!r}; this cohort has {', '.join(names)}."
         )
-    if not names:
-        raise RadioganError("this cohort has no classes to choose from.")
-    taken = {names.index(w) for w in wanted if w in names}
+    wanted = tuple(t or w for t, w in itertools.zip_longest(typed, wanted, fillvalue=""))
+    free = [i for i, name in enumerate(names) if name not in wanted]
     picked = []
     for k, name in enumerate(wanted):
         if name in names:
             picked.append(names.index(name))
-            continue
-        order = range(len(names)) if k == 0 else range(len(names) - 1, -1, -1)
-        free = [i for i in order if i not in taken]
-        picked.append(free[0] if free else 0)
-        taken.add(picked[-1])
+        else:
+            picked.append(free.pop(-1 if k else 0) if free else 0)
     return tuple(picked)
 
 
 def _git(*words: str) -> str:
     """The answer of a git command in the repository, or an empty text."""
+    command = ["git", *words]
     try:
-        done = subprocess.run(
-            ["git", *words], cwd=paths.REPO, capture_output=True, text=True, timeout=10, check=False
-        )
+        done = subprocess.run(command, cwd=paths.REPO, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def device() -> str:
-    """What Keras computes on, in words; `not loaded` where no backend was imported (asking would import it)."""
+    """What Keras computes on, in words; `not loaded` where no backend was imported."""
     backend = machine.keras_backend()
     if backend not in sys.modules:
         return "not loaded"
     if backend == "tensorflow":
-        import tensorflow as tf
+        from tensorflow import config
 
-        found = tf.config.list_physical_devices("GPU")
-        names = [
-            tf.config.experimental.get_device_details(d).get("device_name", "GPU") for d in found
-        ]
+        found = config.list_physical_devices("GPU")
+        details = [config.experimental.get_device_details(d) for d in found]
+        names = [d.get("device_name", "GPU") for d in details]
     else:
         import jax
 
@@ -157,19 +133,18 @@ def device() -> str:
 
 
 def facts(cfg=None) -> dict:
-    """Where and how a result was made, as plain values ready for JSON. No path, user or host name is in it."""
+    """Where and how a result was made, ready for JSON. No path, user or host name is in it."""
     versions = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "radiogan_lib")
     out = {
         "radiogan_lib": __version__,
         "commit": _git("rev-parse", "--short=12", "HEAD") or "unknown",
-        "changed_since_commit": bool(
-            _git("status", "--porcelain", "--untracked-files=no", "--", "radiogan_lib")
-        ),
+        "changed_since_commit": bool(changed),
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -179,12 +154,8 @@ def facts(cfg=None) -> dict:
         "seconds": round(time.monotonic() - STARTED, 1),
     }
     if cfg is not None:
-        out |= {
-            "profile": cfg.profile,
-            "recipe": cfg.recipe,
-            "seed": cfg.seed,
-            "canvas": list(cfg.canvas),
-        }
+        out |= {"profile": cfg.profile, "recipe": cfg.recipe, "seed": cfg.seed}
+        out["canvas"] = list(cfg.canvas)
     return out
 
 
@@ -193,17 +164,13 @@ def provenance(cfg=None):
     from radiogan_lib.lab.tables import Table
 
     known = facts(cfg)
-    rows = []
-    if cfg is not None:
-        rows.append(("settings", str(cfg)))
+    changed = ", library changed since" if known["changed_since_commit"] else ""
+    rows = [] if cfg is None else [("settings", str(cfg))]
     rows += [
-        (
-            "commit",
-            known["commit"] + (", library changed since" if known["changed_since_commit"] else ""),
-        ),
+        ("commit", known["commit"] + changed),
         ("made on", f"{known['date']}, {known['system']}, Python {known['python']}"),
         ("computed on", f"{known['device']} ({known['backend']})"),
         ("versions", ", ".join(f"{k} {v}" for k, v in known["packages"].items())),
         ("time", f"{known['seconds']:.0f} s since the first cell"),
     ]
-    return Table(rows, header=())
+    return Table(rows)

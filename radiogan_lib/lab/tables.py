@@ -1,8 +1,10 @@
-"""Tables that read well in a notebook and as plain text: measures with intervals, layers, sizes, counts."""
+"""Tables that read well in a notebook and as plain text: measures with intervals, sizes, counts."""
 
 from __future__ import annotations
 
+import dataclasses
 import html
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
 
@@ -13,13 +15,9 @@ from radiogan_lib.config import RadioganError
 from radiogan_lib.evaluation.statistics import title as measure_title
 from radiogan_lib.lab.figures import readable
 
-PAPER_COUNTS = {
-    "normal": 675,
-    "head_neck": 422,
-    "oesophagus": 97,
-    "lung": 189,
-    "lymphoma": 225,
-}  # paper §3.1
+# exams per class, paper §3.1
+PAPER_COUNTS = {"normal": 675, "head_neck": 422, "oesophagus": 97, "lung": 189, "lymphoma": 225}
+CELL = (Real, str, type(None), np.generic)  # what a table shows besides measures
 
 
 class Table:
@@ -33,14 +31,13 @@ class Table:
 
     def __init__(self, rows: Sequence[Sequence], header: Sequence[str] = (), note: str = ""):
         self.rows = [tuple("" if c is None else str(c) for c in row) for row in rows]
-        self.note, self._has_header = note, bool(header)
-        self.frame = pd.DataFrame(self.rows, columns=list(map(str, header)) or None)
+        self.header, self.note = tuple(map(str, header)), note
 
     def __str__(self) -> str:
-        lines = [list(map(str, self.frame.columns))] * self._has_header + self.rows
+        lines = [self.header] * bool(self.header) + self.rows
         width = [max(map(len, column)) for column in zip(*lines)]
         text = ["  ".join(c.ljust(w) for c, w in zip(r, width)).rstrip() for r in lines]
-        if self._has_header:
+        if self.header:
             text.insert(1, "  ".join("-" * w for w in width))
         return "\n".join(text + [self.note] * bool(self.note))
 
@@ -50,10 +47,9 @@ class Table:
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
         if not self.rows:
             return note
-        return (
-            self.frame.to_html(index=False, header=self._has_header, border=0, justify="left")
-            + note
-        )
+        frame = pd.DataFrame(self.rows, columns=self.header or None)
+        shown = frame.to_html(index=False, header=bool(self.header), border=0, justify="left")
+        return shown + note
 
 
 def _number(value) -> str:
@@ -68,153 +64,89 @@ def _number(value) -> str:
 
 
 def _is_measure(entry) -> bool:
-    """A value with, as a rule, an interval; not a report that holds several of them."""
-    if not isinstance(entry, Mapping) or "value" not in entry:
-        return False
-    return not any(_is_measure(inner) for inner in entry.values())
+    return isinstance(entry, Mapping) and "value" in entry
 
 
 def _between(entry: Mapping) -> str:
-    low, high = entry.get("interval") or (entry.get("low"), entry.get("high"))
+    low, high = entry.get("low"), entry.get("high")
     return "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
 
 
-def metric_table(report, title: str = "") -> Table:
-    """A report's measures as rows: name, value, 95 % interval, what it means if the report says so.
+def metric_table(report: Mapping, note: str = "") -> Table:
+    """A report's measures as rows: name, value, 95 % interval.
 
     Args:
-        report: dict of measures as `radiogan_lib.evaluation` returns them: a number, or a dict with `value`, `low` and
-            `high`; dicts inside dicts become rows with both names. A pandas DataFrame is shown as it is.
-        title: a sentence below the table.
+        report: of `radiogan_lib.evaluation`: numbers and measures by name; dicts inside dicts
+            become rows with both names.
+        note: a sentence below the table.
 
     Raises:
-        RadioganError: the report is neither.
+        RadioganError: the report is no dict.
     """
-    if isinstance(report, pd.DataFrame):
-        rows = [[_number(c) for c in row] for row in report.itertuples(index=False)]
-        return Table(rows, list(report.columns), title)
     if not isinstance(report, Mapping):
-        raise RadioganError(
-            "metric_table shows a report of radiogan_lib.evaluation (a dict), not a "
-            f"{type(report).__name__}."
-        )
+        kind = type(report).__name__
+        raise RadioganError(f"metric_table shows a report of evaluation (a dict), not a {kind}.")
     rows = list(_rows(report, ""))
-    header = ["measure", "value", "95 % interval", "meaning"]
-    while len(header) > 2 and not any(row[len(header) - 1] for row in rows):
-        header.pop()  # a column that says nothing is left out
-    return Table([row[: len(header)] for row in rows], header, title)
+    columns = 3 if any(row[2] for row in rows) else 2
+    header = ("measure", "value", "95 % interval")[:columns]
+    return Table([row[:columns] for row in rows], header, note)
 
 
-def _rows(report: Mapping, prefix: str) -> Iterator[tuple[str, str, str, str]]:
+def _rows(report: Mapping, prefix: str) -> Iterator[tuple[str, str, str]]:
     """A row per measure of a (nested) report; arrays and lists are data for figures, not rows."""
     for name, entry in report.items():
         label = f"{prefix}{measure_title(str(name))}"
         if _is_measure(entry):
-            words = next((str(entry[k]) for k in ("meaning", "reading") if entry.get(k)), "")
-            yield label, _number(entry["value"]), _between(entry), words
+            yield label, _number(entry["value"]), _between(entry)
         elif isinstance(entry, Mapping):
             yield from _rows(entry, label + ": ")
-        elif isinstance(entry, (Real, str, type(None), np.generic)):
-            yield label, _number(entry), "", ""
+        elif isinstance(entry, CELL):
+            yield label, _number(entry), ""
 
 
-def controls_table(rows) -> Table:
-    """One row per control, walk or recipe: names and words as they are, measures with their interval.
+def controls_table(rows: Sequence[Mapping]) -> Table:
+    """One row per control, walk or recipe: names and words as they are, measures with interval."""
 
-    Args:
-        rows: dicts, or a DataFrame; a dict of dicts gives their names as the first column.
-    """
-    if isinstance(rows, Mapping):
-        rows = [{"generator": name, **row} for name, row in rows.items()]
-    rows = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
-    shown = [
-        {
-            k: _number(v["value"]) + (f" ({_between(v)})" if _between(v) else "")
-            if _is_measure(v)
-            else _number(v)
-            for k, v in row.items()
-            if _is_measure(v) or isinstance(v, (Real, str, type(None), np.generic))
-        }
-        for row in rows
-    ]
+    def cell(value) -> str:
+        if not _is_measure(value):
+            return _number(value)
+        between = _between(value)
+        return _number(value["value"]) + (f" ({between})" if between else "")
+
+    shown = [{k: v for k, v in r.items() if _is_measure(v) or isinstance(v, CELL)} for r in rows]
     header = list(dict.fromkeys(k for row in shown for k in row))
-    cells = [[row.get(k, _number(None)) for k in header] for row in shown]
+    cells = [[cell(row.get(k)) for k in header] for row in shown]
     return Table(cells, [measure_title(h) for h in header])
 
 
-def layer_table(model) -> Table:
-    """Every layer of a Keras model: what it is, the shape it puts out, how many parameters it learns."""
-    rows = []
-    for layer in model.layers:
-        shape = layer.output.shape if hasattr(layer.output, "shape") else layer.output[0].shape
-        trained = sum(int(np.prod(v.shape)) for v in layer.trainable_weights)
-        rows.append(
-            (
-                type(layer).__name__,
-                " × ".join("batch" if s is None else str(s) for s in shape),
-                f"{trained:,}" if trained else "",
-            )
-        )
-    total = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
-    rows.append(("all", "", f"{total:,}"))
-    return Table(rows, ("layer", "output shape", "trained parameters"))
-
-
 def size_table(cfg, n_classes: int = 5, doublings: Sequence[int] = (3, 4, 5, 6, 7)) -> Table:
-    """Canvas and parameters of both networks for each number of doublings, built with the settings of `cfg`."""
-    import dataclasses
-
+    """Canvas and parameters of both networks for each number of doublings, else as in `cfg`."""
     from radiogan_lib import gan
 
     rows = []
     for d in doublings:
         here = dataclasses.replace(cfg, doublings=d)
-        counts = [
-            sum(int(np.prod(v.shape)) for v in build(here, n_classes).trainable_weights)
-            for build in (gan.build_generator, gan.build_discriminator)
-        ]
-        words = [
-            w for w, true in (("this profile", d == cfg.doublings), ("the paper", d == 7)) if true
-        ]
-        rows.append(
-            (
-                d,
-                f"{here.canvas[0]} × {here.canvas[1]}",
-                f"{d} + 1",
-                f"{counts[0]:,}",
-                f"{counts[1]:,}",
-                ", ".join(words),
-            )
-        )
-    return Table(
-        rows,
-        (
-            "doublings",
-            "canvas",
-            "discriminator layers",
-            "generator parameters",
-            "discriminator parameters",
-            "",
-        ),
-    )
+        counts = []
+        for build in (gan.build_generator, gan.build_discriminator):
+            weights = build(here, n_classes).trainable_weights
+            counts.append(f"{sum(math.prod(v.shape) for v in weights):,}")
+        words = ["this profile"] * (d == cfg.doublings) + ["the paper"] * (d == 7)
+        canvas = f"{here.canvas[0]} × {here.canvas[1]}"
+        rows.append((d, canvas, f"{d} + 1", *counts, ", ".join(words)))
+    header = ["doublings", "canvas", "discriminator layers"]
+    header += ["generator parameters", "discriminator parameters", ""]
+    return Table(rows, header)
 
 
 def class_counts(dataset) -> Table:
-    """Exams per class and split, beside the paper's number where the class is one of the paper's."""
-    labels = np.asarray(dataset.labels)
-    splits = np.asarray(getattr(dataset, "splits", np.full(len(labels), "all")))
-    order = [s for s in ("train", "test", "all") if (splits == s).any()]
+    """Exams per class and split, beside the paper's number of that class."""
+    classes, splits = dataset.labels, np.asarray(dataset.splits)
+    names = {"train": "training", "test": "held out"}
+    kept = [s for s in names if (splits == s).any()]
     rows = []
     for k, name in enumerate(dataset.class_names):
-        counts = [int(((labels == k) & (splits == s)).sum()) for s in order]
+        counts = [int(((classes == k) & (splits == s)).sum()) for s in kept]
         rows.append((readable(name), *counts, PAPER_COUNTS.get(name, "")))
     known = sum(PAPER_COUNTS.get(n, 0) for n in dataset.class_names)
-    rows.append(("all", *[int((splits == s).sum()) for s in order], known or ""))
-    return Table(
-        rows,
-        (
-            "class",
-            *[{"train": "training", "test": "held out", "all": "exams"}[s] for s in order],
-            "paper",
-        ),
-    )
+    rows.append(("all", *[int((splits == s).sum()) for s in kept], known or ""))
+    return Table(rows, ("class", *[names[s] for s in kept], "paper"))
