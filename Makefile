@@ -50,13 +50,15 @@ lint: $(VENV)/ready-test
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/00_start_here.ipynb
 
-# The shipped generator as one HTML file that draws in any browser.
-WEIGHTS ?= weights
+# A shipped generator as one HTML file that draws in any browser: weights/real, of real exams, or weights, of phantoms.
+WEIGHTS ?= weights/real
 page: $(VENV)/ready
 	$(BIN)/python -m radiogan_lib.lab.page --weights '$(WEIGHTS)' --out explorer.html
 
-# The committed notebooks as web pages, in a small environment of their own, since nothing is run; the live page in front.
-site: _build/site-env/ready page
+# The committed notebooks as web pages, in a small environment of their own, since nothing is run; both live pages in front.
+site: _build/site-env/ready $(VENV)/ready
+	$(BIN)/python -m radiogan_lib.lab.page --weights weights/real --out _build/explorer.html
+	$(BIN)/python -m radiogan_lib.lab.page --weights weights --out _build/phantoms.html
 	_build/site-env/bin/python -m sphinx -q -c docs/site -b html -d _build/site-trees . _build/site
 	@echo "open _build/site/index.html"
 

@@ -18,9 +18,11 @@ GUIDES = (
     "weights/*.md",
 )
 
-# `make page` writes it; it opens in the page's own window
-LIVE_PAGE = """```{raw} html
-<p><a href="explorer.html"><strong>Walk the latent space in your browser</strong></a>: the shipped generator, nothing to install.</p>
+# `make site` writes them into _build
+LIVE_PAGES = [ROOT / "_build" / name for name in ("explorer.html", "phantoms.html")]
+FRONT = """```{raw} html
+<p><a href="explorer.html"><strong>Walk the latent space in your browser</strong></a>: the generator that was trained on real exams,
+or <a href="phantoms.html">the one that was trained on phantoms</a>. Nothing to install.</p>
 ```
 
 """
@@ -44,8 +46,8 @@ html_copy_source = False
 def _contents(app, docname, source):
     """README has no table of contents of its own: on GitHub the folders are one."""
     if docname == root_doc:
-        if (ROOT / "explorer.html").exists():
-            source[0] = LIVE_PAGE + source[0]
+        if all(page.exists() for page in LIVE_PAGES):
+            source[0] = FRONT + source[0]
         books = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
         guides = [
             p.relative_to(ROOT).with_suffix("").as_posix()
@@ -68,8 +70,9 @@ def _contents(app, docname, source):
 def _index(app, exception):
     """A site is entered by index.html."""
     if exception is None and app.builder.name == "html":
-        if (ROOT / "explorer.html").exists():
-            shutil.copy(ROOT / "explorer.html", app.outdir)
+        for page in LIVE_PAGES:
+            if page.exists():
+                shutil.copy(page, app.outdir)
         (Path(app.outdir) / "index.html").write_text(
             '<!doctype html><meta charset="utf-8"><title>RadioGAN reproduced</title>'
             '<meta http-equiv="refresh" content="0; url=README.html"><a href="README.html">RadioGAN reproduced</a>\n',

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from radiogan_lib import config, gan
+from radiogan_lib import config, gan, paths
 from radiogan_lib.lab import page as live
 from radiogan_lib.lab.latent import Space
 
@@ -38,11 +38,18 @@ DRAW = """([places, length]) => {
 }"""
 
 
+SHIPPED = {
+    "shipped": "",
+    "real": "real",
+}  # the pages of phantoms and of real exams, and gan.load_shipped's names
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The shipped generator's page, and one of an untrained generator of 160 × 96 with four classes and no SUV."""
+    """The pages of both shipped generators, and one of an untrained generator of 160 × 96 with four classes and no SUV."""
     folder = tmp_path_factory.mktemp("pages")
-    live.main(["--out", str(folder / "shipped.html")])
+    for name, weights in SHIPPED.items():
+        live.write(paths.REPO / "weights" / weights, folder / f"{name}.html")
     keras.utils.set_random_seed(5)
     generator = gan.build_generator(config.load("teach", doublings=5), n_classes=4)
     about = {
@@ -52,7 +59,8 @@ def files(tmp_path_factory):
     }
     names = ["normal", "<b>bold</b>", "lung", "lymphoma"]
     (folder / "large.html").write_text(live.html(generator, names, about), encoding="utf-8")
-    return {"shipped": folder / "shipped.html", "large": folder / "large.html", "model": generator}
+    pages = {name: folder / f"{name}.html" for name in (*SHIPPED, "large")}
+    return pages | {"model": generator}
 
 
 @pytest.fixture
@@ -98,10 +106,11 @@ def place(c, seed):
     return where | {"truncation": 1, "push": None}
 
 
-@pytest.mark.parametrize("which", ["shipped", "large"])
+@pytest.mark.parametrize("which", ["shipped", "real", "large"])
 def test_a_hundred_pictures_equal_those_of_keras(opened, files, kept, which):
     page = opened(which)
-    generator = gan.load_shipped().generator if which == "shipped" else files["model"]
+    shipped = which in SHIPPED
+    generator = gan.load_shipped(SHIPPED[which]).generator if shipped else files["model"]
     space = Space(generator)
     pairs = [(k % len(space.table), k) for k in range(100)]
     got = np.array(page.evaluate(DRAW, [[place(*p) for p in pairs], space.noise_dim]))
@@ -195,13 +204,14 @@ def test_with_reduced_motion_play_steps_once_a_second(opened):
     page.wait_for_function("() => document.getElementById('step').value === '10'")
 
 
+@pytest.mark.parametrize("which", SHIPPED)
 @pytest.mark.parametrize("width", [390, 1440])
-def test_nothing_overflows_and_screenshots_are_kept(opened, kept, width):
-    page = opened("shipped", width=width, height=900 if width > 500 else 844)
+def test_nothing_overflows_and_screenshots_are_kept(opened, kept, width, which):
+    page = opened(which, width=width, height=900 if width > 500 else 844)
     page.get_by_role("button", name="Draw 24 new patients").click()
     rest(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.screenshot(path=kept / f"page_{width}.png", full_page=True)
+    page.screenshot(path=kept / f"page_{which}_{width}.png", full_page=True)
     small = page.evaluate(
         "[...document.querySelectorAll('button, select, input')].filter(e => e.offsetParent"
         " && !e.closest('.strip') && e.type !== 'checkbox' && e.getBoundingClientRect().height < 24)"
@@ -231,7 +241,7 @@ def test_axe_finds_no_fault(opened, kept, tmp_path):
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("which, limit", [("shipped", 16), ("large", 50)])
+@pytest.mark.parametrize("which, limit", [("shipped", 16), ("real", 50), ("large", 50)])
 def test_speed_by_the_browsers_own_clock(opened, kept, which, limit):
     """Medians: an unhurried hand, whose next step is already drawn, and a jump to anywhere."""
     page = opened(which)
@@ -264,8 +274,8 @@ def test_speed_by_the_browsers_own_clock(opened, kept, which, limit):
 
 
 def test_the_animated_picture_is_made(opened, kept):
-    """docs/page.gif: the page in use, for the README."""
-    page = opened("shipped", width=1200, height=760)
+    """docs/page.gif: the page of the real exams in use, for the README."""
+    page = opened("real", width=1200, height=760)
     rest(page)
     pictures = []
     for step in [*range(0, 91, 5), 90, 90, *range(85, 0, -5)]:
