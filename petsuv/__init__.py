@@ -3,14 +3,13 @@
     import petsuv
     image = petsuv.read("exam/")          # nibabel image: SUVbw in g/ml, float32, RAS+, mm
 
-`python -m petsuv FOLDER` prints the facts of an exam and its SUV range. The rules stand in README.md beside this file.
-Names are loaded when first used: `import petsuv` costs nothing.
+`python -m petsuv FOLDER` prints the facts of an exam and its SUV range. The rules stand in
+README.md beside this file. Names are loaded when first used: `import petsuv` costs nothing.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 from petsuv.errors import ExamError, ExamNote
 
@@ -21,25 +20,12 @@ if TYPE_CHECKING:  # what editors and type checkers see
 
 READER_VERSION = 1  # raised whenever the same exam would give other voxel values
 
-_HOME = {
-    "read": "source",
-    "locate": "source",
-    "read_series": "dicom",
-    "volume": "dicom",
-    "with_one_slope": "dicom",
-    "as_image": "dicom",
-    "write_phantom_series": "write",
-}
-__all__ = ["READER_VERSION", "ExamError", "ExamNote", *_HOME]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__, _lazy = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "source": ["read", "locate"],
+        "dicom": ["read_series", "volume", "with_one_slope", "as_image"],
+        "write": ["write_phantom_series"],
+    },
+)
+__all__ = ["READER_VERSION", "ExamError", "ExamNote", *_lazy]

@@ -13,7 +13,7 @@ import petsuv
 
 
 def facts(path: str) -> list[str]:
-    """Lines that say what was read, by which rule, and which values came out; nothing in them identifies anybody.
+    """What was read, by which rule, and which values came out; nothing identifies anybody.
 
     Raises:
         ExamError: the exam cannot be trusted.

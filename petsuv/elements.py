@@ -1,7 +1,6 @@
-"""Values out of a DICOM header as numbers and words, whatever the scanner or the anonymiser did to them.
+"""Values of a DICOM header as numbers and words, whatever scanner or anonymiser did to them.
 
 A value that is missing, empty or unreadable is None; the caller decides whether that matters.
-Explained in notebooks/01_data_preparation.ipynb.
 """
 
 from __future__ import annotations
@@ -10,17 +9,17 @@ import contextlib
 import math
 import re
 import threading
+from collections.abc import MutableSequence
 from datetime import datetime, timedelta
 
 import pydicom.config
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 
 from petsuv.errors import ExamError
 
-# Private elements by raw tag (group, element, start of the creator's name). Anonymisers drop the creator and implicit
-# files lose the value representation, so pydicom's private_block alone would miss them.
+# Private elements by raw tag (group, element, start of the creator's name). Anonymisers drop the
+# creator and implicit files lose the value representation: pydicom's private_block misses them.
 PRIVATE = {
     "philips_suv": (0x7053, 0x00, "philips"),
     "philips_activity": (0x7053, 0x09, "philips"),
@@ -28,22 +27,21 @@ PRIVATE = {
     "ge_injection": (0x0009, 0x3B, "gems_petd"),
     "siemens_scan_time": (0x0071, 0x22, "siemens med pt"),
 }
-
-
 _quiet = {"depth": 0, "before": None}
 _lock = threading.Lock()
 
 
 @contextlib.contextmanager
 def unvalidated():
-    """Let pydicom read odd values without a warning: its warnings quote them, and they may name somebody.
+    """Let pydicom read odd values without a warning: its warnings quote them, names too.
 
     Counts how many threads are inside, because pydicom's setting is global.
     """
+    settings = pydicom.config.settings
     with _lock:
         if _quiet["depth"] == 0:
-            _quiet["before"] = pydicom.config.settings.reading_validation_mode
-            pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+            _quiet["before"] = settings.reading_validation_mode
+            settings.reading_validation_mode = pydicom.config.IGNORE
         _quiet["depth"] += 1
     try:
         yield
@@ -51,7 +49,7 @@ def unvalidated():
         with _lock:
             _quiet["depth"] -= 1
             if _quiet["depth"] == 0:
-                pydicom.config.settings.reading_validation_mode = _quiet["before"]
+                settings.reading_validation_mode = _quiet["before"]
 
 
 def tag(keyword: str) -> str:
@@ -61,23 +59,29 @@ def tag(keyword: str) -> str:
     return f"{words} ({number >> 16:04X},{number & 0xFFFF:04X})" if number is not None else words
 
 
-def _plain(value):
-    """First item of a multi-value, bytes decoded, padding gone; None if nothing is left."""
-    if isinstance(value, (MultiValue, list, tuple)):
-        value = value[0] if len(value) else None
-    if isinstance(value, bytes):
-        value = value.decode("ascii", "ignore")
-    if isinstance(value, str):
-        value = value.strip(" \t\r\n\0")
-    return None if value is None or value == "" else value
+def _several(ds: Dataset, keyword: str) -> list:
+    """All values of an element; none if it is missing or pydicom cannot decode it."""
+    try:
+        found = ds.get(keyword)
+        return list(found) if isinstance(found, (MutableSequence, tuple)) else [found]
+    except Exception:  # noqa: BLE001 - pydicom raises many types on a damaged element
+        return []
+
+
+def _plain(found):
+    """First item of several, bytes decoded, padding gone; None if nothing is left."""
+    if isinstance(found, (MutableSequence, tuple)) and not isinstance(found, bytearray):
+        found = found[0] if len(found) else None
+    if isinstance(found, bytes):
+        found = found.decode("ascii", "ignore")
+    if isinstance(found, str):
+        found = found.strip(" \t\r\n\0")
+    return None if found is None or found == "" else found
 
 
 def value(ds: Dataset, keyword: str):
-    """The element's first value, or None. A value that pydicom itself cannot decode counts as missing."""
-    try:
-        return _plain(ds.get(keyword))
-    except Exception:  # noqa: BLE001 - pydicom raises many types on a damaged element
-        return None
+    """The element's first value, or None."""
+    return _plain(_several(ds, keyword))
 
 
 def stated(ds: Dataset, keyword: str) -> bool:
@@ -86,10 +90,8 @@ def stated(ds: Dataset, keyword: str) -> bool:
         found = ds.get_item(keyword)
     except Exception:  # noqa: BLE001
         return True
-    raw = None if found is None else found.value
-    return bool(
-        raw.strip(b" \0") if isinstance(raw, bytes) else str(raw if raw is not None else "").strip()
-    )
+    raw = "" if found is None or found.value is None else found.value
+    return bool(raw.strip(b" \0") if isinstance(raw, bytes) else str(raw).strip())
 
 
 def lack(ds: Dataset, keyword: str) -> str:
@@ -104,34 +106,9 @@ def text(ds: Dataset, keyword: str) -> str:
 
 
 def words(ds: Dataset, keyword: str) -> list[str]:
-    """Every value of a multi-valued code string, in capitals; commas separate too, as some exports write."""
-    try:
-        found = ds.get(keyword)
-    except Exception:  # noqa: BLE001
-        return []
-    items = list(found) if isinstance(found, (MultiValue, list, tuple)) else [found]
-    return [
-        w
-        for item in items
-        for w in re.split(
-            r"[\\,;\s]+", str(_plain(item) if _plain(item) is not None else "").upper()
-        )
-        if w
-    ]
-
-
-def number(ds: Dataset, keyword: str) -> float | None:
-    """A finite number, or None."""
-    return as_number(value(ds, keyword))
-
-
-def numbers(ds: Dataset, keyword: str, count: int) -> list[float] | None:
-    """Exactly `count` finite numbers, or None."""
-    try:
-        found = [as_number(_plain(v)) for v in (ds.get(keyword) or [])]
-    except Exception:  # noqa: BLE001
-        return None
-    return found if len(found) == count and None not in found else None
+    """Every value of a code string, in capitals; commas separate too, as some exports write."""
+    said = (str(v) for v in map(_plain, _several(ds, keyword)) if v is not None)
+    return [word for word in re.split(r"[\\,;\s]+", ",".join(said).upper()) if word]
 
 
 def as_number(found) -> float | None:
@@ -143,19 +120,27 @@ def as_number(found) -> float | None:
     return result if math.isfinite(result) else None
 
 
+def number(ds: Dataset, keyword: str) -> float | None:
+    """A finite number, or None."""
+    return as_number(value(ds, keyword))
+
+
+def numbers(ds: Dataset, keyword: str, count: int) -> list[float] | None:
+    """Exactly `count` finite numbers, or None."""
+    found = [as_number(_plain(v)) for v in _several(ds, keyword)]
+    return found if len(found) == count and None not in found else None
+
+
 def items(ds: Dataset, keyword: str) -> list[Dataset]:
     """The items of a sequence; none if it is missing or damaged."""
-    try:
-        return [item for item in (ds.get(keyword) or []) if isinstance(item, Dataset)]
-    except Exception:  # noqa: BLE001
-        return []
+    return [item for item in _several(ds, keyword) if isinstance(item, Dataset)]
 
 
 def positive(ds: Dataset, keyword: str, why: str) -> float:
     """A number above zero.
 
     Raises:
-        ExamError: it is missing, empty, zero or negative; the message has the tag and `why` it is needed.
+        ExamError: it is missing, empty, zero or negative; with the tag and `why` it is needed.
     """
     found = number(ds, keyword)
     if found is None:
@@ -168,24 +153,24 @@ def positive(ds: Dataset, keyword: str, why: str) -> float:
 def private(ds: Dataset, name: str):
     """A vendor's private value by raw tag, or None.
 
-    The block may sit at any of 10..FF; a creator that names somebody else hides the element, a missing one does not.
+    The block may sit at any of 10..FF; a creator that names somebody else hides the element, a
+    missing one does not.
     """
     group, low, creator = PRIVATE[name]
-    for element in sorted(
-        t for t in ds.keys() if t.group == group and t.elem >= 0x1000 and t.elem & 0xFF == low
-    ):
+    alike = (t for t in ds.keys() if t.group == group and t.elem & 0xFF == low)
+    for element in sorted(t for t in alike if t.elem >= 0x1000):
         try:
             block = ds.get((group, element.elem >> 8))
             owner = str(_plain(block.value) or "").lower() if block is not None else ""
             if not owner or owner.startswith(creator):
                 return _plain(ds[element].value)
-        except Exception:  # noqa: BLE001 - a private element with an undecodable value counts as missing
+        except Exception:  # noqa: BLE001 - what cannot be decoded counts as missing
             continue
     return None
 
 
 def private_number(ds: Dataset, name: str) -> float | None:
-    """A vendor's private factor if it is a finite number above zero (a zero means "not computed"), or None."""
+    """A vendor's private factor above zero (a zero means "not computed"), or None."""
     found = as_number(private(ds, name))
     return found if found is not None and found > 0 else None
 
@@ -212,12 +197,8 @@ def clock(found) -> timedelta | None:
     hour, minute, second = (int(g or 0) for g in m.groups()[:3])
     if hour > 23 or minute > 59 or second > 60:  # 60 is a leap second
         return None
-    return timedelta(
-        hours=hour,
-        minutes=minute,
-        seconds=second,
-        microseconds=round(float(f"0.{m[4] or 0}") * 1e6),
-    )
+    rest = round(float(f"0.{m[4] or 0}") * 1e6)
+    return timedelta(hours=hour, minutes=minute, seconds=second, microseconds=rest)
 
 
 def moment(found, zone: timedelta | None = None) -> datetime | None:
@@ -225,12 +206,13 @@ def moment(found, zone: timedelta | None = None) -> datetime | None:
 
     Args:
         found: the text. It needs at least the hour: a date alone is no moment.
-        zone: the series' Timezone Offset From UTC (0008,0201). A moment with another offset is moved into that zone;
-            without a series zone the offset is taken to be the scanner's own and dropped.
+        zone: the series' Timezone Offset From UTC (0008,0201). A moment with another offset is
+            moved into that zone; without it the offset is the scanner's own and dropped.
     """
     said = str(found or "").strip().replace(",", ".")
     m = re.fullmatch(
-        r"(\d{4}-?\d{2}-?\d{2})[T ]?(\d{2}(?::?\d{2}(?::?\d{2}(?:\.\d*)?)?)?)(Z|[+-]\d{2}:?\d{2})?",
+        r"(\d{4}-?\d{2}-?\d{2})[T ]?(\d{2}(?::?\d{2}(?::?\d{2}(?:\.\d*)?)?)?)"
+        r"(Z|[+-]\d{2}:?\d{2})?",
         said,
     )
     if not m:

@@ -1,7 +1,7 @@
 """The refusal of an exam, and the note about one that was read.
 
-Neither ever carries a name, a date, an identifier or a path of the source: both end up in logs and in rejects.csv.
-Tags are named, free text from a header is not repeated.
+Neither carries a name, a date, an identifier or a path of the source: both end up in logs and in
+rejects.csv. Tags are named, free text from a header is not repeated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 class ExamError(ValueError):
-    """An exam that cannot be trusted: what is wrong with it, and what the reader can do.
+    """An exam that cannot be trusted.
 
     Attributes:
         reason: what is wrong, with the DICOM tag or NIfTI header field.
@@ -27,16 +27,14 @@ class ExamError(ValueError):
         self, reason: str, remedy: str = "Leave this exam out, or export it again from its source."
     ):
         self.reason, self.remedy = reason.strip().rstrip("."), remedy.strip()
-        super().__init__(
-            self.reason, self.remedy
-        )  # both in args, so that the error survives a trip between processes
+        super().__init__(self.reason, self.remedy)  # both, so that it travels between processes
 
     def __str__(self) -> str:
         return f"{self.reason}. {self.remedy}"
 
 
 class ExamNote(UserWarning):
-    """Something a careful reader wants to know about an exam that was read: a choice made, a value put right."""
+    """About an exam that was read: a choice made, or a value put right."""
 
 
 def tell(notes: Sequence[str]) -> None:

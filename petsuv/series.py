@@ -1,30 +1,18 @@
-"""From a folder of whatever a PACS exported to the one PET series worth reading, and why the others are not."""
+"""From a folder of whatever a PACS exported to the one PET series worth reading."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
-from petsuv import grid, suv
-from petsuv.elements import (
-    as_number,
-    clock,
-    day,
-    items,
-    lack,
-    number,
-    numbers,
-    stated,
-    tag,
-    text,
-    value,
-    words,
-)
+from petsuv import elements, grid, suv
+from petsuv.elements import as_number, lack, number, stated, tag, text, value, words
 from petsuv.errors import ExamError
 
 PET = "1.2.840.10008.5.1.4.1.1.128"
@@ -35,15 +23,17 @@ OTHER_PET = {
 ALWAYS_LOSSY = {JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless}
 PERHAPS_LOSSY = {JPEG2000, HTJ2K}  # lossless only where the header says so
 FOREIGN = 0.1  # a share of images of another kind in a series that is passed over
-LONGER = 1.2  # a refused series this much longer than the best readable one is worth an error, not a silent stand-in
-# Some exports list ATTN in series whose own description says that attenuation was not corrected.
+LONGER = 1.2  # a refused series this much longer than the best readable one raises its fault
+# Some exports list ATTN in series whose own description says that it was not corrected.
 UNCORRECTED = re.compile(
-    r"(?<![A-Z])(NAC|NO[ _-]?AC|NON[ _-]?AC|UNCORR\w*|(NO|NON|WITHOUT)[ _-]ATT\w*)(?![A-Z])"
+    r"(?<![A-Z])"
+    r"(NAC|NO[ _-]?AC|NON[ _-]?AC|UNCORR\w*|(NO|NON|WITHOUT)[ _-]ATT\w*)(?![A-Z])"
 )
 # The words that a message may repeat.
 MODALITIES = set(
     "CT MR NM OT SC SR SEG REG RTSTRUCT RTDOSE RTPLAN PR KO DOC US CR DX XA MG RWV PT".split()
 )
+PROJECTED = {"MIP", "PROJECTION", "REPROJECTION", "SCREEN"}  # in Image Type
 
 
 @dataclass(eq=False)
@@ -62,11 +52,13 @@ class Series:
     factor: suv.SuvFactor
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def reach_mm(self) -> float:
+        return float(np.ptp(self.geometry.positions_mm))
 
-def _projection(reason: str) -> ExamError:
-    error = ExamError(reason, "Give the axial PET series.")
-    error.projection = True
-    return error
+    @property
+    def says_uncorrected(self) -> bool:
+        return bool(UNCORRECTED.search(text(self.headers[0], "SeriesDescription")))
 
 
 def vet(members: list[Dataset]) -> Series:
@@ -86,7 +78,7 @@ def vet(members: list[Dataset]) -> Series:
         if stated(ds, "RescaleIntercept") and number(ds, "RescaleIntercept") is None:
             raise ExamError(f"{tag('RescaleIntercept')} is unreadable in a slice")
         _refuse_lossy(ds)
-    # The tracer and the corrections are judged first: they are what a reader needs to hear about a wrong series.
+    # Tracer and corrections come first: a reader needs to hear of them about a wrong series.
     factor = suv.factor(members)
     geometry = grid.stack(members)
     ordered = [members[i] for i in geometry.order]
@@ -97,22 +89,30 @@ def vet(members: list[Dataset]) -> Series:
     return Series(ordered, geometry, factor, [*notes, *factor.notes])
 
 
+def _grouped(members: list[Dataset], key: Callable) -> dict[tuple, list[Dataset]]:
+    found: dict[tuple, list[Dataset]] = defaultdict(list)
+    for ds in members:
+        found[key(ds)].append(ds)
+    return found
+
+
 def _without_foreign(members: list[Dataset], notes: list[str]) -> list[Dataset]:
-    """Drop a few images of another kind (a capture, another size or direction) from a series of slices.
+    """Drop a few images of another kind (a capture, another size or direction) from a series.
 
     Raises:
         ExamError: the images of most kinds are no slices, or too many are of another kind.
     """
-    kinds: dict[tuple, list[Dataset]] = defaultdict(list)
     faults: dict[tuple, ExamError] = {}
-    for ds in members:
+
+    def kind(ds: Dataset) -> tuple:
         try:
             _fit_class(ds)
-            kind = ("", *_frame(ds))
+            return ("", *_frame(ds))
         except ExamError as error:
-            kind = (error.reason,)
-            faults[kind] = error
-        kinds[kind].append(ds)
+            faults[error.reason,] = error
+            return (error.reason,)
+
+    kinds = _grouped(members, kind)
     most = max(kinds, key=lambda kind: len(kinds[kind]))
     strangers = len(members) - len(kinds[most])
     if most in faults:
@@ -123,75 +123,62 @@ def _without_foreign(members: list[Dataset], notes: list[str]) -> list[Dataset]:
         return members  # `grid` says in which element they differ
     if strangers:
         notes.append(
-            f"{strangers} of {len(members)} images of the series are of another kind (size, direction or class) and "
-            "were passed over"
+            f"{strangers} of {len(members)} images of the series are of another kind (size, "
+            "direction or class) and were passed over"
         )
     return kinds[most]
 
 
 def _frame(ds: Dataset) -> tuple:
     """Size, spacing and direction of a slice, rounded: what all slices of one series share."""
-    return (
-        number(ds, "Rows"),
-        number(ds, "Columns"),
-        *np.round(grid.spacing(ds), 3),
-        *np.round(grid.orientation(ds), 2).ravel(),
-    )
+    sizes = number(ds, "Rows"), number(ds, "Columns")
+    return (*sizes, *np.round(grid.spacing(ds), 3), *np.round(grid.orientation(ds), 2).ravel())
 
 
 def _refuse_lossy(ds: Dataset) -> None:
-    said = value(ds, "LossyImageCompression")
+    said = as_number(value(ds, "LossyImageCompression"))
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
     remedy = "Export the series uncompressed, or with a lossless compression."
-    if as_number(said) == 1:
-        raise ExamError(
-            "(0028,2110) Lossy Image Compression is 01: the values are no longer the scanner's",
-            remedy,
-        )
-    if syntax in ALWAYS_LOSSY or (syntax in PERHAPS_LOSSY and as_number(said) != 0):
-        raise ExamError(
-            f"(0002,0010) Transfer Syntax UID is {syntax.name}, which may have lost values, and (0028,2110) does not "
-            "rule that out",
-            remedy,
-        )
+    if said == 1:
+        reason = "(0028,2110) Lossy Image Compression is 01: values have been lost"
+        raise ExamError(reason, remedy)
+    if syntax in ALWAYS_LOSSY or (syntax in PERHAPS_LOSSY and said != 0):
+        reason = f"(0002,0010) Transfer Syntax UID is {syntax.name}, which may have lost values"
+        raise ExamError(f"{reason}, and (0028,2110) does not rule that out", remedy)
 
 
 def _fit_class(ds: Dataset) -> None:
+    """Refuse what is no classic PET slice."""
     uid = text(ds, "SOPClassUID")
     if uid in OTHER_PET:
         raise ExamError(
-            f"(0008,0016) the images are {OTHER_PET[uid]} (one multi-frame file), which is not read",
+            f"(0008,0016) the images are {OTHER_PET[uid]} (one multi-frame file): not read",
             "Export the series as classic PET, one file per slice.",
         )
+    mips = "says that these are projections (MIP), not slices"
+    reason = ""
     if uid and uid != PET:
-        raise _projection(
-            "(0008,0016) the SOP class is not PET image storage: a screen capture or a derived object"
-        )
-    types = words(ds, "ImageType")
-    if "REPROJECTION" in words(ds, "SeriesType") or {
-        "MIP",
-        "PROJECTION",
-        "REPROJECTION",
-        "SCREEN",
-    } & set(types):
-        raise _projection(
-            f"{tag('SeriesType')} or {tag('ImageType')} says that these are projections (MIP), not slices"
-        )
-    if re.search(r"(?<![A-Z])MIP(?![A-Z])", text(ds, "SeriesDescription")):
-        raise _projection(
-            f"{tag('SeriesDescription')} says that these are projections (MIP), not slices"
-        )
-    if (number(ds, "NumberOfFrames") or 1) > 1:
-        raise _projection(
-            f"{tag('NumberOfFrames')} is above one in a classic PET image: a capture, not a slice"
-        )
-    if (number(ds, "SamplesPerPixel") or 1) != 1:
-        raise _projection(f"{tag('SamplesPerPixel')} is not 1: a colour picture, not PET values")
+        what = "a screen capture or a derived object"
+        reason = f"(0008,0016) the SOP class is not PET image storage: {what}"
+    elif "REPROJECTION" in words(ds, "SeriesType") or PROJECTED & set(words(ds, "ImageType")):
+        reason = f"{tag('SeriesType')} or {tag('ImageType')} {mips}"
+    elif re.search(r"(?<![A-Z])MIP(?![A-Z])", text(ds, "SeriesDescription")):
+        reason = f"{tag('SeriesDescription')} {mips}"
+    elif (number(ds, "NumberOfFrames") or 1) > 1:
+        what = "a capture, not a slice"
+        reason = f"{tag('NumberOfFrames')} is above one in a classic PET image: {what}"
+    elif (number(ds, "SamplesPerPixel") or 1) != 1:
+        reason = f"{tag('SamplesPerPixel')} is not 1: a colour picture, not PET values"
+    if reason:
+        error = ExamError(reason, "Give the axial PET series.")
+        error.projection = True
+        raise error
 
 
 def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
-    """Drop files that repeat a slice: place and pixels decide, not identifiers. Refuse several frames at one place."""
+    """Drop files that repeat a slice: place and pixels decide. Refuse several frames at a place."""
     along = grid.normal_positions(members)
+    where = f"lie at the same position ({tag('ImagePositionPatient')})"
     kept: list[Dataset] = []
     last = -np.inf
     for i in np.argsort(along, kind="stable"):
@@ -201,121 +188,103 @@ def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
             continue
         if _moment_of(kept[-1]) != _moment_of(members[i]):
             here = int((np.abs(along - along[i]) <= grid.SAME_PLACE_MM).sum())
-            raise ExamError(
-                f"{here} time frames lie at the same position ({tag('ImagePositionPatient')}): a dynamic or gated "
-                "series",
-                "Give the static or whole-body series.",
-            )
+            reason = f"{here} time frames {where}: a dynamic or gated series"
+            raise ExamError(reason, "Give the static or whole-body series.")
         if not _same_pixels(kept[-1], members[i]):
-            raise ExamError(
-                f"two different images lie at the same position ({tag('ImagePositionPatient')})"
-            )
+            raise ExamError(f"two different images {where}")
     copies = len(members) - len(kept)
     if copies:
         notes.append(f"{copies} duplicate file{'s were' if copies > 1 else ' was'} passed over")
     known = [uid for ds in kept if (uid := text(ds, "SOPInstanceUID"))]
     if len(set(known)) < len(known):
-        notes.append(
-            f"{tag('SOPInstanceUID')} is shared by slices at different positions; all were kept"
-        )
+        said = "is shared by slices at different positions; all were kept"
+        notes.append(f"{tag('SOPInstanceUID')} {said}")
     return kept
 
 
 def _moment_of(ds: Dataset) -> tuple:
     """What tells two time frames or gates of one place apart, by value."""
     return (
-        day(value(ds, "AcquisitionDate")),
-        clock(value(ds, "AcquisitionTime")),
+        elements.day(value(ds, "AcquisitionDate")),
+        elements.clock(value(ds, "AcquisitionTime")),
         *(number(ds, k) for k in ("FrameReferenceTime", "TriggerTime", "TemporalPositionIndex")),
     )
 
 
 def _same_pixels(a: Dataset, b: Dataset) -> bool:
-    scale = ("RescaleSlope", "RescaleIntercept")
-    return all(number(a, k) == number(b, k) for k in scale) and a.get("PixelData") == b.get(
-        "PixelData"
-    )
+    scale = all(number(a, k) == number(b, k) for k in ("RescaleSlope", "RescaleIntercept"))
+    return scale and a.get("PixelData") == b.get("PixelData")
 
 
 def _groups(members: list[Dataset], notes: list[str]) -> list[list[Dataset]]:
     """PET images by series: by Series Instance UID, unless content says that it means nothing.
 
-    Groups of equal content whose slices lie at different places are one series (some exports number every slice); a
-    group that holds several images at a place and several contents is several series under one UID.
+    Groups of equal content whose slices lie at different places are one series (some exports number
+    every slice); a group with several images at a place and several contents is several series.
     """
-    by_uid: dict[tuple, list[Dataset]] = defaultdict(list)
-    for ds in members:
-        # A capture that some workstations file under the series it shows is a group of its own.
-        by_uid[text(ds, "SeriesInstanceUID"), text(ds, "SOPClassUID")].append(ds)
+    # A capture that some workstations file under the series it shows is a group of its own.
+    by_uid = _grouped(members, lambda ds: (text(ds, "SeriesInstanceUID"), text(ds, "SOPClassUID")))
     by_content: dict[tuple, list[list[Dataset]]] = defaultdict(list)
     for group in by_uid.values():
         by_content[_content(group[0])].append(group)
-    result = []
+    uid, result = tag("SeriesInstanceUID"), []
     for alike in by_content.values():
         joined = [ds for group in alike for ds in group]
         if len(alike) > 1 and len({_place(ds) for ds in joined}) == len(joined):
-            notes.append(
-                f"{tag('SeriesInstanceUID')} differs between {len(alike)} parts of one series; they were joined by "
-                "position"
-            )
+            said = f"differs between {len(alike)} parts of one series; they were joined by position"
+            notes.append(f"{uid} {said}")
             result.append(joined)
             continue
         for group in alike:
-            parts: dict[tuple, list[Dataset]] = defaultdict(list)
-            for ds in group:
-                parts[_content(ds)].append(ds)
-            several = len(parts) > 1 and min(map(len, parts.values())) > 1
+            parts = list(_grouped(group, _content).values())
+            several = len(parts) > 1 and min(map(len, parts)) > 1
             if several and len({_place(ds) for ds in group}) < len(group):
-                notes.append(
-                    f"{tag('SeriesInstanceUID')} is shared by {len(parts)} series; they were told apart by content"
-                )
-                result += parts.values()
+                said = f"is shared by {len(parts)} series; they were told apart by content"
+                notes.append(f"{uid} {said}")
+                result += parts
             else:
                 result.append(group)
     return result
 
 
 def _place(ds: Dataset) -> tuple:
-    return tuple(np.round(numbers(ds, "ImagePositionPatient", 3) or [id(ds), 0, 0], 2))
+    place = elements.numbers(ds, "ImagePositionPatient", 3) or [id(ds), 0, 0]
+    return tuple(np.round(place, 2))
 
 
 def _content(ds: Dataset) -> tuple:
     """What the slices of one series share, whatever their identifiers say."""
-    drug = next(iter(items(ds, suv.INJECTION)), Dataset())
+    drug = next(iter(elements.items(ds, suv.INJECTION)), Dataset())
     return (
         *(frozenset(words(ds, k)) for k in ("SOPClassUID", "ImageType", "Units", "CorrectedImage")),
         *(text(ds, k) for k in ("SeriesDescription", "DecayCorrection", "SUVType")),
         *(number(ds, k) for k in ("Rows", "Columns", "PatientWeight")),
         *(number(drug, k) for k in ("RadionuclideTotalDose", "RadionuclideHalfLife")),
-        day(value(ds, "SeriesDate")),
-        clock(value(ds, "SeriesTime")),
-        clock(value(drug, "RadiopharmaceuticalStartTime")),
+        elements.day(value(ds, "SeriesDate")),
+        elements.clock(value(ds, "SeriesTime")),
+        elements.clock(value(drug, "RadiopharmaceuticalStartTime")),
     )
+
+
+def _is_pet(ds: Dataset) -> bool:
+    return text(ds, "Modality") == "PT" or text(ds, "SOPClassUID") in {PET, *OTHER_PET}
 
 
 def choose(headers: list[Dataset]) -> Series:
     """The attenuation-corrected PET series that covers most of the body.
 
     Raises:
-        ExamError: no PET, several studies, or no series that can be trusted: then with the reason for the longest.
+        ExamError: no PET, several studies, or no series that can be trusted: then with the reason
+            for the longest.
     """
-    joined: list[str] = []
-    pet = [
-        text(ds, "Modality") == "PT" or text(ds, "SOPClassUID") in {PET, *OTHER_PET}
-        for ds in headers
-    ]
-    groups = _groups([ds for ds, yes in zip(headers, pet) if yes], joined)
-    others = Counter(
-        m if (m := text(ds, "Modality")) in MODALITIES else "other"
-        for ds, yes in zip(headers, pet)
-        if not yes
-    )
+    notes: list[str] = []
+    groups = _groups([ds for ds in headers if _is_pet(ds)], notes)
+    modalities = [text(ds, "Modality") for ds in headers if not _is_pet(ds)]
+    counts = Counter(m if m in MODALITIES else "other" for m in modalities)
+    others = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
     if not groups:
-        found = ", ".join(f"{n} {name}" for name, n in sorted(others.items()))
-        error = ExamError(
-            f"the folder holds no PET images ({found})",
-            "Give the folder that holds the PET series.",
-        )
+        reason = f"the folder holds no PET images ({others})"
+        error = ExamError(reason, "Give the folder that holds the PET series.")
         error.no_pet = True
         raise error
     readable, refused = [], []
@@ -325,51 +294,48 @@ def choose(headers: list[Dataset]) -> Series:
         except ExamError as error:
             refused.append((_length(members), error))
     if len({text(s.headers[0], "StudyInstanceUID") for s in readable}) > 1:
-        raise ExamError(
-            f"the folder holds PET series of several studies ({tag('StudyInstanceUID')})",
-            "Give one exam a folder.",
-        )
+        reason = f"the folder holds PET series of several studies ({tag('StudyInstanceUID')})"
+        raise ExamError(reason, "Give one exam a folder.")
     refused.sort(key=lambda pair: -pair[0])
     attenuated = [pair for pair in refused if "ATTN" not in pair[1].reason]
-    if not readable and len(groups) > 2 and max(map(len, groups)) == 1:
-        raise ExamError(
-            f"every one of {len(groups)} slices has its own {tag('SeriesInstanceUID')}, and their contents differ or "
-            "they lie at the same place: which belong together is unknown"
-        )
     if not readable:
+        if len(groups) > 2 and max(map(len, groups)) == 1:
+            raise ExamError(
+                f"every one of {len(groups)} slices has its own {tag('SeriesInstanceUID')}, and "
+                "their contents differ or they lie at the same place: which belong together is "
+                "unknown"
+            )
         raise (attenuated or refused)[0][1]
-    readable.sort(
-        key=lambda s: (
-            bool(UNCORRECTED.search(text(s.headers[0], "SeriesDescription"))),
-            -np.ptp(s.geometry.positions_mm),
-            -len(s.headers),
-            number(s.headers[0], "SeriesNumber") or 0,
-            text(s.headers[0], "SeriesInstanceUID"),
-        )
-    )
-    best = readable[0]
-    best.notes += joined
-    reach = float(np.ptp(best.geometry.positions_mm))
-    # Only a series of slices counts here: captures and uncorrected twins are as long as the exam by nature.
-    if attenuated and attenuated[0][0] > LONGER * reach and not attenuated[0][1].projection:
+    best = min(readable, key=_rank)
+    best.notes += notes
+    # Only a series of slices counts here: captures and uncorrected twins are as long by nature.
+    if attenuated and attenuated[0][0] > LONGER * best.reach_mm and not attenuated[0][1].projection:
         raise attenuated[0][1]
-    if UNCORRECTED.search(text(best.headers[0], "SeriesDescription")):
-        best.notes.append(
-            f"{tag('CorrectedImage')} lists ATTN, but {tag('SeriesDescription')} says uncorrected"
-        )
+    if best.says_uncorrected:
+        said = f"{tag('SeriesDescription')} says uncorrected"
+        best.notes.append(f"{tag('CorrectedImage')} lists ATTN, but {said}")
     if len(groups) > 1:
+        several = f", the longest of {len(readable)} that can be read" if len(readable) > 1 else ""
         best.notes.append(
-            f"{len(groups)} PET series in the folder: the attenuation-corrected one of {len(best.headers)} slices "
-            f"over {reach:.0f} mm was taken"
-            + (f", the longest of {len(readable)} that can be read" if len(readable) > 1 else "")
+            f"{len(groups)} PET series in the folder: the attenuation-corrected one of "
+            f"{len(best.headers)} slices over {best.reach_mm:.0f} mm was taken{several}"
             + "".join(f"; refused: {error.reason}" for _, error in refused)
         )
     if others:
-        best.notes.append(
-            "not PET, passed over: "
-            + ", ".join(f"{n} {name}" for name, n in sorted(others.items()))
-        )
+        best.notes.append(f"not PET, passed over: {others}")
     return best
+
+
+def _rank(series: Series) -> tuple:
+    """The best first: corrected, long, of many slices."""
+    first = series.headers[0]
+    return (
+        series.says_uncorrected,
+        -series.reach_mm,
+        -len(series.headers),
+        number(first, "SeriesNumber") or 0,
+        text(first, "SeriesInstanceUID"),
+    )
 
 
 def _length(members: list[Dataset]) -> float:

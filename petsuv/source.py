@@ -20,16 +20,19 @@ from petsuv.files import NOT_DICOM
 from petsuv.nifti import SUFFIXES, is_nifti
 from petsuv.series import Series
 
-# Words in the file names of public data sets: autoPET (SUV, CT, CTres, PET, SEG), HECKTOR (__PT, __CT). PET or PT alone
-# may be Bq/ml: it comes after SUV, and its values are checked like any.
+# Words in the file names of public data sets: autoPET (SUV, CT, CTres, PET, SEG), HECKTOR (__PT,
+# __CT). PET or PT alone may be Bq/ml: it comes after SUV, and its values are checked like any.
 _SUV = re.compile(r"(^|[_\W])suv(bw)?([_\W]|$)|suv(bw)?$", re.I)
 _PET = re.compile(r"(^|[_\W])(pt|pet)([_\W]|$)", re.I)
 _NOT_PET = re.compile(
-    r"(^|[_\W])(ct|ctres|ct_?res|seg|segmentation|mask|labels?|gtvp?|mri?|ctv|roi)\d*([_\W]|$)|(^|_)dro_mask$",
+    r"(^|[_\W])(ct|ctres|ct_?res|seg|segmentation|mask|labels?|gtvp?|mri?|ctv|roi)\d*([_\W]|$)|"
+    r"(^|_)dro_mask$",
     re.I,
 )
 _CHANNEL = re.compile(r"^.+_(\d{4})$")  # nnU-Net: case_0000 is the first channel of a case
+_WINDOWS = re.compile(r"^[A-Za-z]:[\\/]|^\\\\|^[^/]+\\")
 _DEPTH = 3  # folders below a patient's in which a study may lie: patient/session/pet
+_PATH = "Correct the path in the cohort."
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ def read(path: str | os.PathLike | Source) -> nib.Nifti1Image:
     """Read one exam as SUV.
 
     Args:
-        path: a folder with a DICOM PET series (other series and files may be there), a .nii or .nii.gz (or .hdr +
-            .img), or a study folder of autoPET, nnU-Net or HECKTOR; or what `locate` found.
+        path: a folder with a DICOM PET series (other series and files may be there), a .nii or
+            .nii.gz (or .hdr + .img), or a study folder of autoPET, nnU-Net or HECKTOR; or what
+            `locate` found.
 
     Returns:
         3-D nibabel image: SUVbw in g/ml, float32, RAS+, mm; its header holds nothing of the source.
@@ -82,63 +86,51 @@ def locate(path: str | os.PathLike) -> Source:
         path = Path(path).expanduser()
         if path.is_dir():
             return _in_folder(path)
-        there = path.exists()
-        leads_nowhere = path.is_symlink() and not there
+        there, is_link = path.exists(), path.is_symlink()
     except ExamError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
-        # Too long, a NUL in it, ~ of nobody, a folder not to be opened.
-        if isinstance(error, PermissionError):
-            raise ExamError(
-                "the folder cannot be opened", "Ask for the right to read it."
-            ) from None
-        raise ExamError(
-            "there is no such file or folder: no path can be like this",
-            "Correct the path in the cohort.",
-        ) from None
-    if leads_nowhere:
+    except PermissionError:
+        said = "the folder cannot be opened"
+        raise ExamError(said, "Ask for the right to read it.") from None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, ~ of nobody
+        said = "there is no such file or folder: no path can be like this"
+        raise ExamError(said, _PATH) from None
+    if not there and is_link:
         raise ExamError("this is a link that leads nowhere", "Fetch what it points to.")
     if not there:
-        windows = re.match(r"^[A-Za-z]:[\\/]|^\\\\|^[^/]+\\", str(path)) and os.sep == "/"
-        raise ExamError(
-            "there is no such file or folder" + (": this is a Windows path" if windows else ""),
-            "Correct the path in the cohort.",
-        )
+        windows = ": this is a Windows path" if _WINDOWS.match(str(path)) and os.sep == "/" else ""
+        raise ExamError(f"there is no such file or folder{windows}", _PATH)
     if not path.is_file():  # a pipe would be waited for, a device read, for ever
-        raise ExamError(
-            "this is not a file but a pipe, a socket or a device", "Correct the path in the cohort."
-        )
-    if not is_nifti(path):
-        start = nifti.beginning(path)
-        if start[344:347] in (b"n+1", b"ni1") or start[4:7] == b"n+2":
-            return Source("nifti", path)
-        if path.suffix.lower() in (".dcm", ".ima", "") or start[128:132] == b"DICM":
-            raise ExamError(
-                "this is one file; a DICOM exam is a folder of slices",
-                "Give the folder that holds the slices.",
-            )
-        raise ExamError(
-            f"files of type {path.suffix} are not read: this is {nifti.what_is(start)}",
-            "Give .nii, .nii.gz or a DICOM folder.",
-        )
-    stem = _stem(path)
-    channel = _channel_name(path)
+        raise ExamError("this is not a file but a pipe, a socket or a device", _PATH)
+    if is_nifti(path):
+        _judge_name(path)
+        return Source("nifti", path)
+    start = nifti.beginning(path)
+    if start[344:347] in (b"n+1", b"ni1") or start[4:7] == b"n+2":
+        return Source("nifti", path)
+    if path.suffix.lower() in (".dcm", ".ima", "") or start[128:132] == b"DICM":
+        said = "this is one file; a DICOM exam is a folder of slices"
+        raise ExamError(said, "Give the folder that holds the slices.")
+    said = f"files of type {path.suffix} are not read: this is {nifti.what_is(start)}"
+    raise ExamError(said, "Give .nii, .nii.gz or a DICOM folder.")
+
+
+def _judge_name(path: Path) -> None:
+    """Refuse a NIfTI file that dataset.json, or else its name, calls something else than PET."""
+    channel, stem = _channel_name(path), _stem(path)
     if channel and not _says_pet(channel):
-        raise ExamError(
-            "dataset.json says that this channel is not the PET",
-            "Give the file of the PET channel.",
-        )
+        said = "dataset.json says that this channel is not the PET"
+        raise ExamError(said, "Give the file of the PET channel.")
     if not channel and _NOT_PET.search(stem) and not _says_pet(stem):
         raise ExamError("the file's name says CT, MR or segmentation", "Give the PET in SUV.")
-    return Source("nifti", path)
 
 
 def _in_folder(folder: Path) -> Source:
-    """The exam of a folder: its DICOM PET series, else its NIfTI file in SUV, else the one study below."""
+    """The exam of a folder: its DICOM PET series, else its NIfTI file, else a study below."""
     here = [f for f in sorted(folder.iterdir()) if not f.name.startswith(".")]
-    files = [f for f in here if f.is_file() and is_nifti(f) and f.suffix.lower() != ".img"]
+    files = [f for f in here if _is_exam_file(f)]
     refused: ExamError | None = None
-    if _may_hold_dicom(here):
+    if any(map(_may_hold_dicom, here)):
         try:
             series = dicom.read_series(folder)
         except ExamError as error:
@@ -146,66 +138,63 @@ def _in_folder(folder: Path) -> Source:
         else:
             beside = f"{len(files)} NIfTI files beside the DICOM PET series were passed over"
             return Source("dicom", folder, (beside,) if files else (), series)
-    if files and (refused is None or refused.no_pet):
+    no_pet = refused is None or refused.no_pet
+    if files and no_pet:
         return _pick(files)
     named = [f for f in files if _SUV.search(_stem(f)) and not _NOT_PET.search(_stem(f))]
     if named:
         found = _pick(named)
         note = "the DICOM PET series beside the NIfTI file in SUV cannot be used"
         return Source("nifti", found.path, (*found.notes, f"{note}: {refused.reason}"))
-    if refused is None or refused.no_pet:
-        below = _below(folder, _DEPTH)
-        if len(below) > 1:
-            raise ExamError(
-                f"the folder holds {len(below)} studies", "Give each study its own row."
-            )
-        if below:
-            return below[0]
-    raise refused or ExamError(
-        "the folder holds no DICOM slices and no NIfTI file", "Give the folder of one exam."
-    )
+    below = _below(folder, _DEPTH) if no_pet else []
+    if len(below) > 1:
+        raise ExamError(f"the folder holds {len(below)} studies", "Give each study its own row.")
+    if below:
+        return below[0]
+    said = "the folder holds no DICOM slices and no NIfTI file"
+    raise refused or ExamError(said, "Give the folder of one exam.")
+
+
+def _is_exam_file(path: Path) -> bool:
+    return path.is_file() and is_nifti(path) and path.suffix.lower() != ".img"
 
 
 def _below(folder: Path, depth: int) -> list[Source]:
     """The studies in the folders below whose NIfTI files say SUV or PET by name."""
     found = []
     for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        files = [f for f in child.iterdir() if f.is_file() and is_nifti(f)]
-        if any(_says_pet(_stem(f)) and not _NOT_PET.search(_stem(f)) for f in files):
-            found.append(_pick(sorted(f for f in files if f.suffix.lower() != ".img")))
+        stems = [_stem(f) for f in child.iterdir() if f.is_file() and is_nifti(f)]
+        if any(_says_pet(stem) and not _NOT_PET.search(stem) for stem in stems):
+            found.append(_pick(sorted(f for f in child.iterdir() if _is_exam_file(f))))
         elif depth > 1:
             found += _below(child, depth - 1)
     return found
 
 
 def _pick(files: list[Path]) -> Source:
-    """The PET in SUV among the NIfTI files of a folder: by dataset.json, then by name, then by the values."""
+    """The PET in SUV among the NIfTI files of a folder: by dataset.json, by name, by values."""
     channels = {f: _channel_name(f) for f in files}
     usable = [f for f in files if channels[f] or not _NOT_PET.search(_stem(f))]
+    called = [f for f in files if channels[f] and _says_pet(channels[f])]
     ranks = (
-        (
-            [f for f in files if channels[f] and _says_pet(channels[f])],
-            "that dataset.json calls PET",
-        ),
+        (called, "that dataset.json calls PET"),
         ([f for f in usable if _stem(f).lower() in ("suv", "suvbw")], "that is called SUV"),
         ([f for f in usable if _SUV.search(_stem(f))], "whose name says SUV"),
         ([f for f in usable if _PET.search(_stem(f))], "whose name says PET"),
         ([f for f in usable if not channels[f]], "whose values can be SUV"),
     )
     best, why = next(((found, why) for found, why in ranks if found), ([], ""))
-    if len(best) > 1 and len(best) <= 4:
-        able = [f for f in best if _can_be_suv(f)]
-        best, why = (able, "whose values can be SUV") if able else (best, why)
+    if 1 < len(best) <= 4 and (able := [f for f in best if _can_be_suv(f)]):
+        best, why = able, "whose values can be SUV"
     if len(best) > 1:
         raise ExamError(
-            f"the folder holds {len(best)} NIfTI exams, and which is meant is not clear from names and values",
+            f"the folder holds {len(best)} NIfTI exams, and which is meant is not clear from names "
+            "and values",
             "Give each exam its own row with the path of its SUV file.",
         )
     if not best:
-        raise ExamError(
-            f"none of the folder's {len(files)} NIfTI files is the PET in SUV by its name",
-            "Give the path of the file.",
-        )
+        said = f"none of the folder's {len(files)} NIfTI files is the PET in SUV by its name"
+        raise ExamError(said, "Give the path of the file.")
     note = f"of {len(files)} NIfTI files in the folder the one {why} was taken"
     return Source("nifti", best[0], (note,) if len(files) > 1 else ())
 
@@ -221,7 +210,7 @@ def _can_be_suv(path: Path) -> bool:
 
 
 def _channel_name(path: Path) -> str:
-    """What the nnU-Net dataset.json beside or above a file calls its channel; empty if nothing says so."""
+    """What nnU-Net's dataset.json beside or above a file calls its channel; empty if nothing."""
     match = _CHANNEL.match(_stem(path))
     for folder in (path.parent, path.parent.parent) if match else ():
         try:
@@ -238,21 +227,17 @@ def _says_pet(name: str) -> bool:
 
 
 def _stem(path: Path) -> str:
-    name = path.name
+    """The name without the suffixes of NIfTI."""
     for suffix in SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
     return path.stem
 
 
-def _may_hold_dicom(here: list[Path]) -> bool:
-    """Folders, links, and files whose suffix is not that of another format."""
-    packed = (".zip", ".tar", ".tgz")
-    return any(
-        f.is_dir()
-        or f.is_symlink()
-        or f.name.lower().endswith(packed)
-        or (f.suffix.lower() == ".gz" and not is_nifti(f))
-        or not (is_nifti(f) or f.suffix.lower() in NOT_DICOM)
-        for f in here
-    )
+def _may_hold_dicom(path: Path) -> bool:
+    """A folder, a link, an archive, or a file whose suffix is not that of another format."""
+    if path.is_dir() or path.is_symlink() or path.name.lower().endswith((".zip", ".tar", ".tgz")):
+        return True
+    if is_nifti(path):
+        return False
+    return path.suffix.lower() == ".gz" or path.suffix.lower() not in NOT_DICOM

@@ -1,9 +1,9 @@
 """From the values a PET scanner stores to SUVbw: every rule as a function of the header alone.
 
-SUVbw = activity concentration (Bq/ml) · body weight (g) / injected activity (Bq) at the time of the voxel values. The
-scanner may store Bq/ml, counts with a private factor, or another kind of SUV, corrected for decay to one of three
-instants; a header that does not say which is refused, never guessed.
-Rules: QIBA vendor-neutral pseudo-code and the manual of the IBSI SUV project (oncoray.github.io/suv_computation).
+SUVbw = activity concentration (Bq/ml) · body weight (g) / injected activity (Bq) at the time of the
+voxel values. The scanner may store Bq/ml, counts with a private factor, or another kind of SUV,
+corrected for decay to one of three instants; a header that does not say which is refused.
+Rules: QIBA vendor-neutral pseudo-code and the IBSI SUV project (oncoray.github.io/suv_computation).
 """
 
 from __future__ import annotations
@@ -37,105 +37,22 @@ from petsuv.elements import (
 from petsuv.errors import ExamError
 from petsuv.tracer import check_fdg
 
+INJECTION = "RadiopharmaceuticalInformationSequence"
 WEIGHT_KG = (2, 350)
 GRAMS_ABOVE = 1000.0  # a "weight" above this is in grams
 CM_ABOVE = 3.0  # a "size" above this is in centimetres
 HEIGHT_M = (0.3, 2.6)
-SUV_TYPES = {"BW", "LBM", "LBMJAMES128", "LBMJANMA", "IBW", "BSA"}
-
-
-def weight_kg(ds: Dataset, notes: list[str]) -> float:
-    """Patient's weight in kg; above 1000 it is in grams.
-
-    Raises:
-        ExamError: missing, unreadable, or no weight of a patient.
-    """
-    found = positive(ds, "PatientWeight", "SUVbw is undefined")
-    kg = found / 1000 if found > GRAMS_ABOVE else found
-    if not WEIGHT_KG[0] <= kg <= WEIGHT_KG[1]:
-        raise ExamError(
-            f"{tag('PatientWeight')} is {found:g}: no weight of a patient in kg or g "
-            f"({WEIGHT_KG[0]} to {WEIGHT_KG[1]} kg)"
-        )
-    if found > GRAMS_ABOVE:
-        notes.append(f"{tag('PatientWeight')} was in grams")
-    return kg
-
-
-def body_measure(
-    suv_type: str, weight_kg: float, height_m: float | None = None, sex: str = ""
-) -> float:
-    """What this kind of SUV divides by: grams of (lean, ideal) body, or cm² of body surface.
-
-    Args:
-        suv_type: DICOM SUV Type (0054,1006). LBM is Morgan 1994, LBMJAMES128 James 1976, LBMJANMA Janmahasatian
-            2005, IBW Sugawara 1999, BSA DuBois 1916.
-        weight_kg: kg.
-        height_m: m; not needed for BW.
-        sex: M, F, or O for the mean of the two; not needed for BW and BSA.
-    """
-    w, h = weight_kg, height_m
-    if suv_type == "BW":
-        return 1000 * w
-    if suv_type == "BSA":
-        return 1e4 * 0.007184 * w**0.425 * (100 * h) ** 0.725
-    if sex == "O":
-        return (body_measure(suv_type, w, h, "M") + body_measure(suv_type, w, h, "F")) / 2
-    man = sex == "M"
-    return (
-        1000
-        * {
-            "LBM": (1.10 * w - 0.0120 * (w / h) ** 2)
-            if man
-            else (1.07 * w - 0.0148 * (w / h) ** 2),
-            "LBMJAMES128": (1.10 * w - 0.0128 * (w / h) ** 2)
-            if man
-            else (1.07 * w - 0.0148 * (w / h) ** 2),
-            "LBMJANMA": 9270 * w / ((6680 if man else 8780) + (216 if man else 244) * w / h**2),
-            "IBW": (48.0 + 1.06 * (100 * h - 152)) if man else (45.5 + 0.91 * (100 * h - 152)),
-        }[suv_type]
-    )
-
-
-def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Another kind of SUV → SUVbw: times weight, divided by what that kind uses in its place."""
-    if suv_type == "BW":
-        return np.ones(len(headers)), ("The values are SUVbw already (GML).",)
-    first = headers[0]
-    kg = weight_kg(first, notes)
-    height = positive(first, "PatientSize", f"SUV of type {suv_type} cannot be turned into SUVbw")
-    if height > CM_ABOVE:
-        notes.append(f"{tag('PatientSize')} was in centimetres")
-        height /= 100
-    if not HEIGHT_M[0] <= height <= HEIGHT_M[1]:
-        raise ExamError(
-            f"{tag('PatientSize')} is no body height in m or cm; SUV of type {suv_type} cannot be turned into SUVbw"
-        )
-    sex = {"MALE": "M", "FEMALE": "F", "OTHER": "O"}.get(
-        text(first, "PatientSex"), text(first, "PatientSex")
-    )
-    if suv_type != "BSA" and sex not in ("M", "F", "O"):
-        raise ExamError(
-            f"{tag('PatientSex')} is not M, F or O; SUV of type {suv_type} cannot be turned into SUVbw"
-        )
-    measure = body_measure(suv_type, kg, height, sex)
-    if not measure > 0:
-        raise ExamError(
-            f"{tag('PatientWeight')} and {tag('PatientSize')} give no positive body measure for {suv_type}"
-        )
-    ratio = 1000 * kg / measure
-    return np.full(len(headers), ratio), (
-        f"The values are SUV of type {suv_type}; times {ratio:.4g} they are SUVbw.",
-    )
-
-
-INJECTION = "RadiopharmaceuticalInformationSequence"
-# Injected activity per kilogram decides the unit of the dose. FDG is given at 2 to 10 MBq/kg; the least of total-body
-# scanners and the most of small children lie inside the wider bounds. A dose of 50 to 1000 MBq written in MBq is outside
-# them by a factor of thousands; mCi (37 MBq) read as MBq gives at most 0.7 MBq/kg and is outside the narrower ones.
+# Injected activity per kilogram decides the unit of the dose. FDG is given at 2 to 10 MBq/kg; the
+# least of total-body scanners and the most of small children lie inside the wider bounds. A dose
+# written in MBq is outside them by a factor of thousands; mCi (37 MBq) read as MBq gives at most
+# 0.7 MBq/kg and is outside the narrower ones.
 MBQ_PER_KG = (0.2, 30.0)
 MBQ_PER_KG_TYPICAL = (1.0, 20.0)
 FRAME_S = (1.0, 4 * 3600.0)  # of a frame; Actual Frame Duration is in ms
+SUV_TYPES = {"BW", "LBM", "LBMJAMES128", "LBMJANMA", "IBW", "BSA"}
+REFUSED_UNITS = set(
+    "PROPCNTS PROPCPS CPS 1CM NONE PCNT MGMINML UMOLML MLMING MLG UMOLMINML CM2 BQ STDDEV".split()
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +60,9 @@ class SuvFactor:
     """What turns rescaled pixel values into SUVbw (g/ml).
 
     Attributes:
-        per_slice: (slices,) float64; one value repeated unless the images are not corrected for decay.
+        per_slice: (slices,) float64; one value repeated unless not corrected for decay.
         rule: short name, such as `BQML START`.
-        explanation: sentences that derive the number; they hold no date, time of day or identifier.
+        explanation: sentences that derive the number; no date, time of day or identifier.
         notes: what was put right on the way (a dose in MBq, a weight in grams).
     """
 
@@ -160,35 +77,144 @@ class SuvFactor:
         return float(np.median(self.per_slice))
 
 
+@unvalidated()
+def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
+    """SUVbw per rescaled pixel value (value = pixel · Rescale Slope of its slice + Intercept).
+
+    Args:
+        headers: one pydicom header, or those of all slices of one series in any order.
+
+    Raises:
+        ExamError: not attenuation-corrected, not FDG, units or decay correction that do not lead to
+            SUVbw, or a missing weight, dose, time or half-life; the message names the tag.
+    """
+    headers = [headers] if isinstance(headers, Dataset) else list(headers)
+    _same_everywhere(headers)
+    first = headers[0]
+    corrected = tag("CorrectedImage")
+    if "ATTN" not in words(first, "CorrectedImage"):
+        reason = f"{corrected} does not list ATTN: the images are not corrected for attenuation"
+        raise ExamError(reason, "Give the attenuation-corrected series.")
+    if text(first, "DecayCorrection") == "START" and "DECY" not in words(first, "CorrectedImage"):
+        raise ExamError(f"{tag('DecayCorrection')} is START, but {corrected} does not list DECY")
+    notes = check_fdg(first)
+    units = re.sub(r"[^A-Z0-9]", "", text(first, "Units"))  # BQ/ML is BQML
+    suv_type = text(first, "SUVType")
+    if suv_type and suv_type not in SUV_TYPES:
+        raise ExamError(f"{tag('SUVType')} holds a value that DICOM does not define")
+    if units == "CNTS":
+        return _counts(headers, suv_type, notes)
+    if units == "BQML":
+        return from_activity(headers, np.ones(len(headers)), "BQML", notes)
+    if units not in ("GML", "CM2ML"):
+        name = units if units in REFUSED_UNITS else "missing" if not units else "an unknown value"
+        lead = "only BQML, GML, CM2ML and Philips CNTS lead to SUV"
+        raise ExamError(f"{tag('Units')} is {name}; {lead}")
+    if suv_type and (units == "CM2ML") != (suv_type == "BSA"):
+        which = f"{tag('Units')} {units} and {tag('SUVType')} {suv_type}"
+        raise ExamError(f"{which} contradict each other")
+    suv_type = suv_type or ("BW" if units == "GML" else "BSA")
+    scale, steps = to_body_weight(headers, suv_type, notes)
+    return SuvFactor(scale, f"{units} {suv_type}", steps, tuple(notes))
+
+
+def weight_kg(ds: Dataset, notes: list[str]) -> float:
+    """Patient's weight in kg; above 1000 it is in grams.
+
+    Raises:
+        ExamError: missing, unreadable, or no weight of a patient.
+    """
+    found = positive(ds, "PatientWeight", "SUVbw is undefined")
+    kg = found / 1000 if found > GRAMS_ABOVE else found
+    if not WEIGHT_KG[0] <= kg <= WEIGHT_KG[1]:
+        bounds = f"{WEIGHT_KG[0]} to {WEIGHT_KG[1]} kg"
+        what = f"no weight of a patient in kg or g ({bounds})"
+        raise ExamError(f"{tag('PatientWeight')} is {found:g}: {what}")
+    if found > GRAMS_ABOVE:
+        notes.append(f"{tag('PatientWeight')} was in grams")
+    return kg
+
+
+def body_measure(
+    suv_type: str, weight_kg: float, height_m: float | None = None, sex: str = ""
+) -> float:
+    """What this kind of SUV divides by: grams of (lean, ideal) body, or cm² of body surface.
+
+    Args:
+        suv_type: DICOM SUV Type (0054,1006). LBM is Morgan 1994, LBMJAMES128 James 1976, LBMJANMA
+            Janmahasatian 2005, IBW Sugawara 1999, BSA DuBois 1916.
+        weight_kg: kg.
+        height_m: m; not needed for BW.
+        sex: M, F, or O for the mean of the two; not needed for BW and BSA.
+    """
+    w, h = weight_kg, height_m
+    if suv_type == "BW":
+        return 1000 * w
+    if suv_type == "BSA":
+        return 1e4 * 0.007184 * w**0.425 * (100 * h) ** 0.725
+    if sex == "O":
+        return (body_measure(suv_type, w, h, "M") + body_measure(suv_type, w, h, "F")) / 2
+    if suv_type == "LBMJANMA":
+        fat = (6680, 216) if sex == "M" else (8780, 244)
+        return 1000 * (9270 * w / (fat[0] + fat[1] * w / h**2))
+    if suv_type == "IBW":
+        at_152_cm, per_cm = (48.0, 1.06) if sex == "M" else (45.5, 0.91)
+        return 1000 * (at_152_cm + per_cm * (100 * h - 152))
+    a, b = (1.10, 0.0120 if suv_type == "LBM" else 0.0128) if sex == "M" else (1.07, 0.0148)
+    return 1000 * (a * w - b * (w / h) ** 2)
+
+
+def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Another kind of SUV → SUVbw: times weight, divided by what that kind uses in its place."""
+    if suv_type == "BW":
+        return np.ones(len(headers)), ("The values are SUVbw already (GML).",)
+    first = headers[0]
+    undefined = f"SUV of type {suv_type} cannot be turned into SUVbw"
+    kg = weight_kg(first, notes)
+    height = positive(first, "PatientSize", undefined)
+    if height > CM_ABOVE:
+        notes.append(f"{tag('PatientSize')} was in centimetres")
+        height /= 100
+    if not HEIGHT_M[0] <= height <= HEIGHT_M[1]:
+        raise ExamError(f"{tag('PatientSize')} is no body height in m or cm; {undefined}")
+    sex = text(first, "PatientSex")
+    sex = {"MALE": "M", "FEMALE": "F", "OTHER": "O"}.get(sex, sex)
+    if suv_type != "BSA" and sex not in ("M", "F", "O"):
+        raise ExamError(f"{tag('PatientSex')} is not M, F or O; {undefined}")
+    measure = body_measure(suv_type, kg, height, sex)
+    if not measure > 0:
+        which = f"{tag('PatientWeight')} and {tag('PatientSize')}"
+        raise ExamError(f"{which} give no positive body measure for {suv_type}")
+    ratio = 1000 * kg / measure
+    step = f"The values are SUV of type {suv_type}; times {ratio:.4g} they are SUVbw."
+    return np.full(len(headers), ratio), (step,)
+
+
 def injected_bq(item: Dataset, kg: float, notes: list[str]) -> float:
-    """Injected activity in Bq. A value that is plausible in MBq only was in MBq; any other unit is refused.
+    """Injected activity in Bq. A value that is plausible in MBq only was in MBq.
 
     Args:
         item: of the Radiopharmaceutical Information Sequence.
         kg: body weight.
         notes: gets a sentence if the unit was MBq, or the dose is unusual.
+
+    Raises:
+        ExamError: the dose is missing, or in any other unit.
     """
-    found = positive(item, "RadionuclideTotalDose", "SUVbw is undefined")
+    dose = "RadionuclideTotalDose"
+    found = positive(item, dose, "SUVbw is undefined")
     if MBQ_PER_KG_TYPICAL[0] <= found / kg <= MBQ_PER_KG_TYPICAL[1]:
-        notes.append(f"{tag('RadionuclideTotalDose')} was in MBq")
+        notes.append(f"{tag(dose)} was in MBq")
         return found * 1e6
     per_kg = found / 1e6 / kg
     if not MBQ_PER_KG[0] <= per_kg <= MBQ_PER_KG[1]:
         raise ExamError(
-            f"{tag('RadionuclideTotalDose')} is {found:g}, which is {per_kg:.3g} MBq/kg in Bq and {found / kg:.3g} "
+            f"{tag(dose)} is {found:g}, which is {per_kg:.3g} MBq/kg in Bq and {found / kg:.3g} "
             f"MBq/kg in MBq at {tag('PatientWeight')} {kg:g} kg: no dose of FDG in either unit",
-            "Correct dose (Bq) or weight (kg) at the source; mCi, kBq and others are not converted.",
+            "Correct dose (Bq) or weight (kg) at the source; other units are not converted.",
         )
     if not MBQ_PER_KG_TYPICAL[0] <= per_kg <= MBQ_PER_KG_TYPICAL[1]:
-        notes.append(f"{tag('RadionuclideTotalDose')} is {per_kg:.2g} MBq/kg, an unusual dose")
-    return found
-
-
-def _duration_s(ds: Dataset) -> float:
-    """Actual Frame Duration in seconds."""
-    found = positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it") / 1000
-    if not FRAME_S[0] <= found <= FRAME_S[1]:
-        raise ExamError(f"{tag('ActualFrameDuration')} is {found:g} s: no PET frame (it is in ms)")
+        notes.append(f"{tag(dose)} is {per_kg:.2g} MBq/kg, an unusual dose")
     return found
 
 
@@ -203,79 +229,80 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
     steps = [f"Body weight {grams / 1000:g} kg, injected {dose / 1e6:.6g} MBq."]
     if decay == "ADMIN":
         steps.append("Corrected for decay to the injection (ADMIN): the dose is not decayed.")
-        return SuvFactor(to_bq_ml * grams / dose, f"{name} ADMIN", tuple(steps), tuple(notes))
-    if decay not in ("START", "NONE"):
+        factors = to_bq_ml * grams / dose
+    elif decay in ("START", "NONE"):
+        half_life = positive(item, "RadionuclideHalfLife", "the decay of the dose is unknown")
+        if decay == "START":
+            decayed = _dose_at_start(headers, item, dose, half_life, notes, steps)
+            steps.append(f"{grams:g} g / {decayed:.9g} Bq = {grams / decayed:.10g}.")
+            factors = to_bq_ml * grams / decayed
+        else:
+            per_slice = _decay_of_slices(headers, item, half_life, notes, steps)
+            factors = to_bq_ml * per_slice * grams / dose
+    else:
+        state = "missing" if not decay else "not START, ADMIN or NONE"
+        raise ExamError(f"{tag('DecayCorrection')} is {state}")
+    return SuvFactor(factors, f"{name} {decay}", tuple(steps), tuple(notes))
+
+
+def _dose_at_start(headers, item, dose: float, half_life: float, notes, steps) -> float:
+    """Bq that are left at the instant to which START corrected the values."""
+    reference, confirmed, why = times.reference_time(headers, half_life, notes)
+    starts = [start for start in times.acquisitions(headers) if start is not None]
+    scan = min(starts, default=reference)
+    injected, how = times.injection_time(headers[0], item, scan, half_life, notes)
+    if injected >= reference and not confirmed:
         raise ExamError(
-            f"{tag('DecayCorrection')} is {'missing' if not decay else 'not START, ADMIN or NONE'}"
+            f"{tag('SeriesTime')} is not after the injection "
+            f"({tag('RadiopharmaceuticalStartTime')}), and nothing confirms that the values are "
+            "corrected to it"
         )
-    half_life = positive(item, "RadionuclideHalfLife", "the decay of the dose is unknown")
-    if decay == "START":
-        reference, confirmed, why = times.reference_time(headers, half_life, notes)
-        starts = [start for start in times.acquisitions(headers) if start is not None]
-        injected, how = times.injection_time(
-            first, item, min(starts, default=reference), half_life, notes
-        )
-        if injected >= reference and not confirmed:
-            raise ExamError(
-                f"{tag('SeriesTime')} is not after the injection ({tag('RadiopharmaceuticalStartTime')}), and nothing "
-                "confirms that the values are corrected to it"
-            )
-        seconds = (reference - injected).total_seconds()
-        decayed = dose * 2 ** (-seconds / half_life)
-        steps += [
-            f"Corrected for decay to the start (START): {why}.",
-            f"The dose was {how}.",
-            f"{seconds / 60:.2f} min of decay with a half-life of {half_life:g} s leave {decayed / 1e6:.6g} MBq.",
-            f"{grams:g} g / {decayed:.9g} Bq = {grams / decayed:.10g}.",
-        ]
-        return SuvFactor(to_bq_ml * grams / decayed, f"{name} START", tuple(steps), tuple(notes))
-    if "DECY" in words(first, "CorrectedImage"):
-        notes.append(
-            f"{tag('CorrectedImage')} lists DECY, but {tag('DecayCorrection')} NONE was followed"
-        )
+    seconds = (reference - injected).total_seconds()
+    decayed = dose * 2 ** (-seconds / half_life)
+    decay = f"{seconds / 60:.2f} min of decay with a half-life of {half_life:g} s"
+    steps += [
+        f"Corrected for decay to the start (START): {why}.",
+        f"The dose was {how}.",
+        f"{decay} leave {decayed / 1e6:.6g} MBq.",
+    ]
+    return decayed
+
+
+def _decay_of_slices(headers, item, half_life: float, notes, steps) -> np.ndarray:
+    """(slices,) by how much each slice, not corrected (NONE), has decayed since the injection."""
+    none = f"{tag('DecayCorrection')} NONE"
+    lists_decay = "DECY" in words(headers[0], "CorrectedImage")
+    if lists_decay:
+        notes.append(f"{tag('CorrectedImage')} lists DECY, but {none} was followed")
     starts = times.acquisitions(headers)
     if None in starts:
-        raise ExamError(
-            f"{tag('AcquisitionTime')} is {lack(headers[starts.index(None)], 'AcquisitionTime')}; "
-            f"{tag('DecayCorrection')} NONE needs it in every slice"
-        )
-    injected, how = times.injection_time(first, item, min(starts), half_life, notes)
+        state = lack(headers[starts.index(None)], "AcquisitionTime")
+        raise ExamError(f"{tag('AcquisitionTime')} is {state}; {none} needs it in every slice")
+    injected, how = times.injection_time(headers[0], item, min(starts), half_life, notes)
     if any((number(ds, "DecayFactor") or 1) > 1 + times.REFUSED_SHARE for ds in headers):
         said = f"{tag('DecayFactor')} is above one, but {tag('DecayCorrection')} is NONE"
-        if "DECY" in words(first, "CorrectedImage"):
-            raise ExamError(
-                f"{said}, and {tag('CorrectedImage')} lists DECY; they contradict each other"
-            )
+        if lists_decay:
+            lists = f"{tag('CorrectedImage')} lists DECY"
+            raise ExamError(f"{said}, and {lists}; they contradict each other")
         notes.append(f"{said}, which was followed")
-    rate = math.log(2) / half_life
-    per_slice = [
-        math.exp(
-            rate
-            * (
-                (start - injected).total_seconds()
-                + times.average_activity_time(
-                    _duration_s(ds),
-                    half_life,
-                )
-            )
-        )
-        for ds, start in zip(headers, starts, strict=True)
-    ]
+    rate, found = math.log(2) / half_life, []
+    for ds, start in zip(headers, starts, strict=True):
+        average_s = times.average_activity_time(_duration_s(ds), half_life)
+        found.append(math.exp(rate * ((start - injected).total_seconds() + average_s)))
     steps += [
         f"The dose was {how}.",
-        "Not corrected for decay (NONE): every slice is corrected from its own "
-        f"acquisition; the factors lie between {min(per_slice):.4g} and {max(per_slice):.4g}.",
+        "Not corrected for decay (NONE): every slice is corrected from its own acquisition; the "
+        f"factors lie between {min(found):.4g} and {max(found):.4g}.",
     ]
-    return SuvFactor(
-        to_bq_ml * np.array(per_slice) * grams / dose, f"{name} NONE", tuple(steps), tuple(notes)
-    )
+    return np.array(found)
 
 
-__all__ = ["SuvFactor", "factor", "injected_bq"]
-
-REFUSED_UNITS = set(
-    "PROPCNTS PROPCPS CPS 1CM NONE PCNT MGMINML UMOLML MLMING MLG UMOLMINML CM2 BQ STDDEV".split()
-)
+def _duration_s(ds: Dataset) -> float:
+    """Actual Frame Duration in seconds."""
+    found = positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it") / 1000
+    if not FRAME_S[0] <= found <= FRAME_S[1]:
+        raise ExamError(f"{tag('ActualFrameDuration')} is {found:g} s: no PET frame (it is in ms)")
+    return found
 
 
 def _parsed(parse):
@@ -292,97 +319,37 @@ def _as_set(ds: Dataset, name: str) -> frozenset:
     return frozenset(words(ds, name))
 
 
-_as_number = _parsed(as_number)
-SERIES_WIDE = {
-    "Units": _as_set,
-    "SUVType": _as_set,
-    "DecayCorrection": _as_set,
-    "CorrectedImage": _as_set,
-    "PatientWeight": _as_number,
-    "PatientSize": _as_number,
-    "PatientSex": _as_set,
+_SETS = ("Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientSex")
+SERIES_WIDE = dict.fromkeys(_SETS, _as_set) | {
+    "PatientWeight": _parsed(as_number),
+    "PatientSize": _parsed(as_number),
     "SeriesDate": _parsed(day),
     "SeriesTime": _parsed(clock),
 }
 INJECTION_WIDE = {
-    "RadionuclideTotalDose": _as_number,
-    "RadionuclideHalfLife": _as_number,
+    "RadionuclideTotalDose": _parsed(as_number),
+    "RadionuclideHalfLife": _parsed(as_number),
     "RadiopharmaceuticalStartTime": _parsed(clock),
     "RadiopharmaceuticalStartDateTime": _parsed(moment),
 }
 
 
-@unvalidated()
-def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
-    """SUVbw per rescaled pixel value (value = pixel · Rescale Slope of that slice + Rescale Intercept).
-
-    Args:
-        headers: one pydicom header, or those of all slices of one series in any order.
-
-    Raises:
-        ExamError: not attenuation-corrected, not FDG, units or decay correction that do not lead to SUVbw, or a missing
-            weight, dose, time or half-life; the message names the tag.
-    """
-    headers = [headers] if isinstance(headers, Dataset) else list(headers)
-    _same_everywhere(headers)
-    first, notes = headers[0], []
-    if "ATTN" not in words(first, "CorrectedImage"):
-        raise ExamError(
-            f"{tag('CorrectedImage')} does not list ATTN: the images are not corrected for attenuation",
-            "Give the attenuation-corrected series.",
-        )
-    if text(first, "DecayCorrection") == "START" and "DECY" not in words(first, "CorrectedImage"):
-        raise ExamError(
-            f"{tag('DecayCorrection')} is START, but {tag('CorrectedImage')} does not list DECY"
-        )
-    notes += check_fdg(first)
-    units = re.sub(r"[^A-Z0-9]", "", text(first, "Units"))  # BQ/ML is BQML
-    suv_type = text(first, "SUVType")
-    if suv_type and suv_type not in SUV_TYPES:
-        raise ExamError(f"{tag('SUVType')} holds a value that DICOM does not define")
-    scale, steps = np.ones(len(headers)), ()
-    if units == "GML":
-        if suv_type == "BSA":
-            raise ExamError(f"{tag('Units')} GML and {tag('SUVType')} BSA contradict each other")
-        scale, steps = to_body_weight(headers, suv_type or "BW", notes)
-    elif units == "CM2ML":
-        if suv_type not in ("", "BSA"):
-            raise ExamError(
-                f"{tag('Units')} CM2ML and {tag('SUVType')} {suv_type} contradict each other"
-            )
-        scale, steps = to_body_weight(headers, "BSA", notes)
-    elif units == "CNTS":
-        return _counts(headers, suv_type, notes)
-    elif units == "BQML":
-        return from_activity(headers, scale, "BQML", notes)
-    else:
-        name = units if units in REFUSED_UNITS else "missing" if not units else "an unknown value"
-        raise ExamError(
-            f"{tag('Units')} is {name}; only BQML, GML, CM2ML and Philips CNTS lead to SUV"
-        )
-    return SuvFactor(
-        scale, f"{units} {suv_type or ('BW' if units == 'GML' else 'BSA')}", steps, tuple(notes)
-    )
-
-
 def _same_everywhere(headers: list[Dataset]) -> None:
-    """Refuse a series whose slices disagree on what holds for the whole series; values are compared, not texts."""
-    first = headers[0]
-    drugs = items(first, INJECTION)
+    """Refuse slices that disagree on what holds for the whole series; values are compared."""
+
+    def state(ds: Dataset) -> list[tuple]:
+        drugs = items(ds, INJECTION)
+        injected = [
+            (name, [read(drug, name) for drug in drugs]) for name, read in INJECTION_WIDE.items()
+        ]
+        return [(name, [read(ds, name)]) for name, read in SERIES_WIDE.items()] + injected
+
+    wanted = state(headers[0])
     for ds in headers[1:]:
-        for name, read in SERIES_WIDE.items():
-            if not _alike(read(ds, name), read(first, name)):
-                raise ExamError(
-                    f"{tag(name)} differs between slices; they do not belong to one series"
-                )
-        others = items(ds, INJECTION)
-        for name, read in INJECTION_WIDE.items():
-            if len(others) != len(drugs) or not all(
-                _alike(read(a, name), read(b, name)) for a, b in zip(others, drugs)
-            ):
-                raise ExamError(
-                    f"{tag(name)} differs between slices; they do not belong to one series"
-                )
+        for (name, found), (_, first) in zip(state(ds), wanted, strict=True):
+            if len(found) != len(first) or not all(map(_alike, found, first)):
+                said = "differs between slices; they do not belong to one series"
+                raise ExamError(f"{tag(name)} {said}")
 
 
 def _alike(a, b) -> bool:
@@ -398,27 +365,21 @@ def _counts(headers, suv_type: str, notes: list[str]) -> SuvFactor:
     """Philips counts: the private factor to SUVbw, else the one to Bq/ml."""
     direct = [private_number(ds, "philips_suv") for ds in headers]
     activity = [private_number(ds, "philips_activity") for ds in headers]
-    if None not in direct:
-        if suv_type not in ("", "BW"):
-            raise ExamError(
-                f"{tag('Units')} CNTS with the Philips SUV factor gives SUVbw, but {tag('SUVType')} is {suv_type}"
-            )
-        if text(headers[0], "DecayCorrection") == "NONE":
-            notes.append("Philips' own SUV factor was used although Decay Correction is NONE")
-        if None not in activity:
-            _compare_philips(headers, np.array(direct), np.array(activity), notes)
-        return SuvFactor(
-            np.array(direct),
-            "CNTS Philips SUV",
-            (f"Philips (7053,1000) turns counts into SUVbw: {direct[0]:.6g}.",),
-            tuple(notes),
-        )
-    if None not in activity:
+    if None in direct and None in activity:
+        neither = "neither Philips factor (7053,1000) or (7053,1009) is usable in every slice"
+        remedy = "Export the series again with its private tags."
+        raise ExamError(f"{tag('Units')} is CNTS, and {neither}", remedy)
+    if None in direct:
         return from_activity(headers, np.array(activity), "CNTS Philips activity", notes)
-    raise ExamError(
-        f"{tag('Units')} is CNTS, and neither Philips factor (7053,1000) or (7053,1009) is usable in every slice",
-        "Export the series again with its private tags.",
-    )
+    if suv_type not in ("", "BW"):
+        given = f"{tag('Units')} CNTS with the Philips SUV factor gives SUVbw"
+        raise ExamError(f"{given}, but {tag('SUVType')} is {suv_type}")
+    if text(headers[0], "DecayCorrection") == "NONE":
+        notes.append("Philips' own SUV factor was used although Decay Correction is NONE")
+    if None not in activity:
+        _compare_philips(headers, np.array(direct), np.array(activity), notes)
+    step = f"Philips (7053,1000) turns counts into SUVbw: {direct[0]:.6g}."
+    return SuvFactor(np.array(direct), "CNTS Philips SUV", (step,), tuple(notes))
 
 
 def _compare_philips(headers, direct: np.ndarray, activity: np.ndarray, notes: list[str]) -> None:
@@ -430,9 +391,8 @@ def _compare_philips(headers, direct: np.ndarray, activity: np.ndarray, notes: l
         notes.append(f"{both} could not be compared: {error.reason}; the first was taken")
         return
     share = float(np.max(np.abs(other.per_slice / direct - 1)))
+    said = f"{both} differ by {share:.0%} of SUV"
     if share > times.REFUSED_SHARE:
-        raise ExamError(
-            f"{both} differ by {share:.0%} of SUV; dose, weight, times and factors contradict each other"
-        )
+        raise ExamError(f"{said}; dose, weight, times and factors contradict each other")
     if share > times.NOTED_SHARE:
-        notes.append(f"{both} differ by {share:.0%} of SUV; the first was taken")
+        notes.append(f"{said}; the first was taken")

@@ -1,9 +1,9 @@
 """Which instant the voxel values of a PET series belong to, and when the tracer was injected.
 
-The decay between the two decides the SUV: one minute is 0.6 %, and the wrong tag out of four candidates 5 to 25 %.
-The order of the candidates follows the QIBA vendor-neutral pseudo-code (qibawiki.rsna.org, "Standardized Uptake
-Value") and the manual of the IBSI SUV project (oncoray.github.io/suv_computation).
-Explained in notebooks/01_data_preparation.ipynb.
+The decay between the two decides the SUV: one minute is 0.6 %, and the wrong tag out of four
+candidates 5 to 25 %. The order of the candidates follows the QIBA vendor-neutral pseudo-code
+(qibawiki.rsna.org, "Standardized Uptake Value") and the manual of the IBSI SUV project
+(oncoray.github.io/suv_computation).
 """
 
 from __future__ import annotations
@@ -15,53 +15,34 @@ from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from petsuv.elements import (
-    clock,
-    day,
-    lack,
-    moment,
-    number,
-    private,
-    stated,
-    tag,
-    text,
-    utc_offset,
-    value,
-)
+from petsuv import elements
+from petsuv.elements import clock, day, lack, moment, number, private, stated, tag, text, value
 from petsuv.errors import ExamError
 
 DAY = timedelta(days=1)
 AGREE_S = 2.0  # slices whose back-computed starts differ by more do not share one
 OVERNIGHT = timedelta(hours=18)  # no scan lasts this long: such a difference is a midnight
-NEAR_MIDNIGHT = timedelta(
-    hours=1
-)  # a scan this close to 00:00:00 may begin there; any other was never entered
+NEAR_MIDNIGHT = timedelta(hours=1)  # a scan this close to 00:00:00 may begin there
 NOTED_SHARE, REFUSED_SHARE = 0.02, 0.05  # of SUV, between two elements that say the same thing
-UPTAKE_MIN = (
-    10,
-    360,
-)  # minutes from injection to scan; later F-18 is gone, earlier nothing is taken up
+UPTAKE_MIN = (10, 360)  # minutes from injection to scan: later F-18 is gone, earlier none taken up
 EARLY_MIN = 20  # below this an uptake is worth a note
 FRAME_TIME = tag("FrameReferenceTime")
+PRIVATE_SCAN = "the private scan time"
 GE_INJECTION = "GE's private time of administration (0009,xx3B)"
 _OFFSET = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$")
 _QUARTER = timedelta(minutes=15)  # time zones differ by whole quarters of an hour
-_NOMINAL = datetime(
-    2000, 1, 1
-)  # when an anonymiser removed every date, the times of day still say what is needed
+_NOMINAL = datetime(2000, 1, 1)  # where an anonymiser removed every date, the times are enough
 
 
 def acquired(ds: Dataset) -> datetime | None:
-    """Start of this slice's acquisition: Acquisition Date + Time, else Acquisition DateTime (local time).
+    """Start of this slice's acquisition: Acquisition Date + Time, else Acquisition DateTime.
 
-    Without an Acquisition Date the series' date stands in, or the next day where the time of day is so much earlier
-    than Series Time that the scan must have run past midnight.
+    Without an Acquisition Date the series' date stands in, or the next day where the time of day is
+    so much earlier than Series Time that the scan must have run past midnight.
     """
     time = clock(value(ds, "AcquisitionTime"))
     if time is None:
-        return moment(
-            value(ds, "AcquisitionDateTime"), utc_offset(value(ds, "TimezoneOffsetFromUTC"))
-        )
+        return moment(value(ds, "AcquisitionDateTime"), _zone(ds))
     date = day(value(ds, "AcquisitionDate"))
     if date is None:
         date = day(value(ds, "SeriesDate")) or day(value(ds, "StudyDate")) or _NOMINAL
@@ -72,46 +53,36 @@ def acquired(ds: Dataset) -> datetime | None:
 
 
 def acquisitions(headers: Sequence[Dataset]) -> list[datetime | None]:
-    """`acquired` of every slice; times of one scan that lie most of a day apart on one date ran past midnight."""
+    """`acquired` of every slice; times most of a day apart on one date ran past midnight.
+
+    Raises:
+        ExamError: Acquisition Time is a placeholder.
+    """
     starts = [acquired(ds) for ds in headers]
     known = [start for start in starts if start is not None]
-    zeros = [_is_midnight(start) for start in known]
-    if any(zeros):
-        others = [
-            min(s - _midnight(s), _midnight(s) + DAY - s) for s in known if not _is_midnight(s)
-        ]
-        if not others or max(others) > NEAR_MIDNIGHT:
-            raise ExamError(
-                f"{tag('AcquisitionTime')} is 00:00:00, a placeholder, in {sum(zeros)} of {len(starts)} slices"
-            )
-    if (
-        known
-        and max(known) - min(known) > OVERNIGHT
-        and len({start.date() for start in known}) == 1
-    ):
-        late = max(known)
-        starts = [
-            start + DAY if start is not None and late - start > OVERNIGHT else start
-            for start in starts
-        ]
+    zeros = sum(map(_is_midnight, known))
+    away = [s - _midnight(s) for s in known if not _is_midnight(s)]
+    if zeros and max((min(a, DAY - a) for a in away), default=DAY) > NEAR_MIDNIGHT:
+        share = f"{zeros} of {len(starts)} slices"
+        raise ExamError(f"{tag('AcquisitionTime')} is 00:00:00, a placeholder, in {share}")
+    late = max(known, default=_NOMINAL)
+    if len({s.date() for s in known}) == 1 and late - min(known) > OVERNIGHT:
+        return [s + DAY if s is not None and late - s > OVERNIGHT else s for s in starts]
     return starts
 
 
 def series_start(ds: Dataset) -> datetime | None:
     """Series Date + Time."""
     time = clock(value(ds, "SeriesTime"))
-    date = (
-        day(value(ds, "SeriesDate"))
-        or day(value(ds, "AcquisitionDate"))
-        or day(value(ds, "StudyDate"))
-    )
-    return (date or _NOMINAL) + time if time is not None else None
+    dates = (day(value(ds, name)) for name in ("SeriesDate", "AcquisitionDate", "StudyDate"))
+    return next((d for d in dates if d), _NOMINAL) + time if time is not None else None
 
 
 def average_activity_time(duration_s: float, half_life_s: float) -> float:
-    """Seconds after the start of a frame at which a decaying source has its mean count rate (DICOM C.8.9.4.1.5).
+    """Seconds after the start of a frame at which a decaying source has its mean count rate.
 
-    T_ave = ln(λT / (1 − e^(−λT))) / λ with λ = ln 2 / half-life: slightly before the middle of the frame.
+    T_ave = ln(λT / (1 − e^(−λT))) / λ with λ = ln 2 / half-life (DICOM C.8.9.4.1.5): slightly
+    before the middle of the frame.
     """
     decay = math.log(2) / half_life_s
     return math.log(decay * duration_s / -math.expm1(-decay * duration_s)) / decay
@@ -127,9 +98,10 @@ def reference_time(
 ) -> tuple[datetime, bool, str]:
     """The instant that Decay Correction START corrected every slice to.
 
-    In order: Series Date/Time if it is not after the earliest acquisition (after means a later reconstruction);
-    a private scan time; back-computed from Frame Reference Time where every slice gives the same instant; the
-    earliest acquisition. What else the header says about it must agree to 5 % of SUV.
+    In order: Series Date/Time if it is not after the earliest acquisition (after means a later
+    reconstruction); a private scan time; back-computed from Frame Reference Time where every slice
+    gives the same instant; the earliest acquisition. What else the header says about it must agree
+    to 5 % of SUV.
 
     Args:
         headers: the slices of one series.
@@ -137,24 +109,24 @@ def reference_time(
         notes: gets a sentence for every difference of more than 2 %.
 
     Returns:
-        local time; whether another element confirms it; and one sentence (without any date) on where it comes from.
+        local time; whether another element confirms it; and one sentence, without any date, on
+        where it comes from.
 
     Raises:
         ExamError: no acquisition time to judge by, or elements that contradict each other.
     """
     hints = _hints(headers, half_life_s)
-    scan = hints.get("the private scan time")
+    scan = hints.get(PRIVATE_SCAN)
     starts = acquisitions(headers)
     series = series_start(headers[0])
     if None in starts:
+        state = lack(headers[starts.index(None)], "AcquisitionTime")
         if scan is not None:
-            why = (
-                "the reference is the private scan time: Acquisition Time is missing or unreadable"
-            )
-            return scan, False, why
+            why = "Acquisition Time is missing or unreadable"
+            return scan, False, f"the reference is {PRIVATE_SCAN}: {why}"
         raise ExamError(
-            f"{tag('AcquisitionTime')} is {lack(headers[starts.index(None)], 'AcquisitionTime')} in "
-            f"{starts.count(None)} of {len(starts)} slices; the time that the decay correction refers to is unknown"
+            f"{tag('AcquisitionTime')} is {state} in {starts.count(None)} of {len(starts)} slices; "
+            "the time that the decay correction refers to is unknown"
         )
     first = min(starts)
     unfit = "Series Time is later than the scan"
@@ -165,13 +137,11 @@ def reference_time(
         notes.append(f"{tag('SeriesTime')} is 00:00:00 and was taken for a placeholder")
     if series is not None and series <= first:
         if first - series >= DAY:
-            raise ExamError(
-                f"{tag('SeriesDate')} lies a day or more before {tag('AcquisitionDate')}; "
-                "the dates contradict each other"
-            )
+            which = f"{tag('SeriesDate')} lies a day or more before {tag('AcquisitionDate')}"
+            raise ExamError(f"{which}; the dates contradict each other")
         chosen, why = series, "Series Time: it is not after the earliest acquisition"
     elif scan is not None:
-        chosen, why = scan, f"the private scan time: {unfit}"
+        chosen, why = scan, f"{PRIVATE_SCAN}: {unfit}"
     elif (computed := _back_computed(headers, starts, half_life_s)) is not None:
         chosen, why = computed, f"back-computed from Frame Reference Time: {unfit}"
     else:
@@ -179,21 +149,22 @@ def reference_time(
         notes.append(f"{unfit}; the earliest {tag('AcquisitionTime')} was taken as the reference")
     confirmed = _cross_check(chosen, first, hints, half_life_s, notes)
     if not confirmed and effect(first - chosen, half_life_s) > REFUSED_SHARE:
+        minutes = (first - chosen).total_seconds() / 60
         raise ExamError(
-            f"{tag('SeriesTime')} lies {(first - chosen).total_seconds() / 60:.0f} min before "
-            f"{tag('AcquisitionTime')}, and neither {tag('FrameReferenceTime')} nor {tag('DecayFactor')} confirms "
-            "that the values are corrected to it"
+            f"{tag('SeriesTime')} lies {minutes:.0f} min before {tag('AcquisitionTime')}, and "
+            f"neither {FRAME_TIME} nor {tag('DecayFactor')} confirms that the values are corrected "
+            "to it"
         )
     return chosen, confirmed, f"the reference is {why}"
 
 
 def _cross_check(chosen, first, hints, half_life_s: float, notes: list[str]) -> bool:
-    """Does a hint confirm the reference? A contradiction of more than 5 % of SUV is refused, of 2 % noted."""
+    """Does a hint confirm the reference? A contradiction of more than 5 % of SUV is refused."""
     confirmed = False
     for name, instant in hints.items():
         share = effect(instant - chosen, half_life_s)
-        confirmed = confirmed or share <= NOTED_SHARE
         if share <= NOTED_SHARE:
+            confirmed = True
             continue
         said = f"{name} and the time of the series differ by {share:.0%} of SUV"
         # Some scanners write the start of the whole series as Acquisition Time of every slice.
@@ -207,25 +178,21 @@ def _cross_check(chosen, first, hints, half_life_s: float, notes: list[str]) -> 
 def _hints(headers: Sequence[Dataset], half_life_s: float) -> dict[str, datetime]:
     """What else the headers say about the instant of the values: element → local time.
 
-    Where all slices share one Acquisition Time, only the earliest frame tells: hence the latest instant.
+    Where all slices share one Acquisition Time, only the earliest frame tells: hence the latest.
     """
-    zone = utc_offset(value(headers[0], "TimezoneOffsetFromUTC"))
-    found = {}
-    for name in ("ge_scan_time", "siemens_scan_time"):
-        if (scan := moment(private(headers[0], name), zone)) is not None:
-            found["the private scan time"] = scan
-            break
+    first, found = headers[0], {}
+    for name in ("siemens_scan_time", "ge_scan_time"):
+        if (scan := moment(private(first, name), _zone(first))) is not None:
+            found[PRIVATE_SCAN] = scan
     by_frame, by_decay = [], []
-    to_start = _counts_to_frame_start(headers[0], half_life_s)
+    to_start = _counts_to_frame_start(first, half_life_s)
     for ds, start in zip(headers, acquisitions(headers), strict=True):
-        reference_ms, duration_ms, factor = (
-            number(ds, k) for k in ("FrameReferenceTime", "ActualFrameDuration", "DecayFactor")
-        )
-        if start is None or not duration_ms or duration_ms <= 0:
+        reference_s, average_s = _frame(ds, half_life_s)
+        factor = number(ds, "DecayFactor")
+        if start is None or average_s is None:
             continue
-        average_s = average_activity_time(duration_ms / 1000, half_life_s)
-        if reference_ms and reference_ms > 0:
-            before_s = reference_ms / 1000 - (0 if to_start else average_s)
+        if reference_s and reference_s > 0:
+            before_s = reference_s - (0 if to_start else average_s)
             by_frame.append(start - timedelta(seconds=min(before_s, 1e6)))
         if factor and 1.0005 < factor < 1e6:
             by_decay.append(start - timedelta(seconds=half_life_s * math.log2(factor) - average_s))
@@ -236,37 +203,39 @@ def _hints(headers: Sequence[Dataset], half_life_s: float) -> dict[str, datetime
     return found
 
 
+def _frame(ds: Dataset, half_life_s: float) -> tuple[float | None, float | None]:
+    """Frame Reference Time, and where the mean count rate lies in the frame; seconds."""
+    reference_ms, duration_ms = number(ds, "FrameReferenceTime"), number(ds, "ActualFrameDuration")
+    reference_s = None if reference_ms is None else reference_ms / 1000
+    if not duration_ms or duration_ms <= 0:
+        return reference_s, None
+    return reference_s, average_activity_time(duration_ms / 1000, half_life_s)
+
+
 def _back_computed(headers, starts, half_life_s: float) -> datetime | None:
     """t_acq + T_ave − Frame Reference Time, if every slice has the tags and all agree."""
     found, to_start = [], _counts_to_frame_start(headers[0], half_life_s)
     for ds, start in zip(headers, starts, strict=True):
-        reference_ms, duration_ms = (
-            number(ds, "FrameReferenceTime"),
-            number(ds, "ActualFrameDuration"),
-        )
-        if not (reference_ms and duration_ms and reference_ms > 0 and duration_ms > 0):
+        reference_s, average_s = _frame(ds, half_life_s)
+        if average_s is None or not reference_s or reference_s <= 0:
             return None
-        average_s = 0.0 if to_start else average_activity_time(duration_ms / 1000, half_life_s)
-        offset_s = average_s - reference_ms / 1000
-        found.append(start + timedelta(seconds=offset_s))
+        found.append(start + timedelta(seconds=(0.0 if to_start else average_s) - reference_s))
     return min(found) if (max(found) - min(found)).total_seconds() <= AGREE_S else None
 
 
 def _counts_to_frame_start(ds: Dataset, half_life_s: float) -> bool:
     """Does Frame Reference Time point to the start of a frame rather than to its mean count rate?
 
-    DICOM leaves it open (C.8.9.4.1.5). The slice's own Decay Factor says which: it is 2^(t / half-life) with t the time
-    of the mean count rate. Without it, GE's scanners count to the start (a GE exam with Frame Reference Time 0 has the
-    Decay Factor of half a frame), the others to the mean.
+    DICOM leaves it open (C.8.9.4.1.5). The slice's own Decay Factor says which: it is
+    2^(t / half-life) with t the time of the mean count rate. Without it, GE's scanners count to the
+    start (a GE exam with Frame Reference Time 0 has the Decay Factor of half a frame), others to
+    the mean.
     """
-    factor, reference_ms, duration_ms = (
-        number(ds, k) for k in ("DecayFactor", "FrameReferenceTime", "ActualFrameDuration")
-    )
-    if factor and factor > 1 and reference_ms is not None and duration_ms and duration_ms > 0:
-        average_s = average_activity_time(duration_ms / 1000, half_life_s)
-        beyond_s = (
-            half_life_s * math.log2(factor) - reference_ms / 1000
-        )  # 0 if it points to the mean, else T_ave
+    factor = number(ds, "DecayFactor")
+    reference_s, average_s = _frame(ds, half_life_s)
+    if factor and factor > 1 and reference_s is not None and average_s is not None:
+        # 0 if it points to the mean, else T_ave.
+        beyond_s = half_life_s * math.log2(factor) - reference_s
         if min(abs(beyond_s), abs(beyond_s - average_s)) < 0.2 * average_s:
             return abs(beyond_s - average_s) < abs(beyond_s)
     return text(ds, "Manufacturer").startswith("GE")
@@ -277,10 +246,10 @@ def injection_time(
 ) -> tuple[datetime, str]:
     """When the tracer was injected.
 
-    Radiopharmaceutical Start DateTime counts with its date only within the 24 h before the scan (anonymisers shift
-    dates); otherwise its time of day, or Start Time, is set on the day of the scan, a day earlier if that is later than
-    the scan: an injection before midnight. 00:00:00 is a placeholder. GE's private time of administration stands in
-    where both are missing. What is there must agree.
+    Radiopharmaceutical Start DateTime counts with its date only within the 24 h before the scan
+    (anonymisers shift dates); otherwise its time of day, or Start Time, is set on the day of the
+    scan, a day earlier if that is later than the scan. 00:00:00 is a placeholder. GE's private time
+    of administration stands in where both are missing. What is there must agree.
 
     Args:
         ds: header of one slice.
@@ -290,9 +259,36 @@ def injection_time(
         notes: gets a sentence for what was passed over.
 
     Raises:
-        ExamError: no time, a placeholder, two that contradict each other, or an uptake outside 10 min to 6 h.
+        ExamError: no time, a placeholder, a contradiction, or an uptake outside 10 min to 6 h.
     """
-    zone = utc_offset(value(ds, "TimezoneOffsetFromUTC"))
+    found = _injections(ds, item, scan, half_life_s, notes)
+    source, injected = next(iter(found.items()))
+    for other, instant in list(found.items())[1:]:
+        share = effect(instant - injected, half_life_s)
+        said = f"{other} and {source} differ by {share:.0%} of SUV"
+        if share > REFUSED_SHARE:
+            raise ExamError(f"{said}; they contradict each other")
+        if share > NOTED_SHARE:
+            notes.append(f"{said}; the latter was taken")
+    minutes = (scan - injected).total_seconds() / 60
+    if minutes <= 0:
+        raise ExamError(f"{source} equals the start of the scan: a placeholder, or no uptake")
+    if minutes > 18 * 60:
+        raise ExamError(f"{source}: the tracer seems injected after the scan began")
+    if not UPTAKE_MIN[0] <= minutes <= UPTAKE_MIN[1]:
+        bounds = f"{UPTAKE_MIN[0]} to {UPTAKE_MIN[1]} min"
+        said = f"{minutes:.0f} min from injection to scan are no uptake of FDG ({bounds})"
+        raise ExamError(f"{source}: {said}")
+    if minutes < EARLY_MIN:
+        notes.append(f"the scan began only {minutes:.0f} min after the injection")
+    _note_end(ds, item, injected, scan, half_life_s, notes)
+    when = "on the day of the scan" if injected.date() == scan.date() else "before midnight"
+    return injected, f"injected {when}, {minutes:.1f} min before it began ({source})"
+
+
+def _injections(ds, item, scan, half_life_s: float, notes: list[str]) -> dict[str, datetime]:
+    """The instants of injection that the header states, best first: element → local time."""
+    zone = _zone(ds)
     date_time, time = "RadiopharmaceuticalStartDateTime", "RadiopharmaceuticalStartTime"
     written, of_day = moment(value(item, date_time), zone), clock(value(item, time))
     private_time = moment(private(ds, "ge_injection"), zone)
@@ -306,62 +302,40 @@ def injection_time(
     if not found:
         for keyword, there in ((date_time, written), (time, of_day)):
             if there is not None:
-                raise ExamError(
-                    f"{tag(keyword)} is 00:00:00, a placeholder; the decayed dose is unknown"
-                )
+                said = f"{tag(keyword)} is 00:00:00, a placeholder"
+                raise ExamError(f"{said}; the decayed dose is unknown")
         state = lack(item, date_time if stated(item, date_time) else time)
         raise ExamError(
-            f"{tag(date_time)} and {tag(time)}: the time of injection is {state}; the decayed dose is unknown"
+            f"{tag(date_time)} and {tag(time)}: the time of injection is {state}; the decayed dose "
+            "is unknown"
         )
     if tag(time) in found and tag(date_time) in found and zone is None:
         apart = found[tag(time)] - found[tag(date_time)]
-        offset = utc_offset("".join(_OFFSET.findall(str(value(item, date_time) or ""))))
-        large = effect(apart, half_life_s) > REFUSED_SHARE
-        if large and offset is not None and apart % _QUARTER == timedelta(0):
+        has_offset = _OFFSET.search(str(value(item, date_time)).strip()) is not None
+        if has_offset and effect(apart, half_life_s) > REFUSED_SHARE and not apart % _QUARTER:
             notes.append(f"{tag(time)} was taken: {tag(date_time)} is in another time zone")
             del found[tag(date_time)]
-    source, injected = next(iter(found.items()))
-    for other, instant in list(found.items())[1:]:
-        share = effect(instant - injected, half_life_s)
-        if share > REFUSED_SHARE:
-            raise ExamError(
-                f"{other} and {source} differ by {share:.0%} of SUV; they contradict each other"
-            )
-        if share > NOTED_SHARE:
-            notes.append(f"{other} and {source} differ by {share:.0%} of SUV; the latter was taken")
-    minutes = (scan - injected).total_seconds() / 60
-    if minutes <= 0:
-        raise ExamError(f"{source} equals the start of the scan: a placeholder, or no uptake")
-    if minutes > 18 * 60:
-        raise ExamError(f"{source}: the tracer seems injected after the scan began")
-    if not UPTAKE_MIN[0] <= minutes <= UPTAKE_MIN[1]:
-        raise ExamError(
-            f"{source}: {minutes:.0f} min from injection to scan are no uptake of FDG "
-            f"({UPTAKE_MIN[0]} to {UPTAKE_MIN[1]} min)"
-        )
-    if minutes < EARLY_MIN:
-        notes.append(f"the scan began only {minutes:.0f} min after the injection")
-    _note_end(item, injected, scan, half_life_s, zone, notes)
-    same_day = injected.date() == scan.date()
-    how = f"injected {'on the day of the scan' if same_day else 'before midnight'}"
-    return injected, f"{how}, {minutes:.1f} min before it began ({source})"
+    return found
 
 
-def _note_end(item, injected, scan, half_life_s, zone, notes: list[str]) -> None:
-    """The end of the injection is another instant, so that a difference from its start is noted and never refused."""
+def _note_end(ds, item, injected, scan, half_life_s: float, notes: list[str]) -> None:
+    """Note an end of injection that is far from its start; it is never refused."""
     for keyword in ("RadiopharmaceuticalStopDateTime", "RadiopharmaceuticalStopTime"):
         of_day = clock(value(item, keyword))
-        end = moment(value(item, keyword), zone) or (_midnight(scan) + of_day if of_day else None)
-        if end is not None and not _is_midnight(end):
+        end = moment(value(item, keyword), _zone(ds)) or (of_day and _midnight(scan) + of_day)
+        if end and not _is_midnight(end):
             share = effect(_before(scan, end) - injected, half_life_s)
             if share > NOTED_SHARE:
-                notes.append(
-                    f"{tag(keyword)} differs from the time of injection by {share:.0%} of SUV; the latter was taken"
-                )
+                said = f"{tag(keyword)} differs from the time of injection by {share:.0%} of SUV"
+                notes.append(f"{said}; the latter was taken")
+
+
+def _zone(ds: Dataset) -> timedelta | None:
+    return elements.utc_offset(value(ds, "TimezoneOffsetFromUTC"))
 
 
 def _before(scan: datetime, instant: datetime) -> datetime:
-    """An instant of the 24 h before the scan as it is; any other by its time of day, as the last one before the scan."""
+    """An instant of the 24 h before the scan as it is; else the last such time of day before it."""
     if timedelta(0) <= scan - instant < DAY:
         return instant
     injected = _midnight(scan) + (instant - _midnight(instant))

@@ -1,4 +1,4 @@
-"""Write an SUV image as a DICOM PET series, so that lessons and tests have one where no real exam may be shipped."""
+"""Write an SUV image as a DICOM PET series, for lessons and tests where no real exam may be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
 
-F18_HALF_LIFE_S = 6586.2
+from petsuv.tracer import F18_HALF_LIFE_S
+
+# What all slices of every series share.
+_WORDS = """
+Modality=PT; ImageType=ORIGINAL\\PRIMARY; SeriesType=WHOLE BODY\\IMAGE; Manufacturer=synthetic;
+PatientName=SYNTHETIC^PHANTOM; PatientID=phantom; PatientBirthDate=; PatientSex=O; PatientSize=1.7;
+SeriesDescription=synthetic PET AC; SeriesNumber=1; StudyDate=20000101; SeriesDate=20000101;
+AcquisitionDate=20000101; StudyTime=120000; SeriesTime=120000; AcquisitionTime=120000; Units=BQML;
+CountsSource=EMISSION; DecayCorrection=START; CorrectedImage=NORM\\DTIM\\ATTN\\SCAT\\DECY\\RAN;
+FrameReferenceTime=0; ActualFrameDuration=180000; PhotometricInterpretation=MONOCHROME2;
+ImageOrientationPatient=1.0\\0.0\\0.0\\0.0\\1.0\\0.0
+"""
+_NUMBERS = dict(SamplesPerPixel=1, BitsAllocated=16, BitsStored=16, HighBit=15)
+_COMMON = dict(pair.strip().split("=") for pair in _WORDS.split(";")) | _NUMBERS
 
 
 def write_phantom_series(
@@ -22,19 +35,19 @@ def write_phantom_series(
     seed: int = 0,
     **elements,
 ) -> Path:
-    """Write a synthetic SUVbw image as a PET series: BQML, decay-corrected to START, one Rescale Slope per slice.
+    """Write a synthetic SUVbw image as a PET series: BQML, START, one Rescale Slope per slice.
 
-    Reading it back gives the image to half a grey level of each slice (1/65534 of that slice's maximum).
+    Reading it back gives the image to half a grey level of each slice (1/65534 of its maximum).
 
     Args:
-        image: 3-D, SUVbw ≥ 0, axis-aligned. Synthetic: the files say so, and hold an invented patient.
+        image: 3-D, SUVbw ≥ 0, axis-aligned. The files say that it is synthetic.
         folder: created; one file per axial slice.
         weight_kg: of the invented patient.
         dose_mbq: injected activity.
         uptake_min: minutes from injection to the start of the scan.
         one_slope: one Rescale Slope for the whole series, as some scanners write.
         seed: makes the UIDs.
-        **elements: DICOM keywords that replace or add values in every slice (None removes), for trying a rule.
+        **elements: DICOM keywords that replace or add values in every slice (None removes).
 
     Returns:
         the folder.
@@ -42,95 +55,75 @@ def write_phantom_series(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     image = nib.as_closest_canonical(image)
-    suv = np.clip(np.asarray(image.dataobj, np.float32), 0, None)[
-        ::-1, ::-1
-    ]  # RAS → LPS: DICOM rows run to the left, back
+    # RAS → LPS: DICOM rows run to the left, columns to the back.
+    suv = np.clip(np.asarray(image.dataobj, np.float32), 0, None)[::-1, ::-1]
     spacing = nib.affines.voxel_sizes(image.affine)
-    corner = nib.affines.apply_affine(image.affine, [suv.shape[0] - 1, suv.shape[1] - 1, 0]) * (
-        -1,
-        -1,
-        1,
-    )
+    last = [suv.shape[0] - 1, suv.shape[1] - 1, 0]
+    corner = nib.affines.apply_affine(image.affine, last) * (-1, -1, 1)
     decayed_bq = dose_mbq * 1e6 * 2 ** (-uptake_min * 60 / F18_HALF_LIFE_S)
     bq_ml = suv * np.float32(decayed_bq / (1000 * weight_kg))
-    common = _common(spacing, suv.shape, weight_kg, dose_mbq, uptake_min, seed)
-    top = float(bq_ml.max()) or 1.0
-    for k in range(suv.shape[2]):
-        slope = float(
-            f"{(top if one_slope else float(bq_ml[:, :, k].max()) or 1.0) / 32767:.9g}"
-        )  # DS: 16 characters
-        ds = Dataset()
-        ds.update(common)
-        ds.SOPInstanceUID = generate_uid(entropy_srcs=[f"slice {k}", str(seed)])
-        ds.InstanceNumber = ds.ImageIndex = k + 1
-        ds.ImagePositionPatient = [f"{v:.6f}" for v in corner + (0, 0, k * spacing[2])]
-        ds.SliceLocation = f"{corner[2] + k * spacing[2]:.6f}"
-        ds.RescaleSlope, ds.RescaleIntercept = f"{slope:.9g}", "0"
-        stored = np.clip(np.rint(bq_ml[:, :, k].T / slope), 0, 32767).astype("<i2")
-        ds.PixelData = stored.tobytes()
-        for keyword, replacement in elements.items():
-            if replacement is None:
-                if keyword in ds:
-                    delattr(ds, keyword)
-            else:
-                setattr(ds, keyword, replacement)
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.MediaStorageSOPClassUID = ds.get(
-            "SOPClassUID", PositronEmissionTomographyImageStorage
+    common = _dataset(
+        **_COMMON,
+        SOPClassUID=PositronEmissionTomographyImageStorage,
+        PixelRepresentation=1,
+        PatientWeight=f"{weight_kg:g}",
+        NumberOfSlices=suv.shape[2],
+        PixelSpacing=[f"{spacing[1]:.6f}", f"{spacing[0]:.6f}"],
+        SliceThickness=f"{spacing[2]:.6f}",
+        Columns=suv.shape[0],
+        Rows=suv.shape[1],
+        StudyInstanceUID=_uid("study", seed),
+        SeriesInstanceUID=_uid("series", seed),
+        FrameOfReferenceUID=_uid("frame of reference", seed),
+        RadiopharmaceuticalInformationSequence=[_injection(dose_mbq, uptake_min)],
+    )
+    tops = [float(bq_ml.max() if one_slope else plane.max()) for plane in bq_ml.transpose(2, 0, 1)]
+    for k, top in enumerate(tops):
+        slope = f"{(top or 1.0) / 32767:.9g}"  # DS: 16 characters
+        stored = np.clip(np.rint(bq_ml[:, :, k].T / float(slope)), 0, 32767).astype("<i2")
+        ds = _dataset(
+            SOPInstanceUID=_uid(f"slice {k}", seed),
+            InstanceNumber=k + 1,
+            ImageIndex=k + 1,
+            ImagePositionPatient=[f"{v:.6f}" for v in corner + (0, 0, k * spacing[2])],
+            SliceLocation=f"{corner[2] + k * spacing[2]:.6f}",
+            RescaleSlope=slope,
+            RescaleIntercept="0",
+            PixelData=stored.tobytes(),
         )
+        ds.update(common)
+        for keyword, replacement in elements.items():
+            if replacement is not None:
+                setattr(ds, keyword, replacement)
+            elif keyword in ds:
+                delattr(ds, keyword)
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.MediaStorageSOPClassUID = ds.get("SOPClassUID", common.SOPClassUID)
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         ds.save_as(folder / f"slice-{k:04d}.dcm", enforce_file_format=True)
     return folder
 
 
-def _common(spacing, shape, weight_kg, dose_mbq, uptake_min, seed) -> Dataset:
-    """What all slices share."""
+def _injection(dose_mbq: float, uptake_min: float) -> Dataset:
+    # Minutes after midnight; wraps to the evening before.
+    hours, minutes = divmod((12 * 60 - uptake_min) % (24 * 60), 60)
+    said = dict(CodeValue="C-111A1", CodingSchemeDesignator="SRT", CodeMeaning="^18^Fluorine")
+    return _dataset(
+        Radiopharmaceutical="FDG",
+        RadiopharmaceuticalStartTime=f"{hours:02.0f}{int(minutes):02d}{minutes % 1 * 60:09.6f}",
+        RadionuclideTotalDose=f"{dose_mbq * 1e6:.10g}",
+        RadionuclideHalfLife=f"{F18_HALF_LIFE_S:g}",
+        RadionuclideCodeSequence=[_dataset(**said)],
+    )
+
+
+def _uid(name: str, seed: int) -> str:
+    return generate_uid(entropy_srcs=[name, str(seed)])
+
+
+def _dataset(**elements) -> Dataset:
     ds = Dataset()
-    ds.SOPClassUID, ds.Modality = PositronEmissionTomographyImageStorage, "PT"
-    ds.ImageType, ds.SeriesType = ["ORIGINAL", "PRIMARY"], ["WHOLE BODY", "IMAGE"]
-    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = (
-        generate_uid(entropy_srcs=[name, str(seed)])
-        for name in ("study", "series", "frame of reference")
-    )
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = (
-        "SYNTHETIC^PHANTOM",
-        "phantom",
-        "",
-        "O",
-    )
-    ds.PatientWeight, ds.PatientSize = f"{weight_kg:g}", "1.7"
-    ds.Manufacturer, ds.SeriesDescription, ds.SeriesNumber = "synthetic", "synthetic PET AC", 1
-    ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = "20000101"
-    ds.StudyTime = ds.SeriesTime = ds.AcquisitionTime = "120000"
-    injected = 12 * 60 - uptake_min  # minutes after midnight; wraps to the evening before
-    hours, minutes = divmod(injected % (24 * 60), 60)
-    drug = Dataset()
-    drug.Radiopharmaceutical = "FDG"
-    drug.RadiopharmaceuticalStartTime = (
-        f"{int(hours):02d}{int(minutes):02d}{minutes % 1 * 60:09.6f}"
-    )
-    drug.RadionuclideTotalDose, drug.RadionuclideHalfLife = (
-        f"{dose_mbq * 1e6:.10g}",
-        f"{F18_HALF_LIFE_S:g}",
-    )
-    nuclide = Dataset()
-    nuclide.CodeValue, nuclide.CodingSchemeDesignator, nuclide.CodeMeaning = (
-        "C-111A1",
-        "SRT",
-        "^18^Fluorine",
-    )
-    drug.RadionuclideCodeSequence = [nuclide]
-    ds.RadiopharmaceuticalInformationSequence = [drug]
-    ds.Units, ds.CountsSource, ds.DecayCorrection = "BQML", "EMISSION", "START"
-    ds.CorrectedImage = ["NORM", "DTIM", "ATTN", "SCAT", "DECY", "RAN"]
-    ds.FrameReferenceTime, ds.ActualFrameDuration, ds.NumberOfSlices = "0", "180000", shape[2]
-    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    ds.PixelSpacing, ds.SliceThickness = (
-        [f"{spacing[1]:.6f}", f"{spacing[0]:.6f}"],
-        f"{spacing[2]:.6f}",
-    )
-    ds.Columns, ds.Rows = shape[:2]
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
+    for keyword, content in elements.items():
+        setattr(ds, keyword, content)
     return ds
