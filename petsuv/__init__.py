@@ -14,9 +14,9 @@ import lazy_loader
 from petsuv.errors import ExamError, ExamNote
 
 if TYPE_CHECKING:  # what editors and type checkers see
-    from petsuv.dicom import as_image, read_series, volume, with_one_slope  # noqa: F401
-    from petsuv.source import locate, read  # noqa: F401
-    from petsuv.write import write_phantom_series  # noqa: F401
+    from petsuv.dicom import as_image, read_series, volume, with_one_slope
+    from petsuv.source import locate, read
+    from petsuv.write import write_phantom_series
 
 READER_VERSION = 1  # raised whenever the same exam would give other voxel values
 

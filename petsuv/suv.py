@@ -211,7 +211,7 @@ def injected_bq(item: Dataset, kg: float, notes: list[str]) -> float:
         raise ExamError(
             f"{tag(dose)} is {found:g}, which is {per_kg:.3g} MBq/kg in Bq and {found / kg:.3g} "
             f"MBq/kg in MBq at {tag('PatientWeight')} {kg:g} kg: no dose of FDG in either unit",
-            "Correct dose (Bq) or weight (kg) at the source; other units are not converted.",
+            "Correct dose (Bq) or weight (kg); mCi, kBq and others are not converted.",
         )
     if not MBQ_PER_KG_TYPICAL[0] <= per_kg <= MBQ_PER_KG_TYPICAL[1]:
         notes.append(f"{tag(dose)} is {per_kg:.2g} MBq/kg, an unusual dose")

@@ -133,8 +133,8 @@ def atomic(path: Path):
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_CANNOT = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
-_CANNOT |= {errno.EISDIR, errno.ENAMETOOLONG}
+CANNOT_WRITE = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+CANNOT_WRITE |= {errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def _write_error(e: OSError, path: Path) -> WriteError | None:
@@ -143,7 +143,7 @@ def _write_error(e: OSError, path: Path) -> WriteError | None:
     short = e.errno is None and "requested and" in str(e)
     folders = (path.parent, *path.parents)
     elsewhere = e.filename is not None and Path(os.fsdecode(e.filename)).parent not in folders
-    if isinstance(e, RadioganError) or elsewhere or not (short or e.errno in _CANNOT):
+    if isinstance(e, RadioganError) or elsewhere or not (short or e.errno in CANNOT_WRITE):
         return None
     number = errno.ENOSPC if short else e.errno
     remedy = "make room" if number in _FULL else "choose a folder that you may write to"

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import os
+import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -16,6 +17,9 @@ from radiogan_lib import config, data
 from radiogan_lib.config import ConfigError
 from radiogan_lib.data import idc, s3
 from radiogan_lib.data.dataset import load, prepare
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data_manifest"))
+import build_public  # noqa: E402
 
 SHARED = Path(os.environ.get("RADIOGAN_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 LABELS = SHARED / "public_labels/Clinical-Metadata-FDG-PET_CT-Lesions.csv.gz"
@@ -276,15 +280,14 @@ class TestManifest:
         pytest.importorskip("idc_index_data")
         if not LABELS.exists():
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
-        assert (
-            idc.main(["manifest", "--labels", str(LABELS), "--out", str(tmp_path / "p.csv")]) == 0
-        )
-        assert (tmp_path / "p.csv").read_bytes() == idc.PUBLIC.read_bytes()
+        out = tmp_path / "p.csv"
+        assert build_public.main(["manifest", "--labels", str(LABELS), "--out", str(out)]) == 0
+        assert out.read_bytes() == idc.PUBLIC.read_bytes()
 
     def test_the_data_cards_counts(self, capsys):
         if not LABELS.exists():
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
-        table = idc.counts(idc.read_manifest(), idc.read_labels(LABELS))
+        table = build_public.counts(idc.read_manifest(), idc.read_labels(LABELS))
         assert table["one_scanner_studies"].to_dict() == {
             "normal": 513,
             "head_neck": 0,
@@ -305,7 +308,7 @@ class TestManifest:
             16.67,
             14.91,
         ]
-        assert idc.main(["counts", "--labels", str(LABELS)]) == 0
+        assert build_public.main(["counts", "--labels", str(LABELS)]) == 0
         said = capsys.readouterr().out
         assert all(n in said for n in ("513", "168", "145", "422"))
 
@@ -365,7 +368,10 @@ class TestManifest:
             "instanceCount": 300,
             "SeriesDescription": name,
         }
-        assert len(idc.usable(pd.DataFrame([row]).astype({"SeriesDescription": object}))) == kept
+        assert (
+            len(build_public.usable(pd.DataFrame([row]).astype({"SeriesDescription": object})))
+            == kept
+        )
 
     @pytest.mark.parametrize(
         "change",
@@ -383,7 +389,7 @@ class TestManifest:
             "instanceCount": 300,
             "SeriesDescription": "PET AC",
         } | change
-        assert idc.usable(pd.DataFrame([row])).empty
+        assert build_public.usable(pd.DataFrame([row])).empty
 
 
 class TestChoice:

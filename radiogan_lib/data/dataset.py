@@ -1,11 +1,12 @@
 """A MIP dataset on disk: made by `prepare`, read by `load`.
 
-mips.npy holds linear SUV, exams.csv one row per picture in the same order, dataset.json what both are. Explained in
-notebooks/01_data_preparation.ipynb.
+mips.npy holds linear SUV, exams.csv one row per picture in the same order, dataset.json what both
+are.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from dataclasses import dataclass
@@ -22,14 +23,8 @@ from radiogan_lib.data.preparation import SCHEMA_VERSION, DatasetError, Report, 
 
 UNITS = ("SUV", "window")
 CURVES = ("linear", "sqrt")
-__all__ = [
-    "DatasetError",
-    "MipDataset",
-    "Report",
-    "load",
-    "load_if_there",
-    "prepare",
-]
+_AGAIN = "run notebooks/01_data_preparation.ipynb again."
+__all__ = ["DatasetError", "MipDataset", "Report", "load", "load_if_there", "prepare"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +33,12 @@ class MipDataset:
 
     Attributes:
         suv: (n, h, w) float32, linear SUV in [0, suv_max].
-        exams: one row per projection: exam_id, patient_id, class, split, and what quality control measured.
+        exams: one row per projection: exam_id, patient_id, class, split, and what was measured.
         class_names: label k is `class_names[k]`.
         field_of_view_mm: height and width that a projection shows.
         suv_max: SUV at which values were clipped.
         sha256: of mips.npy, also for a split or subset of it.
-        unit: "SUV", or "window": uncalibrated pictures, whose `suv` is suv_max times the share of the window.
+        unit: "SUV", or "window": uncalibrated pictures, `suv` is suv_max times the window's share.
     """
 
     suv: np.ndarray
@@ -63,10 +58,8 @@ class MipDataset:
 
     def __repr__(self) -> str:
         n = np.bincount(self.labels, minlength=len(self.class_names))
-        return (
-            f"{len(self)} projections of {self.canvas[0]} x {self.canvas[1]} pixels: "
-            + ", ".join(f"{c} {k}" for c, k in zip(self.class_names, n))
-        )
+        of_class = ", ".join(f"{c} {k}" for c, k in zip(self.class_names, n))
+        return f"{len(self)} projections of {self.canvas[0]} x {self.canvas[1]} pixels: {of_class}"
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -80,7 +73,7 @@ class MipDataset:
 
     @cached_property
     def images(self) -> np.ndarray:
-        """(n, h, w, 1) float32 in [-1, 1], linear in SUV; other curves: `encode(dataset.suv, …)`."""
+        """(n, h, w, 1) float32 in [-1, 1], linear in SUV; other curves: `encode`."""
         return encode(self.suv, "linear", self.suv_max)
 
     @cached_property
@@ -102,28 +95,18 @@ class MipDataset:
         return list(self.exams["split"])
 
     def subset(self, indices) -> MipDataset:
-        """The same dataset with only these rows (numbers or a mask), in this order; class names stay."""
-        rows = np.arange(len(self))[
-            np.asarray(indices, dtype=int if np.size(indices) == 0 else None)
-        ]
-        return MipDataset(
-            self.suv[rows],
-            self.exams.iloc[rows].reset_index(drop=True),
-            self.class_names,
-            self.field_of_view_mm,
-            self.suv_max,
-            self.sha256,
-            self.unit,
-        )
+        """The same dataset with only these rows (numbers or a mask), in this order."""
+        kind = int if np.size(indices) == 0 else None
+        rows = np.arange(len(self))[np.asarray(indices, dtype=kind)]
+        exams = self.exams.iloc[rows].reset_index(drop=True)
+        return dataclasses.replace(self, suv=self.suv[rows], exams=exams)
 
     def first_per_class(self, n: int) -> MipDataset:
         """About `n` exams: the first of each class, as many of one as of another."""
         share = max(1, n // max(1, len(self.class_names)))
-        return self.subset(
-            np.concatenate(
-                [np.flatnonzero(self.labels == c)[:share] for c in range(len(self.class_names))]
-            )
-        )
+        classes = range(len(self.class_names))
+        first = [np.flatnonzero(self.labels == c)[:share] for c in classes]
+        return self.subset(np.concatenate(first))
 
 
 def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
@@ -141,70 +124,47 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
     directory = Path(out_dir)
     if split not in (None, *SPLITS):
         raise ConfigError(f"split = {split!r}; choose {', '.join(SPLITS)}, or None for all.")
-    again = "delete this file and run notebooks/01_data_preparation.ipynb again."
-    described = paths.need(directory / "dataset.json", "01_data_preparation")
+    file = paths.need(directory / "dataset.json", "01_data_preparation")
+    described, again = paths.shown(file), f"delete this file and {_AGAIN}"
     try:
-        content = json.loads(described.read_text(encoding="utf-8"))
-        version, class_names = content["schema_version"], list(content["class_names"])
+        content = json.loads(file.read_text(encoding="utf-8"))
+        names, unit = list(content["class_names"]), content["unit"]
         shape = (content["exams"], *content["canvas"])
         marks = {"mips.npy": content["sha256"], "exams.csv": content["exams_sha256"]}
-        fov, suv_max = (
-            tuple(float(v) for v in content["field_of_view_mm"]),
-            float(content["suv_max"]),
-        )
-        if len(fov) != 2 or not all(math.isfinite(v) and v > 0 for v in (*fov, suv_max)):
-            raise ValueError
-        unit = content["unit"]
-        if unit not in UNITS:
-            raise ValueError
-        if not class_names or not all(isinstance(name, str) for name in class_names):
+        fov = tuple(float(v) for v in content["field_of_view_mm"])
+        suv_max, version = float(content["suv_max"]), content["schema_version"]
+        sizes = len(fov) == 2 and all(math.isfinite(v) and v > 0 for v in (*fov, suv_max))
+        named = names and all(isinstance(name, str) for name in names)
+        if not (sizes and named and unit in UNITS):
             raise ValueError
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as e:
-        raise DatasetError(
-            f"{paths.shown(described)} is damaged ({type(e).__name__}); {again}"
-        ) from None
+        raise DatasetError(f"{described} is damaged ({type(e).__name__}); {again}") from None
     if version != SCHEMA_VERSION:
-        raise DatasetError(
-            f"{paths.shown(described)} has version {version}; this library reads {SCHEMA_VERSION}; "
-            f"{again}"
-        )
+        said = f"{described} has version {version}; this library reads {SCHEMA_VERSION}"
+        raise DatasetError(f"{said}; {again}")
     for name, mark in marks.items():
-        if not (directory / name).exists():
+        part = directory / name
+        if not part.exists():
+            said = f"{paths.shown(part)} is missing beside its dataset.json"
+            raise DatasetError(f"{said}; {_AGAIN}")
+        if paths.sha256(part) != mark:
             raise DatasetError(
-                f"{paths.shown(directory / name)} is missing beside its dataset.json; "
-                "run notebooks/01_data_preparation.ipynb again."
-            )
-        if paths.sha256(directory / name) != mark:
-            raise DatasetError(
-                f"{paths.shown(directory / name)} changed after it was prepared, so nothing made from "
-                "it can be trusted; delete dataset.json beside it and run "
-                "notebooks/01_data_preparation.ipynb again."
+                f"{paths.shown(part)} changed after it was prepared, so nothing made from it can "
+                f"be trusted; delete dataset.json beside it and {_AGAIN}"
             )
     suv = np.load(directory / "mips.npy", mmap_mode="r", allow_pickle=False)
     if suv.shape != shape or suv.dtype != np.float32:
-        raise DatasetError(
-            f"{paths.shown(directory / 'mips.npy')} holds {suv.dtype} {suv.shape} where dataset.json "
-            f"says float32 {shape}; {again}"
-        )
-    exams = pd.read_csv(
-        directory / "exams.csv",
-        keep_default_na=False,
-        dtype={c: str for c in ("exam_id", "patient_id", "class", "split", "path")},
-    )
-    if len(exams) != len(suv) or not set(exams["class"]) <= set(class_names):
-        raise DatasetError(
-            f"{paths.shown(described)} and exams.csv beside it contradict each other; {again}"
-        )
+        there = f"{paths.shown(directory / 'mips.npy')} holds {suv.dtype} {suv.shape}"
+        raise DatasetError(f"{there} where dataset.json says float32 {shape}; {again}")
+    texts = dict.fromkeys(("exam_id", "patient_id", "class", "split", "path"), str)
+    exams = pd.read_csv(directory / "exams.csv", keep_default_na=False, dtype=texts)
+    if len(exams) != len(suv) or not set(exams["class"]) <= set(names):
+        said = f"{described} and exams.csv beside it contradict each other"
+        raise DatasetError(f"{said}; {again}")
     rows = np.arange(len(exams)) if split is None else np.flatnonzero(exams["split"] == split)
-    return MipDataset(
-        np.asarray(suv[rows]),
-        exams.iloc[rows].reset_index(drop=True),
-        class_names,
-        fov,
-        suv_max,
-        content["sha256"],
-        unit,
-    )
+    exams = exams.iloc[rows].reset_index(drop=True)
+    pixels = np.asarray(suv[rows])
+    return MipDataset(pixels, exams, names, fov, suv_max, content["sha256"], unit)
 
 
 def load_if_there(out_dir: Path | str, split: str | None = None) -> MipDataset | None:
@@ -224,7 +184,7 @@ def encode(suv: np.ndarray, curve: str = "linear", suv_max: float = 30.0) -> np.
 
     Args:
         suv: (n, h, w) linear SUV; values outside [0, suv_max] are clipped.
-        curve: "linear" (paper) or "sqrt", which gives the dim tissue, where most pixels lie, more of the range.
+        curve: "linear" (paper) or "sqrt", which gives dim tissue more of the range.
         suv_max: SUV that becomes the brightest grey value (paper: 30).
 
     Returns:
@@ -244,7 +204,7 @@ def encode(suv: np.ndarray, curve: str = "linear", suv_max: float = 30.0) -> np.
 
 
 def decode(images: np.ndarray, curve: str = "linear", suv_max: float = 30.0) -> np.ndarray:
-    """Turn grey values back into SUV: the inverse of `encode`, for values outside the range as if they were at its end.
+    """Turn grey values, clipped to their range, back into SUV: the inverse of `encode`.
 
     Args:
         images: (n, h, w, 1) grey values.

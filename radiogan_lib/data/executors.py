@@ -1,7 +1,7 @@
-"""Running one function over many exams on Dask: worker processes of this machine, or a cluster by its address.
+"""Running one function over many exams on Dask: processes of this machine, or a cluster.
 
-Only a few items are in flight at a time, so memory does not grow with the cohort; results come back as they are ready;
-and a worker that dies costs its own item at most, after a second try.
+Only a few items are in flight at a time, so memory does not grow with the cohort; results come back
+as they are ready; and a worker that dies costs its own item at most, after a second try.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IN_FLIGHT = 2  # items per worker: one being worked on, one waiting so that no w
 
 @dataclass
 class Died:
-    """What comes back in place of a result when the worker process ended twice while on this item."""
+    """In place of a result: the worker process ended twice while on this item."""
 
     reason: str
 
@@ -36,11 +36,12 @@ def run(
     """Yield `(index, function(items[index]))` in the order in which they finish.
 
     Args:
-        function: importable by name from a module (it travels to other processes); must not raise for a bad exam.
+        function: importable by name (it travels to other processes); must not raise for a bad exam.
         items: what it is called with, one at a time.
-        scheduler: None or "processes" (Dask workers of this machine, one process each), "threads", "sync" (here, one
-            after the other), the address of a Dask scheduler such as "tcp://10.0.0.5:8786", or a `distributed.Client`.
-        workers: processes or threads; 0 = one per core. A Dask cluster elsewhere has its own number.
+        scheduler: None or "processes" (Dask workers of this machine, one process each), "threads",
+            "sync" (here, one after the other), the address of a Dask scheduler such as
+            "tcp://10.0.0.5:8786", or a `distributed.Client`.
+        workers: processes or threads; 0 = one per core. A cluster elsewhere has its own number.
 
     Yields:
         The index and the result, or `Died` in its place.
@@ -56,8 +57,8 @@ def run(
             yield from _on_dask(function, items, client)
     elif scheduler not in (None, "", *KINDS):
         raise ConfigError(
-            f"scheduler = {scheduler!r}; choose {', '.join(KINDS)}, or the address of a Dask scheduler "
-            "such as tcp://127.0.0.1:8786."
+            f"scheduler = {scheduler!r}; choose {', '.join(KINDS)}, or the address of a Dask "
+            "scheduler such as tcp://127.0.0.1:8786."
         )
     elif scheduler == "sync" or not items:
         yield from ((i, function(item)) for i, item in enumerate(items))
@@ -85,13 +86,14 @@ def _in_threads(function, items, workers: int) -> Iterator[tuple[int, object]]:
 
 @contextlib.contextmanager
 def _local_client(workers: int):
-    """A client of worker processes on this machine that end with the block, and with this process."""
+    """A client of processes on this machine that end with the block, and with this process."""
     import dask
     from distributed import Client, LocalCluster
 
     settings = {
         "distributed.scheduler.allowed-failures": 1,
-        "distributed.worker.multiprocessing-method": "spawn",  # a fork can hang on another thread's lock
+        # A fork can hang on another thread's lock.
+        "distributed.worker.multiprocessing-method": "spawn",
     }
     with dask.config.set(settings), _without_main():
         cluster = LocalCluster(
@@ -101,9 +103,8 @@ def _local_client(workers: int):
             dashboard_address=None,
             memory_limit=0,
             silence_logs=logging.CRITICAL + 1,
-            preload=[
-                "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-            ],  # Ctrl-C is ours
+            # Ctrl-C is ours.
+            preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
         )
         over = threading.Event()
         watch = threading.Thread(target=_keep_alive, args=(cluster, workers, over), daemon=True)
@@ -114,7 +115,7 @@ def _local_client(workers: int):
         finally:
             over.set()
             watch.join()
-            # Dask cannot join a worker that it is just starting again after a death; all results are in by then.
+            # Dask cannot join a worker that it is just starting again; all results are in by then.
             with contextlib.suppress(AssertionError):
                 cluster.close()
 
@@ -130,8 +131,8 @@ def _keep_alive(cluster, workers: int, over: threading.Event) -> None:
 def _without_main():
     """Hide the main script, so that a new worker does not import it.
 
-    A fresh interpreter imports the main script so that functions defined there can be found. Ours never are, and a
-    script that calls `prepare` at its top level would start itself again in every worker.
+    A fresh interpreter imports the main script to find functions defined there. Ours never are, and
+    a script that calls `prepare` at its top level would start itself again in every worker.
     """
     main = sys.modules["__main__"]
     kept = {k: main.__dict__.pop(k) for k in ("__file__", "__spec__") if k in main.__dict__}
@@ -161,14 +162,13 @@ def _client_of(address: str):
 def _on_dask(function, items, client) -> Iterator[tuple[int, object]]:
     """Submit to a cluster. Dask moves the items of a lost worker to another one.
 
-    An item that it gives up on may only have waited beside the culprit, so each of those is tried again alone.
+    An item that it gives up on may only have waited beside the culprit, so it is tried again alone.
     """
     try:
         client.wait_for_workers(1, timeout=60)
     except TimeoutError:
-        raise ConfigError(
-            "the Dask scheduler has no workers; start some with `dask worker ADDRESS`."
-        ) from None
+        said = "the Dask scheduler has no workers; start some with `dask worker ADDRESS`."
+        raise ConfigError(said) from None
     limit, suspects = IN_FLIGHT * max(sum(client.nthreads().values()), 1), []
     for index, result in _through(function, items, client, deque(range(len(items))), limit):
         if isinstance(result, Died):
@@ -199,15 +199,13 @@ def _through(function, items, client, waiting: deque, limit: int) -> Iterator[tu
             except KilledWorker:
                 result = Died("its worker process ended twice without a result")
             except ImportError as e:
-                raise ConfigError(
-                    f"the Dask workers cannot import this library ({e}); install the same version "
-                    "on every worker."
-                ) from None
+                said = (
+                    f"the Dask workers cannot import this library ({e}); install the same version"
+                )
+                raise ConfigError(f"{said} on every worker.") from None
             except futures.CancelledError:
-                raise ConfigError(
-                    "the Dask cluster was closed during the work; run again, what is finished "
-                    "is kept."
-                ) from None
+                said = "the Dask cluster was closed during the work; run again"
+                raise ConfigError(f"{said}, what is finished is kept.") from None
             index = index_of.pop(future.key)
             if waiting:
                 finished.add(submit())

@@ -1,8 +1,8 @@
 """Pictures as exams: one file, one projection, in PNG, TIFF, JPEG or .npy.
 
-A picture does not say how large its pixels are, what its grey values stand for, or whether dark is high. The cohort csv
-may say so (columns `row_mm`, `column_mm`, `suv_white`, `suv_black`, `dark_is_high`); the defaults are explained in
-data_manifest/README.md. The evaluation reads the images of other generators through the same functions.
+A picture does not say how large its pixels are, what its grey values stand for, or whether dark is
+high. The cohort csv may say so (`COLUMNS`); the defaults are explained in data_manifest/README.md.
+The evaluation reads the images of other generators through the same functions.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ COLUMNS = ("row_mm", "column_mm", "suv_white", "suv_black", "dark_is_high")
 PIXEL_MM = (0.1, 20.0)  # a pixel outside this range is a slip of the pen
 SMALLEST = 32  # rows and columns that a projection has at least
 LARGEST = 50_000_000  # pixels
-# A picture of this width without a pixel size is taken for one of the public set of data_manifest/real.csv.
+# A picture of this width without a pixel size is taken for one of data_manifest/real.csv.
 KNOWN_COLUMNS = 400
 KNOWN_MM = (2.0, 2.036)  # its rows and columns
 _YES, _NO = ("yes", "true", "1"), ("no", "false", "0")
-_SAVE = "Save the projection as a grey PNG or TIFF of 8 or 16 bits"
+_SAVE = "Save the projection as a grey PNG or TIFF of 8 or 16 bits."
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Window:
 
     Attributes:
         row_mm, column_mm: height and width of a pixel, mm.
-        suv_white, suv_black: SUV that the whitest and the blackest grey value stand for; both None = uncalibrated.
+        suv_white, suv_black: SUV of the whitest and the blackest grey value; None = uncalibrated.
         dark_is_high: dark pixels are those of high uptake.
     """
 
@@ -63,7 +63,7 @@ class Window:
         """The window from a row of a cohort csv; empty and missing cells say nothing.
 
         Raises:
-            ConfigError: a cell that is no number or out of range, or one half of a pair without the other.
+            ConfigError: a cell that is no number or out of range, or half a pair.
         """
         cells = {k: str(cells.get(k) or "").strip() for k in COLUMNS}
         if UNCALIBRATED in (cells["suv_white"].lower(), cells["suv_black"].lower()):
@@ -71,9 +71,8 @@ class Window:
         found = {k: _number(k, cells[k]) for k in COLUMNS[:4]}
         for pair in (("row_mm", "column_mm"), ("suv_white", "suv_black")):
             if len(missing := [k for k in pair if found[k] is None]) == 1:
-                raise ConfigError(
-                    f"{missing[0]} is empty; give {pair[0]} and {pair[1]}, or neither."
-                )
+                said = f"{missing[0]} is empty"
+                raise ConfigError(f"{said}; give {pair[0]} and {pair[1]}, or neither.")
         dark = cells["dark_is_high"].lower()
         if dark not in ("", *_YES, *_NO):
             raise ConfigError(f"dark_is_high is {dark[:20]!r}; write yes or no, or leave it empty.")
@@ -81,9 +80,8 @@ class Window:
             if found["suv_white"] == found["suv_black"]:
                 raise ConfigError("suv_white and suv_black are the same; give the SUV of each.")
             if dark and (dark in _YES) != (found["suv_black"] > found["suv_white"]):
-                raise ConfigError(
-                    "dark_is_high contradicts suv_white and suv_black; correct one of them."
-                )
+                said = "dark_is_high contradicts suv_white and suv_black"
+                raise ConfigError(f"{said}; correct one of them.")
         return cls(**found, dark_is_high=dark in _YES if dark else None)
 
 
@@ -96,10 +94,9 @@ def _number(column: str, cell: str) -> float | None:
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise ConfigError(
-            f"{column} is {cell[:20]!r}; write a number between {low:g} and {high:g}"
-            f"{' (mm)' if column.endswith('_mm') else f', or {UNCALIBRATED}'}."
-        )
+        what = " (mm)" if column.endswith("_mm") else f", or {UNCALIBRATED}"
+        said = f"{column} is {cell[:20]!r}; write a number between {low:g} and {high:g}"
+        raise ConfigError(f"{said}{what}.")
     return value
 
 
@@ -109,7 +106,7 @@ class Picture:
 
     Attributes:
         values: (rows, columns), uint8 or uint16 grey values, or float32 numbers.
-        white: the whitest grey value, 255 or 65535; None where the values are numbers, not grey values.
+        white: the whitest grey value, 255 or 65535; None where the values are numbers.
     """
 
     values: np.ndarray
@@ -121,7 +118,7 @@ class Projection:
     """A picture as a projection.
 
     Attributes:
-        values: (rows, columns) float32, high uptake is high: SUV, or the share of the window in [0, 1].
+        values: (rows, columns) float32, high uptake is high: SUV, or the window's share.
         unit: "SUV" or "window".
         pixel_mm: height and width of a pixel.
         assumed: what the csv does not say and was assumed; "" if nothing.
@@ -142,53 +139,47 @@ def read(path: str | Path, colour: bool = False) -> Picture:
     """One picture from one file.
 
     Args:
-        path: .png, .tif, .jpg, .bmp, .gif, .webp or .npy (2-D; or 3-D with one or three equal channels).
+        path: .png, .tif, .jpg, .bmp, .gif, .webp or .npy (2-D; 3-D with equal channels).
         colour: turn colour into luminance (Rec. 601) instead of refusing it.
 
     Raises:
-        ExamError: not there, unreadable, colour, transparent, animated, several pages, or no picture at all.
+        ExamError: not there, unreadable, colour, transparent, animated, several pages, no picture.
     """
     path = Path(path)
     try:
         if not path.is_file():
             raise ExamError("there is no such file", "Correct the path.")
         values = _array(path, colour) if path.suffix.lower() in ARRAYS else _image(path, colour)
-    except ExamError:
-        raise
-    except MemoryError:
+    except (ExamError, MemoryError):
         raise
     except Exception as e:  # every decoder has its own errors
-        raise ExamError(
-            f"the picture cannot be read ({type(e).__name__})", "Save it again from its source."
-        ) from None
-    if values.size > LARGEST:
-        raise ExamError(f"the picture has {values.size:,} pixels, too many", "Make it smaller.")
+        said = f"the picture cannot be read ({type(e).__name__})"
+        raise ExamError(said, "Save it again from its source.") from None
+    _refuse_large(values.size)
     if values.dtype in (np.uint8, np.uint16):
         return Picture(values, int(np.iinfo(values.dtype).max))
     return Picture(values.astype(np.float32), None)
 
 
+def _refuse_large(n: int) -> None:
+    if n > LARGEST:
+        raise ExamError(f"the picture has {n:,} pixels, too many", "Make it smaller.")
+
+
 def _array(path: Path, colour: bool) -> np.ndarray:
-    values = np.load(path, allow_pickle=False)
+    values, save = np.load(path, allow_pickle=False), "Save it as (rows, columns)."
     if values.dtype.kind not in "uif":
-        raise ExamError(
-            f"the array holds {values.dtype}, not numbers", "Save the values as float32."
-        )
+        said = f"the array holds {values.dtype}, not numbers"
+        raise ExamError(said, "Save the values as float32.")
     if 0 in values.shape:
         raise ExamError("the array is empty", "Save it again from its source.")
     if values.ndim == 3:
         first, last = values.shape[0] in (1, 3, 4), values.shape[-1] in (1, 3, 4)
         if first == last:
-            raise ExamError(
-                f"an array of shape {values.shape} is not one picture",
-                "Save it as (rows, columns).",
-            )
+            raise ExamError(f"an array of shape {values.shape} is not one picture", save)
         values = _grey(values if last else np.moveaxis(values, 0, -1), 0, colour)
     if values.ndim != 2:
-        raise ExamError(
-            f"the array has {values.ndim} dimensions; a picture has two",
-            "Save it as (rows, columns).",
-        )
+        raise ExamError(f"the array has {values.ndim} dimensions; a picture has two", save)
     return values.astype(values.dtype.newbyteorder("="))
 
 
@@ -196,17 +187,11 @@ def _image(path: Path, colour: bool) -> np.ndarray:
     from PIL import Image
 
     with Image.open(path) as image:
-        if image.width * image.height > LARGEST:
-            raise ExamError(
-                f"the picture has {image.width * image.height:,} pixels, too many",
-                "Make it smaller.",
-            )
+        _refuse_large(image.width * image.height)
         if (pages := getattr(image, "n_frames", 1)) > 1:
             kind = "has pages:" if image.format in ("TIFF", "MPO") else "is animated:"
-            raise ExamError(
-                f"the picture {kind} {pages} in one file",
-                "Save the one that shows the projection as a file of its own.",
-            )
+            remedy = "Save the one that shows the projection as a file of its own."
+            raise ExamError(f"the picture {kind} {pages} in one file", remedy)
         return pixels(image, colour)
 
 
@@ -214,18 +199,13 @@ def pixels(image, colour: bool = False) -> np.ndarray:
     """The grey values of an open Pillow image: (rows, columns) uint8, uint16, int32 or float32."""
     raw = str(image.tile[0][3] if image.tile else "")
     if image.mode == "1":
-        raise ExamError(
-            "the picture is black and white only, a mask", "Give the projection itself."
-        )
+        said = "the picture is black and white only, a mask"
+        raise ExamError(said, "Give the projection itself.")
     if "16" in raw and image.mode in ("RGB", "RGBA", "LA"):
-        raise ExamError("the picture has 16 bits in each of several channels", f"{_SAVE}.")
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    elif image.mode in ("L", "RGB") and "transparency" in image.info:
+        raise ExamError("the picture has 16 bits in each of several channels", _SAVE)
+    if image.mode == "PA" or (image.mode in ("P", "L", "RGB") and "transparency" in image.info):
         image = image.convert("RGBA")
-    elif image.mode == "PA":
-        image = image.convert("RGBA")
-    elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+    elif image.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
         image = image.convert("RGB")
     values = np.asarray(image)
     values = values.astype(values.dtype.newbyteorder("="))
@@ -238,22 +218,20 @@ def pixels(image, colour: bool = False) -> np.ndarray:
 
 
 def _grey(values: np.ndarray, tolerance: int, colour: bool) -> np.ndarray:
-    """(rows, columns, channels) → (rows, columns): equal channels become one, an opaque alpha channel is dropped."""
+    """(rows, columns, channels) → (rows, columns) of equal channels and an opaque alpha."""
     channels = values.shape[-1]
     if channels in (2, 4):
         alpha, values = values[..., -1], values[..., :-1]
         full = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else 1
         if (clear := float((alpha < full).mean())) > 0:
-            raise ExamError(
-                f"{max(clear, 0.01):.0%} of the picture is transparent",
-                "Save it without transparency.",
-            )
+            said = f"{max(clear, 0.01):.0%} of the picture is transparent"
+            raise ExamError(said, "Save it without transparency.")
     if values.shape[-1] == 1:
         return values[..., 0]
     if (np.ptp(values.astype(np.float64), axis=-1) <= tolerance).all():
         return values[..., 0]
     if not colour:
-        raise ExamError("the picture is in colour, and no colour says what SUV it is", f"{_SAVE}.")
+        raise ExamError("the picture is in colour, and no colour says what SUV it is", _SAVE)
     weights = np.array([0.299, 0.587, 0.114])
     grey = values.astype(np.float64) @ weights
     return (np.rint(grey) if values.dtype.kind in "ui" else grey).astype(values.dtype)
@@ -262,8 +240,9 @@ def _grey(values: np.ndarray, tolerance: int, colour: bool) -> np.ndarray:
 def project(path: str | Path, window: Window = Window()) -> Projection:
     """Read a picture as a projection of uptake.
 
-    Grey values become SUV where the window is calibrated, otherwise the share of the window. Numbers (a .npy or TIFF of
-    floats) are SUV, as in a NIfTI file, unless all lie in [0, 1]: no whole body does, so they are shares of a window.
+    Grey values become SUV where the window is calibrated, otherwise the share of the window.
+    Numbers (a .npy or TIFF of floats) are SUV, as in a NIfTI file, unless all lie in [0, 1]: no
+    whole body does, so they are shares of a window.
 
     Args:
         path: see `read`.
@@ -275,37 +254,30 @@ def project(path: str | Path, window: Window = Window()) -> Projection:
     picture = read(path)
     rows, columns = picture.values.shape
     if min(rows, columns) < SMALLEST:
-        raise ExamError(
-            f"the picture has {rows} x {columns} pixels, too few for a whole body",
-            f"Give one of {SMALLEST} x {SMALLEST} or more.",
-        )
+        said = f"the picture has {rows} x {columns} pixels, too few for a whole body"
+        raise ExamError(said, f"Give one of {SMALLEST} x {SMALLEST} or more.")
     assumed = []
     pixel_mm = (window.row_mm, window.column_mm)
     if window.row_mm is None:
         if columns != KNOWN_COLUMNS:
-            raise ExamError(
-                "nothing says how large its pixels are",
-                "Add the columns row_mm and column_mm to the cohort.",
-            )
+            remedy = "Add the columns row_mm and column_mm to the cohort."
+            raise ExamError("nothing says how large its pixels are", remedy)
         pixel_mm = KNOWN_MM
         assumed.append(f"pixels of {KNOWN_MM[0]:g} x {KNOWN_MM[1]:g} mm")
     values = picture.values.astype(np.float32)
     if not np.isfinite(values).all():
-        raise ExamError(
-            "the picture holds values that are no numbers", "Save it again without them."
-        )
+        said = "the picture holds values that are no numbers"
+        raise ExamError(said, "Save it again without them.")
     if values.min() == values.max():
         raise ExamError("all pixels have the same value", "Export the exam again.")
     if picture.white is None and window.suv_white is None and values.max() > 1:
         if window.dark_is_high:
-            raise ExamError(
-                "dark cannot be high where the values are SUV",
-                "Correct dark_is_high in the cohort.",
-            )
+            said = "dark cannot be high where the values are SUV"
+            raise ExamError(said, "Correct dark_is_high in the cohort.")
         check_suv(float(values.min()), float(values.max()), values)
         return Projection(np.maximum(values, 0), "SUV", pixel_mm, ", ".join(assumed))
     if picture.white is None and not (0 <= values.min() and values.max() <= 1):
-        raise ExamError("grey values that are numbers must lie in [0, 1]", f"{_SAVE}.")
+        raise ExamError("grey values that are numbers must lie in [0, 1]", _SAVE)
     share = values / np.float32(picture.white or 1)  # 0 black, 1 white
     if window.suv_white is not None:
         suv = window.suv_black + share * np.float32(window.suv_white - window.suv_black)
@@ -324,21 +296,22 @@ def _background(share: np.ndarray) -> float:
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a picture's grey values, row by row: the same for an RGBA file and its grey copy."""
+    """SHA-256 of a picture's grey values: the same for an RGBA file and its grey copy."""
     return hashlib.sha256(np.ascontiguousarray(read(path).values).tobytes()).hexdigest()
 
 
 def public_cohort(folder: str | Path) -> tuple[pd.DataFrame, int]:
-    """The cohort of the public picture set, wherever its files lie below a folder and whatever they are called.
+    """The cohort of the public picture set, wherever its files lie below a folder.
 
-    Pictures are known by their grey values, so that no name or place is trusted: class and split come from
+    Pictures are known by their grey values, not by name or place: class and split come from
     data_manifest/real.csv.
 
     Args:
-        folder: `tumor-segmentation/data` of the public repository, with controls/imgs and patients/imgs; or any other.
+        folder: `tumor-segmentation/data` of the public repository, or any other.
 
     Returns:
-        The cohort with paths relative to the folder, in the manifest's order, and how many pictures are unknown.
+        The cohort with paths relative to the folder, in the manifest's order, and how many pictures
+        are unknown.
 
     Raises:
         ConfigError: no picture of the set is there.
@@ -355,8 +328,8 @@ def public_cohort(folder: str | Path) -> tuple[pd.DataFrame, int]:
     known = manifest[manifest["sha256"].isin(found)]
     if known.empty:
         raise ConfigError(
-            f"no picture below {folder.name} is one of {MANIFEST.name}; give the folder that holds controls/imgs and "
-            "patients/imgs (data_manifest/README.md)."
+            f"no picture below {folder.name} is one of {MANIFEST.name}; give the folder that holds "
+            "controls/imgs and patients/imgs (data_manifest/README.md)."
         )
     names = known["path"].map(lambda p: Path(p).stem)
     cohort = pd.DataFrame({"exam_id": names, "patient_id": names, "class": known["class"]})
@@ -368,7 +341,7 @@ def public_cohort(folder: str | Path) -> tuple[pd.DataFrame, int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`python -m radiogan_lib.data.pictures FOLDER`: write FOLDER/cohort.csv for the public picture set."""
+    """`python -m radiogan_lib.data.pictures FOLDER`: write FOLDER/cohort.csv for the public set."""
     parser = argparse.ArgumentParser(
         prog="python -m radiogan_lib.data.pictures", description=main.__doc__
     )

@@ -1,12 +1,8 @@
-"""From a cohort to a dataset on disk: read, project, place on the canvas, once per exam.
-
-Explained in notebooks/01_data_preparation.ipynb.
-"""
+"""From a cohort to a dataset on disk: read, project, place on the canvas, once per exam."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import html
 import json
 import time
@@ -19,29 +15,19 @@ import pandas as pd
 from radiogan_lib import paths
 from radiogan_lib.config import Config, RadioganError
 from radiogan_lib.data import cohort as cohorts
-from radiogan_lib.data import deidentify, executors, pictures, readers
-from radiogan_lib.machine import Progress
+from radiogan_lib.data import deidentify, pictures, readers
 
 SCHEMA_VERSION = 2
+REJECTS = ["exam", "file", "reason", "remedy"]  # columns of rejects.csv
+# Cohort columns that are published beside hashed identifiers; any other may hold a name or a date.
+OPEN_COLUMNS = {
+    *"sex age manufacturer scanner model collection licence license doi".split(),
+    *pictures.COLUMNS,
+}
 
 
 class DatasetError(RadioganError):
     """A dataset that cannot be made or cannot be trusted."""
-
-
-# Optional cohort columns that are published beside hashed identifiers; any other may hold a name or a date.
-OPEN_COLUMNS = (
-    "sex",
-    "age",
-    "manufacturer",
-    "scanner",
-    "model",
-    "collection",
-    "licence",
-    "license",
-    "doi",
-    *pictures.COLUMNS,
-)
 
 
 @dataclass
@@ -61,8 +47,8 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.prepared} exams prepared now, {self.reused} were ready, {self.rejected} rejected: "
-            f"{paths.shown(self.directory)}",
+            f"{self.prepared} exams prepared now, {self.reused} were ready, {self.rejected} "
+            f"rejected: {paths.shown(self.directory)}",
             self.counts.to_string(),
         ]
         lines += [
@@ -78,14 +64,12 @@ class Report:
     def _repr_html_(self) -> str:
         text = (
             f"<p><b>{self.prepared}</b> exams prepared now, <b>{self.reused}</b> were ready, "
-            f"<b>{self.rejected}</b> rejected. Dataset: <code>{html.escape(paths.shown(self.directory))}</code></p>"
-            f"{self.counts.to_html()}"
+            f"<b>{self.rejected}</b> rejected. Dataset: "
+            f"<code>{html.escape(paths.shown(self.directory))}</code></p>{self.counts.to_html()}"
         )
         if self.rejected:
-            text += (
-                f"<p>Rejected{' (first 10; all in rejects.csv)' if self.rejected > 10 else ''}:</p>"
-                + self.rejects.head(10).to_html(index=False)
-            )
+            first = " (first 10; all in rejects.csv)" if self.rejected > 10 else ""
+            text += f"<p>Rejected{first}:</p>" + self.rejects.head(10).to_html(index=False)
         return text + "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
 
 
@@ -100,40 +84,30 @@ def _only_one(directory: Path):
                     left.unlink(missing_ok=True)
             yield
     except OSError as e:
-        if e.errno not in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOTDIR,
-            errno.EEXIST,
-            errno.EISDIR,
-            errno.ENAMETOOLONG,
-        ):
+        if e.errno not in paths.CANNOT_WRITE:
             raise
         raise DatasetError(
-            f"{paths.shown(directory)} cannot be written ({e.strerror}); make room or choose another "
-            "folder, and run again: what is finished is kept."
+            f"{paths.shown(directory)} cannot be written ({e.strerror}); make room or choose "
+            "another folder, and run again: what is finished is kept."
         ) from None
 
 
 def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> Report:
-    """Make the MIP dataset of a cohort, or complete an interrupted one, or find that nothing changed.
+    """Make the MIP dataset of a cohort, complete an interrupted one, or find that nothing changed.
 
-    Every exam is read, projected at 2 mm (paper §3.1), clipped to [0, suv_max] and placed on the canvas. Exams that
-    cannot be trusted are listed in rejects.csv with reason and remedy and do not stop the others. Only what changed
-    (settings, source files, reading code) is prepared again.
+    Every exam is read, projected at 2 mm (paper §3.1), clipped to [0, suv_max] and placed on the
+    canvas. Exams that cannot be trusted are listed in rejects.csv with reason and remedy and do not
+    stop the others. Only what changed (settings, source files, reading code) is prepared again.
 
     Args:
-        cohort: csv path or DataFrame with `exam_id, patient_id, class, path` and optionally `split`.
+        cohort: csv path or DataFrame with `exam_id, patient_id, class, path` and perhaps `split`.
         out_dir: folder of the dataset, e.g. `paths.dataset_dir(cfg)`.
         cfg: its data settings (caps, canvas, field of view, suv_max, keep_ids) and `workers`.
-        scheduler: see `executors.run`: None, "processes", "threads", "sync", a Dask address or client.
+        scheduler: see `executors.run`: None, "processes", "threads", "sync", an address or client.
 
     Returns:
-        A `Report`; on disk mips.npy (n, h, w) float32 linear SUV in csv order, exams.csv, rejects.csv and, written
-        last, dataset.json.
+        A `Report`; on disk mips.npy (n, h, w) float32 linear SUV in csv order, exams.csv,
+        rejects.csv and, written last, dataset.json.
 
     Raises:
         ConfigError: the cohort or a setting is at fault.
@@ -141,167 +115,120 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> Report:
     """
     started, directory = time.monotonic(), Path(out_dir)
     chosen = cohorts.capped(cohorts.without(cohorts.read(cohort), cfg), cfg)
-    notes, exams = chosen.notes, chosen.exams
+    notes, exams, names = chosen.notes, chosen.exams, chosen.class_names
     table, secret = _published(exams, cfg, notes)
     jobs = [readers.task(exam, cfg) for exam in exams.to_dict("records")]
+    # The cohort's path may name a person.
+    settings = {k: v for k, v in cfg.stage("data").items() if k != "cohort"}
     with _only_one(directory):
         marks = [readers.fingerprint(job, secret) for job in jobs]
+        parts = [SCHEMA_VERSION, settings, marks, names, table.to_csv(index=False)]
+        whole = deidentify.keyed(json.dumps(parts), secret)
+        if (done := _finished(directory, whole, cfg)) is not None:
+            listed, rejects, counts = done
+            notes += _remarks(listed, counts)
+            return Report(directory, 0, len(listed), rejects, counts, notes)
         files = [
             directory / "cache" / f"{deidentify.keyed('cache:' + v, secret)[:24]}.npz"
             for v in exams["exam_id"]
         ]
-        settings = {
-            k: v for k, v in cfg.stage("data").items() if k != "cohort"
-        }  # its path may name a person
-        whole = deidentify.keyed(
-            json.dumps(
-                [SCHEMA_VERSION, settings, marks, chosen.class_names, table.to_csv(index=False)]
-            ),
-            secret,
+        work = readers.Work(jobs, files, marks)
+        work.complete(
+            readers.project,
+            "preparing exams",
+            scheduler,
+            cfg.workers,
+            lambda result, i: _scrubbed(result, exams.iloc[i]),
         )
-        if (done := _finished(directory, whole, cfg)) is not None:
-            return Report(
-                directory,
-                0,
-                len(done["exams"]),
-                done["rejects"],
-                done["counts"],
-                [*notes, *_remarks(done["exams"], done["counts"])],
-            )
-        results = [readers.recall(f, m, pixels=False) for f, m in zip(files, marks)]
-        todo = [i for i, result in enumerate(results) if result is None]
-        with Progress(len(todo), "preparing exams") as progress:
-            for k, result in executors.run(
-                readers.project, [jobs[i] for i in todo], scheduler, cfg.workers
-            ):
-                results[todo[k]] = _kept(
-                    result, exams.iloc[todo[k]], files[todo[k]], marks[todo[k]]
-                )
-                progress.update()
-        good = [i for i, result in enumerate(results) if "reason" not in result]
-        rejects = _rejects(results, exams, table, cfg.keep_ids)
-        counts = _count(exams, good, chosen.class_names)
-        (directory / "dataset.json").unlink(
-            missing_ok=True
-        )  # until the new one is there, the dataset is unfinished
+        rejects = _rejects(work.results, exams, table, cfg.keep_ids)
+        counts = _count(exams, work.good, names)
+        # Until the new one is there, the dataset is unfinished.
+        (directory / "dataset.json").unlink(missing_ok=True)
         paths.write_text(directory / "rejects.csv", rejects.to_csv(index=False))
         _refuse_if_empty(counts, rejects, directory)
-        unit = _unit(results, good)
-        listed = _write(
-            directory,
-            good,
-            files,
-            marks,
-            table,
-            results,
-            cfg,
-            {
-                "schema_version": SCHEMA_VERSION,
-                "class_names": chosen.class_names,
-                "unit": unit,
-                "counts": {
-                    s: {c: int(counts.loc[c, s]) for c in chosen.class_names}
-                    for s in counts.columns
-                },
-                "settings": settings,
-                "rejected": len(rejects),
-                "complete": not any(r.get("transient") for r in results),
-                "fingerprint": whole,
-            },
-        )
-    notes += _remarks(listed, counts)
-    if todo:
-        notes.append(f"{len(todo)} exams took {time.monotonic() - started:.0f} s.")
-    now = len(set(good) & set(todo))
-    return Report(directory, now, len(good) - now, rejects, counts, notes)
-
-
-def _kept(result, exam: pd.Series, path: Path, mark: str) -> dict:
-    """A worker's result with its texts scrubbed, written to the exam's cache file; returned without the picture.
-
-    A result that another try may change (a lost worker, an error nobody foresaw) is not written.
-    """
-    if isinstance(result, executors.Died):
-        result = {
-            "reason": result.reason,
-            "transient": True,
-            "remedy": "use fewer workers or a machine with more memory, or leave the exam out",
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "class_names": names,
+            "unit": _unit(work),
+            "counts": {s: {c: int(counts.loc[c, s]) for c in names} for s in counts.columns},
+            "settings": settings,
+            "rejected": len(rejects),
+            "complete": not any(r.get("transient") for r in work.results),
+            "fingerprint": whole,
         }
-    result = _scrubbed(result, exam)
-    if not result.get("transient"):
-        readers.store(path, mark, result)
-    return {k: v for k, v in result.items() if k != "mip"}
+        listed = _write(directory, work, table, cfg, content)
+    notes += _remarks(listed, counts)
+    if work.todo:
+        notes.append(f"{len(work.todo)} exams took {time.monotonic() - started:.0f} s.")
+    now = len(set(work.good) & set(work.todo))
+    return Report(directory, now, len(work.good) - now, rejects, counts, notes)
 
 
 def _refuse_if_empty(counts: pd.DataFrame, rejects: pd.DataFrame, directory: Path) -> None:
-    lost = counts.index[(counts["train"] == 0)]
-    first = (
-        ""
-        if rejects.empty
-        else f" The first reason: {rejects.reason[0]}; {rejects.remedy[0].rstrip('.')}."
-    )
-    where = f" All reasons are in {paths.shown(directory / 'rejects.csv')}." if len(rejects) else ""
+    first = where = ""
+    if len(rejects):
+        first = f" The first reason: {rejects.reason[0]}; {rejects.remedy[0].rstrip('.')}."
+        where = f" All reasons are in {paths.shown(directory / 'rejects.csv')}."
     if counts[list(cohorts.SPLITS)].to_numpy().sum() == 0:
+        said = f"all {len(rejects)} exams were rejected, so there is no dataset."
+        raise DatasetError(f"{said}{first}{where}")
+    if len(lost := counts.index[counts["train"] == 0]):
         raise DatasetError(
-            f"all {len(rejects)} exams were rejected, so there is no dataset.{first}{where}"
-        )
-    if len(lost):
-        raise DatasetError(
-            f"no training exam is left of class {', '.join(lost)}; correct its exams or take the class "
-            f"out of the cohort.{first}{where}"
+            f"no training exam is left of class {', '.join(lost)}; correct its exams or take the "
+            f"class out of the cohort.{first}{where}"
         )
 
 
-def _unit(results: list[dict], good: list[int]) -> str:
+def _unit(work: readers.Work) -> str:
     """The unit of all exams: "SUV", or "window" where all are uncalibrated pictures."""
-    units = [results[i]["facts"]["unit"] for i in good]
+    units = [work.results[i]["facts"]["unit"] for i in work.good]
     if len(set(units)) > 1:
         raise DatasetError(
-            f"{units.count('SUV')} exams are in SUV and {units.count('window')} are uncalibrated pictures; one dataset "
-            "holds one kind: give the pictures suv_white and suv_black in the cohort, or take them out."
+            f"{units.count('SUV')} exams are in SUV and {units.count('window')} are uncalibrated "
+            "pictures; one dataset holds one kind: give the pictures suv_white and suv_black in "
+            "the cohort, or take them out."
         )
     return units[0]
 
 
-def _write(directory, good, files, marks, table, results, cfg, content: dict) -> pd.DataFrame:
-    """Put the prepared exams together; dataset.json comes last and says that all is there. Returns exams.csv."""
-    # Written piece by piece, not through a memory map: a disk that fills up under a map ends the process without a word.
+def _write(directory: Path, work: readers.Work, table, cfg: Config, content: dict) -> pd.DataFrame:
+    """Put the exams together; dataset.json comes last and says that all is there.
+
+    Returns:
+        exams.csv.
+    """
+    good, (h, w), (height, width) = work.good, cfg.canvas, cfg.field_of_view_mm
+    # Piece by piece, not through a memory map: a disk that fills up under a map ends the process
+    # without a word.
     with paths.atomic(directory / "mips.npy") as temporary, open(temporary, "wb") as f:
-        np.lib.format.write_array_header_1_0(
-            f, {"descr": "<f4", "fortran_order": False, "shape": (len(good), *cfg.canvas)}
-        )
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(good), h, w)}
+        np.lib.format.write_array_header_1_0(f, header)
         for i in good:
-            result = readers.recall(files[i], marks[i])
+            result = readers.recall(work.files[i], work.marks[i])
             if result is None:
-                raise DatasetError(f"{paths.shown(files[i])} vanished during the work; run again.")
+                name = paths.shown(work.files[i])
+                raise DatasetError(f"{name} vanished during the work; run again.")
             f.write(np.ascontiguousarray(result["mip"], "<f4").tobytes())
-    facts = pd.DataFrame([results[i]["facts"] for i in good]).round(4)
-    described = (
-        table.iloc[good].drop(columns=[c for c in facts if c in table]).reset_index(drop=True)
-    )
-    exams = pd.concat([described, facts], axis=1)
+    facts = pd.DataFrame([work.results[i]["facts"] for i in good]).round(4)
+    known = table.iloc[good].drop(columns=[c for c in facts if c in table]).reset_index(drop=True)
+    exams = pd.concat([known, facts], axis=1)
     paths.write_text(directory / "exams.csv", exams.to_csv(index=False))
-    h, w = cfg.canvas
-    height, width = cfg.field_of_view_mm
-    paths.write_json(
-        directory / "dataset.json",
-        content
-        | {
-            "exams": len(good),
-            "canvas": [h, w],
-            "field_of_view_mm": [height, width],
-            "pixel_mm": [height / h, width / w],
-            "projection_spacing_mm": readers.MIP_SPACING_MM,
-            "suv_max": cfg.suv_max,
-            "sha256": paths.sha256(directory / "mips.npy"),
-            "exams_sha256": paths.sha256(directory / "exams.csv"),
-        },
-    )
+    content = content | {
+        "exams": len(good),
+        "canvas": [h, w],
+        "field_of_view_mm": [height, width],
+        "pixel_mm": [height / h, width / w],
+        "projection_spacing_mm": readers.MIP_SPACING_MM,
+        "suv_max": cfg.suv_max,
+        "sha256": paths.sha256(directory / "mips.npy"),
+        "exams_sha256": paths.sha256(directory / "exams.csv"),
+    }
+    paths.write_json(directory / "dataset.json", content)
     return exams
 
 
-def _finished(directory: Path, fingerprint: str, cfg: Config) -> dict | None:
-    """The dataset's tables if it is whole and was made from exactly these things."""
+def _finished(directory: Path, fingerprint: str, cfg: Config) -> tuple | None:
+    """exams.csv, rejects.csv and the counts, if the dataset is whole and made from these things."""
     try:
         content = json.loads((directory / "dataset.json").read_text(encoding="utf-8"))
         told = [content[k] for k in ("schema_version", "canvas", "field_of_view_mm", "suv_max")]
@@ -313,25 +240,22 @@ def _finished(directory: Path, fingerprint: str, cfg: Config) -> dict | None:
             or paths.sha256(directory / "exams.csv") != content["exams_sha256"]
         ):
             return None
-        rejects = pd.read_csv(directory / "rejects.csv", dtype=str, keep_default_na=False)
+        exams, rejects = (
+            pd.read_csv(directory / name, dtype=str, keep_default_na=False)
+            for name in ("exams.csv", "rejects.csv")
+        )
         names = content["class_names"]
         counts = pd.DataFrame(
             {s: [content["counts"][s][c] for c in names] for s in content["counts"]}, index=names
         )
-        exams = pd.read_csv(directory / "exams.csv", dtype=str, keep_default_na=False)
+        sizes = content["rejected"] == len(rejects) and content["exams"] == len(exams)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if (
-        content["rejected"] != len(rejects)
-        or content["exams"] != len(exams)
-        or not set(exams["class"]) <= set(names)
-    ):
-        return None
-    return {"exams": exams, "rejects": rejects, "counts": counts}
+    return (exams, rejects, counts) if sizes and set(exams["class"]) <= set(names) else None
 
 
 def _published(exams: pd.DataFrame, cfg: Config, notes: list[str]) -> tuple[pd.DataFrame, bytes]:
-    """The table that may be seen (row for row as `exams`), and the key that its hashes were made with."""
+    """The table that may be seen (row for row as `exams`), and the key of its hashes."""
     private = ~exams["path"].str.startswith("phantom:") & (not cfg.keep_ids)
     secret = deidentify.key() if private.any() else b""
     table = pd.DataFrame(index=exams.index)
@@ -357,44 +281,33 @@ def _published(exams: pd.DataFrame, cfg: Config, notes: list[str]) -> tuple[pd.D
 
 
 def _scrubbed(result: dict, exam: pd.Series) -> dict:
-    """A worker's result whose texts hold nothing that identifies the exam. A phantom has nothing to hide."""
+    """A result whose texts hold nothing that identifies the exam; a phantom has nothing to hide."""
     if exam["path"].startswith("phantom:"):
         return result
     source, result = Path(exam["path"]), dict(result)
     names = [v for k, v in exam.items() if k not in ("class", "split", "row")]
     names += [source.name, source.stem, source.name.split(".")[0], *source.parts[-3:]]
-    if (
-        "error" in result
-    ):  # a foreign error's message may quote any header value, so only its type is told
+    if "error" in result:  # its message may quote any header value, so only its type is told
         result["reason"] = f"could not be read ({result.pop('error')})"
     for key in ("reason", "remedy"):
         if key in result:
             result[key] = deidentify.scrub(result[key], tuple(names))
     if "facts" in result:
-        result["facts"] = result["facts"] | {
-            "note": deidentify.scrub(result["facts"]["note"], tuple(names))
-        }
+        note = deidentify.scrub(result["facts"]["note"], tuple(names))
+        result["facts"] = result["facts"] | {"note": note}
     return result
 
 
-def _rejects(
-    results: list[dict], exams: pd.DataFrame, table: pd.DataFrame, keep_ids: bool
-) -> pd.DataFrame:
-    """rejects.csv: exam, file, reason, remedy; `file` is a row number unless the user keeps identifiers."""
+def _rejects(results: list[dict], exams, table, keep_ids: bool) -> pd.DataFrame:
+    """rejects.csv; `file` is a row number unless the user keeps identifiers."""
     lines = []
     for i, result in enumerate(results):
         if "reason" in result:
             path = " ".join(exams["path"][i].splitlines())
-            is_open = keep_ids or path.startswith("phantom:")
-            lines.append(
-                {
-                    "exam": table["exam_id"][i],
-                    "file": path if is_open else f"row {exams['row'][i]} of the cohort",
-                    "reason": result["reason"],
-                    "remedy": result["remedy"],
-                }
-            )
-    return pd.DataFrame(lines, columns=["exam", "file", "reason", "remedy"])
+            shown = keep_ids or path.startswith("phantom:")
+            file = path if shown else f"row {exams['row'][i]} of the cohort"
+            lines.append((table["exam_id"][i], file, result["reason"], result["remedy"]))
+    return pd.DataFrame(lines, columns=REJECTS)
 
 
 def _remarks(exams: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
@@ -402,20 +315,20 @@ def _remarks(exams: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
     out = []
     if (exams["unit"] == "window").any():
         out.append(
-            "The pictures are uncalibrated: a value is the share of the source's window, not an SUV. It is stored "
-            "times suv_max, so that suv_max is the window's end."
+            "The pictures are uncalibrated: a value is the share of the source's window, not an "
+            "SUV. It is stored times suv_max, so that suv_max is the window's end."
         )
     for text, n in exams.loc[exams["assumed"] != "", "assumed"].value_counts().items():
         out.append(
-            f"{n} pictures were read with assumptions: {text}. Columns of the cohort can say otherwise: "
-            f"{', '.join(pictures.COLUMNS)}."
+            f"{n} pictures were read with assumptions: {text}. Columns of the cohort can say "
+            f"otherwise: {', '.join(pictures.COLUMNS)}."
         )
     if n := int((exams["note"] != "").sum()):
         out.append(f"{n} exams were read with a remark: column note of exams.csv.")
     if untested := list(counts.index[counts["test"] == 0]):
         out.append(
-            f"No exam of class {', '.join(untested)} is held out: its pictures cannot be compared with unseen "
-            "ones."
+            f"No exam of class {', '.join(untested)} is held out: its pictures cannot be compared "
+            "with unseen ones."
         )
     return out
 

@@ -1,11 +1,11 @@
 """Maximum-intensity projections at 2 mm, and their place on the canvas that the GAN sees.
 
-The paper resamples every volume to isotropic 2 mm with nearest-neighbour interpolation, then projects (section 4.1). On
-an axis-aligned grid nearest-neighbour resampling only picks voxels: output plane i is input plane index[i]. Picking
-commutes with the maximum, so the maximum comes first, over the stored voxels in the order they lie in memory, and
-picking is left for the small 2-D result. The bits are those of SimpleITK's Resample + maximum; the time is that of
-reading the volume once. Oblique grids are sampled once, by whole columns of voxels where one axis is shared.
-Explained in notebooks/01_data_preparation.ipynb; measured by benchmarks/projection.py.
+The paper resamples every volume to isotropic 2 mm with nearest-neighbour interpolation, then
+projects (section 4.1). On an axis-aligned grid nearest-neighbour resampling only picks voxels, and
+picking commutes with the maximum: the maximum comes first, over the stored voxels in the order they
+lie in memory, and picking is left for the small 2-D result. The bits are those of SimpleITK's
+Resample + maximum; the time is that of reading the volume once. Oblique grids are sampled once, by
+whole columns of voxels where one axis is shared. Measured by benchmarks/projection.py.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ from petsuv.plausible import check_suv, stride
 from radiogan_lib import machine
 from radiogan_lib.config import ConfigError
 
-VERSION = (
-    1  # goes up when the same exam would give another projection or another picture on the canvas
-)
+VERSION = 1  # goes up when the same exam would give another projection or picture on the canvas
 OBLIQUE = 1e-3  # off-axis direction cosine (1 mm per metre) above which a grid is resampled
 THREADS_ABOVE = 16_000_000  # bytes of volume from which threads pay for themselves
 
@@ -41,7 +39,7 @@ def coronal_mip(image: nib.Nifti1Image, spacing_mm: float = 2.0) -> np.ndarray:
         spacing_mm: pixel size of the result, both ways.
 
     Returns:
-        (rows, columns) float32 in the image's unit (SUV): head up, patient's right on the viewer's left.
+        (rows, columns) float32 in the image's unit (SUV): head up, right on the viewer's left.
     """
     return upright(_project(image, 1, spacing_mm))
 
@@ -52,7 +50,7 @@ def sagittal_mip(image: nib.Nifti1Image, spacing_mm: float = 2.0) -> np.ndarray:
 
 
 def is_axis_aligned(affine: np.ndarray) -> bool:
-    """Do the voxel axes run along right-left, back-front and foot-head, to a millimetre in a metre?"""
+    """Do the voxel axes run along right-left, back-front and foot-head, to 1 mm in a metre?"""
     cosines = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
     return bool((np.sort(cosines, axis=0)[:2] <= OBLIQUE).all())
 
@@ -60,19 +58,13 @@ def is_axis_aligned(affine: np.ndarray) -> bool:
 def plane_indices(
     n: int, voxel_mm: float, spacing_mm: float, origin_mm: float = 0.0, fastest: bool = False
 ) -> np.ndarray:
-    """Which input plane nearest-neighbour resampling picks for every output plane: ITK's arithmetic, to the last bit.
+    """Which of `n` input planes nearest-neighbour resampling picks for every output plane.
 
-    The output starts at the centre of the first input plane and has round(n · voxel / spacing) planes. A plane more
-    than half a voxel beyond the last centre is outside the image (−1, drawn as 0). Half-way ties go up; which side of a
-    tie rounding falls on depends on the order of operations, so that order is ITK's: through the physical position,
-    and along the fastest axis by interpolation between the two ends of a line.
-
-    Args:
-        n: input planes.
-        voxel_mm: distance between them.
-        spacing_mm: distance between output planes.
-        origin_mm: physical position of the first plane.
-        fastest: the axis along which ITK walks (its x).
+    The output starts at the centre of the first input plane and has round(n · voxel / spacing)
+    planes. A plane more than half a voxel beyond the last centre is outside the image (−1, drawn
+    as 0). Half-way ties go up. Rounding at a tie depends on the order of operations, so that order
+    is ITK's: through the physical position `origin_mm`, and along its `fastest` axis (x) by
+    interpolation between the two ends of a line.
     """
     m = int(round(n * voxel_mm / spacing_mm))
     if fastest:
@@ -94,16 +86,15 @@ def _project(image, depth: int, spacing_mm: float) -> np.ndarray:
     array, slope, inter, ornt = stored(image)
     picks = picked_planes(array.shape, image.affine, spacing_mm)
     axis = int(np.flatnonzero(ornt[:, 0] == depth)[0])
-    flat = maximum_along(
-        array, axis, stored_planes(picks[depth], array.shape[axis], ornt[axis, 1] < 0)
-    )
+    planes = stored_planes(picks[depth], array.shape[axis], ornt[axis, 1] < 0)
+    flat = maximum_along(array, axis, planes)
     return finish(scaled(flat, slope, inter), ornt, axis, picks, depth)
 
 
 def _on_any_grid(image, depth: int, spacing_mm: float) -> np.ndarray:
     """`_project` of an oblique volume: nearest neighbour on an upright grid around it.
 
-    A point within half a voxel of the volume takes its nearest voxel, as in SimpleITK; the rest is 0.
+    A point within half a voxel of the volume takes its nearest voxel, as in SimpleITK; else 0.
     """
     shape, affine = spaces.vox2out_vox((image.shape[:3], image.affine), [float(spacing_mm)] * 3)
     step = np.linalg.inv(image.affine) @ affine
@@ -111,7 +102,7 @@ def _on_any_grid(image, depth: int, spacing_mm: float) -> np.ndarray:
 
 
 class Sampler:
-    """Nearest neighbours of a volume on grids that lie in it in any way, and their maximum along an axis of the grid."""
+    """Nearest neighbours of a volume on any grid, and their maximum along an axis of the grid."""
 
     def __init__(self, image: nib.Nifti1Image) -> None:
         array, slope, inter, _ = stored(image)
@@ -142,7 +133,7 @@ class Sampler:
         return (flat if kept[0] < kept[1] else flat.T).astype(np.float32)
 
     def _table(self, step, shape, axis: int, first: int, second: int) -> np.ndarray:
-        """(points along `first`, along `second`) of the grid → number of the column along a stored axis; −1 outside."""
+        """Number of the column along a stored axis for every point of a plane; −1 outside."""
         table, inside = 0, True
         i, j = np.arange(shape[first])[:, None], np.arange(shape[second])
         for other in (a for a in range(3) if a != axis):
@@ -153,18 +144,16 @@ class Sampler:
         return np.where(inside, table, -1)
 
     def _picks(self, step, shape, axis: int, along: int) -> np.ndarray:
-        """The stored plane of every grid plane of an axis that the grid shares with the volume; −1 outside."""
+        """The stored plane of every plane of a grid's axis that the volume shares; −1 outside."""
         nearest = np.floor(step[axis, along] * np.arange(shape[along]) + step[axis, 3] + 0.5)
         outside = (nearest < 0) | (nearest >= self.array.shape[axis])
         return np.where(outside, -1, nearest).astype(np.intp)
 
     def _in_columns(self, step, shape, depth: int, axis: int, along: int):
-        """A stored axis runs along an axis of the picture: whole columns of voxels are compared, each once a line."""
+        """A stored axis runs along an axis of the picture: whole columns of voxels are compared."""
         if axis not in self._columns:
             turned = np.moveaxis(self.array, axis, 2)
-            columns = np.zeros(
-                (turned.shape[0] * turned.shape[1] + 1, turned.shape[2]), turned.dtype
-            )
+            columns = np.zeros((math.prod(turned.shape[:2]) + 1, turned.shape[2]), turned.dtype)
             columns[:-1].reshape(turned.shape)[...] = turned
             self._columns[axis] = columns  # the last one is what lies outside
         columns = self._columns[axis]
@@ -184,7 +173,7 @@ class Sampler:
         return flat, (other, along)
 
     def _in_front(self, step, shape, depth: int, axis: int, along: int):
-        """A stored axis runs along the line of sight: the maximum comes first, sampling is left for the picture."""
+        """A stored axis runs along the line of sight: the maximum comes first, then sampling."""
         kept = [a for a in range(3) if a != depth]
         picks = self._picks(step, shape, axis, along)
         inside = np.unique(picks[picks >= 0])
@@ -193,7 +182,7 @@ class Sampler:
         return np.maximum(flat, 0) if (picks < 0).any() else flat, kept
 
     def _pointwise(self, step, shape, depth: int):
-        """Turned about more than one axis: every point by itself, one row of the picture at a time."""
+        """Turned about more than one axis: point by point, one row of the picture at a time."""
         across, up = (a for a in range(3) if a != depth)
         voxels = np.pad(self.array, 1).ravel(order="F")  # a layer of zeros is what lies outside
         sizes = [n + 2 for n in self.array.shape]
@@ -225,7 +214,7 @@ class Sampler:
 
 
 def _in_threads(work: Callable[[range], None], n: int, volume: np.ndarray) -> None:
-    """Divide 0 … n − 1 among up to four threads, if the volume is large; NumPy lets go of the interpreter lock."""
+    """Divide 0 … n − 1 among up to four threads, if the volume is large."""
     threads = min(4, machine.cores(), n) if volume.nbytes >= THREADS_ABOVE else 1
     edges = np.linspace(0, n, threads + 1).astype(int)
     parts = [range(low, high) for low, high in itertools.pairwise(edges)]
@@ -274,7 +263,8 @@ def stored_planes(picks: np.ndarray, n: int, flipped: bool) -> np.ndarray:
 def maximum_along(array: np.ndarray, axis: int, planes: np.ndarray) -> np.ndarray:
     """Maximum over some planes of one axis, in the array's own type, reading memory in order.
 
-    A large array is cut along its slowest axis for up to four threads, because one core cannot fill the memory bus.
+    A large array is cut along its slowest axis for several threads: one core cannot fill the memory
+    bus.
     """
     turned = [a for a in range(3) if array.strides[a] < 0]  # a flipped view: as memory runs
     array = np.flip(array, turned)
@@ -313,8 +303,8 @@ def maximum_along(array: np.ndarray, axis: int, planes: np.ndarray) -> np.ndarra
 def _reduce(work: np.ndarray, depth: int, out: np.ndarray) -> None:
     """The maximum of (slabs, rows, columns) along the rows or the columns.
 
-    NumPy compares one row at a time, and its inner loop starts anew for each. Where rows follow each other in memory,
-    about ten count as one long row: less than half the time at 168 columns.
+    NumPy's inner loop starts anew for each row. Where rows follow each other in memory, about ten
+    count as one long row: less than half the time at 168 columns.
     """
     slabs, rows, columns = work.shape
     if depth != 1 or rows < 20 or not work[0].flags.c_contiguous:
@@ -333,18 +323,12 @@ def _reduce(work: np.ndarray, depth: int, out: np.ndarray) -> None:
 
 
 def stored(image) -> tuple[np.ndarray, float, float, np.ndarray]:
-    """The voxels as stored with their slope and intercept, and the orientation of the stored axes."""
-    proxy = image.dataobj
-    if (
-        hasattr(proxy, "get_unscaled") and proxy.slope > 0
-    ):  # a negative slope would turn the maximum into a minimum
-        array, slope, inter = (
-            np.asanyarray(proxy.get_unscaled()),
-            float(proxy.slope),
-            float(proxy.inter),
-        )
-    else:
-        array, slope, inter = np.asanyarray(proxy), 1.0, 0.0
+    """The voxels as stored with their slope and intercept, and the orientation of their axes."""
+    proxy, slope, inter = image.dataobj, 1.0, 0.0
+    # A negative slope would turn the maximum into a minimum.
+    if hasattr(proxy, "get_unscaled") and proxy.slope > 0:
+        slope, inter, proxy = float(proxy.slope), float(proxy.inter), proxy.get_unscaled()
+    array = np.asanyarray(proxy)
     if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
         array = array.reshape(array.shape[:3], order="A" if array.flags.f_contiguous else "C")
     if array.ndim != 3:
@@ -353,12 +337,10 @@ def stored(image) -> tuple[np.ndarray, float, float, np.ndarray]:
 
 
 def scaled(flat: np.ndarray, slope: float, inter: float) -> np.ndarray:
-    """Stored values → float32, by the arithmetic of nibabel's get_fdata (float64, then rounded once)."""
-    return (
-        flat.astype(np.float32)
-        if (slope, inter) == (1.0, 0.0)
-        else (flat * slope + inter).astype(np.float32)
-    )
+    """Stored values → float32, by the arithmetic of nibabel's get_fdata (in float64)."""
+    if (slope, inter) != (1.0, 0.0):
+        flat = flat * slope + inter
+    return flat.astype(np.float32)
 
 
 def upright(mip: np.ndarray) -> np.ndarray:
@@ -368,21 +350,20 @@ def upright(mip: np.ndarray) -> np.ndarray:
 def rotating_mips(
     image: nib.Nifti1Image, n_angles: int = 24, spacing_mm: float = 2.0
 ) -> np.ndarray:
-    """Views from all around the patient, for a cine loop: frame 0 from the front, then turning about the long axis.
+    """Views from all around the patient, turning about the long axis: frame 0 is from the front.
 
-    Every frame samples the volume once, by nearest neighbour, on a grid of `spacing_mm` that turns about the middle.
+    Every frame samples the volume once, by nearest neighbour, on a grid that turns.
 
     Returns:
-        (n_angles, rows, columns) float32; head up. Frame 0 has the patient's right on the viewer's left, the frame at
-        half a turn is its mirror image.
+        (n_angles, rows, columns) float32; head up. Frame 0 has the patient's right on the viewer's
+        left, the frame at half a turn is its mirror image.
     """
     if n_angles < 1:
         raise ValueError(f"n_angles = {n_angles}; at least one view is needed.")
     sampler = Sampler(image)
     last = np.array(sampler.array.shape) - 1
-    reach = np.abs(
-        image.affine[:3, :3]
-    )  # mm along right-left, back-front, foot-head for a step along each stored axis
+    # mm along right-left, back-front, foot-head for a step along each stored axis.
+    reach = np.abs(image.affine[:3, :3])
     width, depth, height = reach @ (last + 1) / spacing_mm
     half = round(max(width, depth) / 2)
     shape = (2 * half + 1, 2 * half + 1, max(1, round(height)))
@@ -401,13 +382,13 @@ def rotating_mips(
 def nifti_mip(
     path: Path, spacing_mm: float = 2.0, notes: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The coronal MIP of a NIfTI file, equal to `coronal_mip(petsuv.read(path))` to the last bit, without the volume.
+    """`coronal_mip(petsuv.read(path))` to the last bit, without the volume.
 
-    Every few unpacked megabytes are projected while they are in the cache, in their stored type; what is left is gzip.
+    Every few unpacked megabytes are projected in their stored type while they are in the cache.
 
     Returns:
-        (rows, columns) float32 SUV, head up, patient's right on the viewer's left; and the voxel size along
-        right-left, back-front and foot-head, mm.
+        (rows, columns) float32 SUV, head up, patient's right on the viewer's left; and the voxel
+        size along right-left, back-front and foot-head, mm.
     """
     header = nifti.read_header(path)
     ornt = orientations.io_orientation(header.affine)
@@ -421,9 +402,8 @@ def nifti_mip(
     flat, lowest, highest, sample = None, np.inf, -np.inf, []
     for k, block in nifti.slabs(header):
         lowest, highest = np.minimum(lowest, block.min()), np.maximum(highest, block.max())
-        sample.append(
-            block.reshape(-1)[-(k * header.shape[0] * header.shape[1]) % step :: step].copy()
-        )
+        first = -(k * header.shape[0] * header.shape[1]) % step
+        sample.append(block.reshape(-1)[first::step].copy())
         if axis == 2:
             inside = planes[(planes >= k) & (planes < k + len(block))] - k
             part = maximum_along(block, 0, inside) if inside.size else None  # (j, i)
@@ -441,10 +421,10 @@ def nifti_mip(
 
 
 def _overlaps(n_source: int, n_canvas: int, field_px: float, offset_px: int) -> np.ndarray:
-    """Weights (n_canvas, n_source): which share of canvas pixel i is covered by source pixel j.
+    """Weights (n_canvas, n_source): which share of canvas pixel i source pixel j covers.
 
-    All lengths are in source pixels; canvas pixel i covers [i, i + 1] · field_px / n_canvas of the field of view and
-    source pixel j covers [j, j + 1] + offset_px. A canvas pixel that nothing covers has a row of zeros.
+    Lengths are in source pixels; canvas pixel i covers [i, i + 1] · field_px / n_canvas of the
+    field of view and source pixel j covers [j, j + 1] + offset_px.
     """
     step = field_px / n_canvas
     low = np.arange(n_canvas)[:, None] * step
@@ -461,10 +441,10 @@ def fit_to_canvas(
 ) -> np.ndarray:
     """Place a projection in the field of view and average it down to the canvas.
 
-    The field of view starts at the top row (the head), is centred left to right to the nearest whole pixel, and is
-    empty (SUV 0) where the exam does not reach. The value of a canvas pixel is the mean over its area, with fractional
-    pixels weighed by the share that lies inside, so the mean over the field of view is kept. Where a canvas pixel is
-    exactly a source pixel (d = 7: 640 × 384 over 1280 × 768 mm at 2 mm) the result equals the input bit for bit.
+    The field of view starts at the top row (the head), is centred left to right to the nearest
+    whole pixel, and is empty (SUV 0) where the exam does not reach. The value of a canvas pixel is
+    the mean over its area (our reading of paper §3.1 and §3.2). Where a canvas pixel is exactly a
+    source pixel (640 × 384 over 1280 × 768 mm at 2 mm) the result equals the input bit for bit.
 
     Args:
         mip: (rows, cols) SUV, head up.
@@ -478,19 +458,14 @@ def fit_to_canvas(
     Raises:
         ConfigError: the field of view is not two positive lengths.
         ValueError: `mip` is not a picture.
-
-    Source: our reading of paper §3.1 and §3.2. Explained in notebooks/01_data_preparation.ipynb.
     """
     mip = np.asarray(mip)
     if mip.ndim != 2 or 0 in mip.shape:
-        raise ValueError(
-            f"a projection has two dimensions with pixels in them; this one has shape {mip.shape}."
-        )
+        raise ValueError(f"a projection has two dimensions with pixels in them, not {mip.shape}.")
     fov = tuple(field_of_view_mm)
     if len(fov) != 2 or not all(math.isfinite(v) and v > 0 for v in fov):
-        raise ConfigError(
-            f"field_of_view_mm = {list(fov)!r}; give height and width in mm, such as [900, 540]."
-        )
+        said = f"field_of_view_mm = {list(fov)!r}"
+        raise ConfigError(f"{said}; give height and width in mm, such as [900, 540].")
     row_mm, column_mm = (spacing_mm, spacing_mm) if np.isscalar(spacing_mm) else spacing_mm
     height_px, width_px = fov[0] / row_mm, fov[1] / column_mm
     left = math.floor((width_px - mip.shape[1]) / 2)

@@ -1,6 +1,6 @@
-"""Quality control: numbers and a contact sheet on which a truncated, flipped, mis-scaled or doubled exam is seen.
+"""Quality control: numbers and a contact sheet that show truncated, flipped or doubled exams.
 
-Nothing is removed: a flag asks for a look. Explained in notebooks/01_data_preparation.ipynb, section 1.6.
+Nothing is removed: a flag asks for a look (notebooks/01_data_preparation.ipynb, section 1.6).
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 
 from radiogan_lib.data.projection import fit_to_canvas
 
-WHOLE_BODY_MM = (
-    600.0  # skull base to mid-thigh of a short adult; less shows only a part of the body
-)
+WHOLE_BODY_MM = 600.0  # skull base to mid-thigh of a short adult
 THICK_MM = 6.0  # slices thicker than this blur small lesions along the body
 BODY_SUV = 0.3  # above it a pixel of a MIP belongs to the body
 OUTLIER = 4.5  # robust standard deviations (1.4826 MAD) from the cohort's median
+RED = "#b03020"
 _THUMB = (20, 12)
 
 
@@ -29,14 +28,13 @@ def summary(dataset) -> pd.DataFrame:
         dataset: a `MipDataset`.
 
     Returns:
-        exam_id, class, split; height_mm and width_mm of the exam; spacing_z_mm; in the dataset's unit body (median of the body's pixels),
-        p99, highest (of the exam, before clipping); share_clipped; note (of the reader); flag, "" where there
-        are none. Same order as the dataset.
+        exam_id, class, split; height_mm and width_mm of the exam; spacing_z_mm; in the dataset's
+        unit body (median of the body's pixels), p99, highest (before clipping); share_clipped; note
+        (of the reader); flag, "" where there are none. Same order as the dataset.
     """
     exams, suv = dataset.exams.reset_index(drop=True), dataset.suv
-    table = exams[["exam_id", "class", "split"]].copy()
-    for name in ("height_mm", "width_mm", "spacing_z_mm"):
-        table[name] = exams[name]
+    names = ["exam_id", "class", "split", "height_mm", "width_mm", "spacing_z_mm"]
+    table = exams[names].copy()
     table["body"] = [
         float(np.median(m[m > BODY_SUV])) if (m > BODY_SUV).any() else 0.0 for m in suv
     ]
@@ -44,18 +42,21 @@ def summary(dataset) -> pd.DataFrame:
     for name in ("highest", "share_clipped", "note"):
         table[name] = exams[name]
     flags: list[list[str]] = [[] for _ in range(len(table))]
-    for rule in (_field_of_view, _scale, _orientation, _edges, _doubles):
+    for rule in (_field_of_view, _scale, _orientation, _edges, _doubles, _remarked):
         for i, text in rule(dataset, table):
             flags[i].append(text)
-    for i, note in enumerate(table["note"]):
-        if note:
-            flags[i].append("remark of the reader")
     table["flag"] = ["; ".join(f) for f in flags]
     return table
 
 
+def _remarked(dataset, table):
+    for i, note in enumerate(table["note"]):
+        if note:
+            yield i, "remark of the reader"
+
+
 def _robust(values: np.ndarray) -> np.ndarray:
-    """Distance from the median in robust standard deviations; a tenth of the median counts as one at least."""
+    """Distance from the median in robust standard deviations, each a tenth of it at least."""
     middle = np.median(values)
     spread = max(1.4826 * np.median(np.abs(values - middle)), 0.1 * abs(middle), 1e-9)
     return (values - middle) / spread
@@ -124,21 +125,16 @@ def _doubles(dataset, table):
     """The same picture twice: one exam under two identifiers, in the worst case in both splits."""
     if len(table) < 2:
         return
-    units = (
-        _centred(dataset.suv.reshape(len(table), -1))
-        if len(table) <= 3000
-        else _centred(_thumbs(dataset.suv))
-    )
+    pictures = dataset.suv if len(table) <= 3000 else _thumbs(dataset.suv)
+    units = _centred(pictures.reshape(len(table), -1))
+    ids, splits = table["exam_id"], table["split"]
     for start in range(0, len(table), 512):
         near = units[start : start + 512] @ units.T > 0.9999
-        for i, j in np.argwhere(near):
-            i += start
+        for row, j in np.argwhere(near):
+            i = int(row) + start
             if i != j:
-                yield (
-                    int(i),
-                    f"the same picture as {table['exam_id'][j]}"
-                    + (" in the other split" if table["split"][i] != table["split"][j] else ""),
-                )
+                where = " in the other split" if splits[i] != splits[j] else ""
+                yield i, f"the same picture as {ids[j]}{where}"
 
 
 def _readable(name: str) -> str:
@@ -148,76 +144,69 @@ def _readable(name: str) -> str:
 def contact_sheet(
     dataset, per_class: int = 12, window: tuple[float, float] | None = None
 ) -> Figure:
-    """Exams of each class in one window, one row per class: first all that are flagged, then others evenly spread.
+    """Exams in one window, one row per class: first the flagged ones, then others evenly spread.
 
     Args:
         dataset: a `MipDataset`.
         per_class: exams per row; a class with more flagged ones shows the first of them.
-        window: values shown as white and as black; None is SUV 0 to 7, or seven tenths of an uncalibrated window.
+        window: values shown as white and as black; None is SUV 0 to 7, or seven tenths of an
+            uncalibrated window.
 
     Returns:
         A figure; flagged exams have a frame and their first flag as a title.
     """
-    table = summary(dataset)
+    table, names = summary(dataset), dataset.class_names
     window = window or (0.0, 7.0 if dataset.unit == "SUV" else 0.7 * dataset.suv_max)
-    height, width = dataset.canvas
-    shape = (dataset.field_of_view_mm[0] / height) / (dataset.field_of_view_mm[1] / width)
-    names = dataset.class_names
-    figure = Figure(
-        figsize=(per_class * 0.95 + 0.9, len(names) * 1.75 + 0.2), dpi=100, layout="constrained"
-    )
+    (height, width), (height_mm, width_mm) = dataset.canvas, dataset.field_of_view_mm
+    look = dict(cmap="gray_r", vmin=window[0], vmax=window[1])
+    look["aspect"] = (height_mm / height) / (width_mm / width)
+    size = (per_class * 0.95 + 0.9, len(names) * 1.75 + 0.2)
+    figure = Figure(figsize=size, dpi=100, layout="constrained")
     axes = figure.subplots(len(names), per_class, squeeze=False)
     for row, name in zip(axes, names):
-        members = np.flatnonzero(table["class"] == name)
-        flagged = [i for i in members if table["flag"][i]][:per_class]
-        rest = [i for i in members if not table["flag"][i]]
-        room = per_class - len(flagged)
-        spread = (
-            np.linspace(0, len(rest) - 1, min(room, len(rest))).astype(int) if rest and room else []
-        )
-        for ax, i in zip(row, [*flagged, *(rest[k] for k in spread)]):
-            ax.imshow(dataset.suv[i], cmap="gray_r", vmin=window[0], vmax=window[1], aspect=shape)
-            if table["flag"][i]:
-                first = table["flag"][i].split(";")[0].split("(")[0].strip()
-                ax.set_title(
-                    "\n".join(textwrap.wrap(first, 15)[:3]), fontsize=6.5, color="#b03020", pad=2
-                )
         for ax in row:
-            marked = bool(ax.get_title())
             ax.set_xticks([])
             ax.set_yticks([])
-            for spine in ax.spines.values():
-                spine.set_visible(marked)
-                spine.set_color("#b03020")
+            ax.spines[:].set(visible=False, color=RED)
+        for ax, i in zip(row, _shown(table, name, per_class)):
+            ax.imshow(dataset.suv[i], **look)
+            if table["flag"][i]:
+                first = table["flag"][i].split(";")[0].split("(")[0].strip()
+                title = "\n".join(textwrap.wrap(first, 15)[:3])
+                ax.set_title(title, fontsize=6.5, color=RED, pad=2)
+                ax.spines[:].set_visible(True)
         row[0].set_ylabel(_readable(name), fontsize=9)
-    figure.suptitle(
-        f"{(table['flag'] != '').sum()} of {len(table)} exams are flagged · shown: {window[0]:g} to "
-        f"{window[1]:g}, {dataset.unit_label}",
-        fontsize=9,
-    )
+    flagged = f"{(table['flag'] != '').sum()} of {len(table)} exams are flagged"
+    shown = f"shown: {window[0]:g} to {window[1]:g}, {dataset.unit_label}"
+    figure.suptitle(f"{flagged} · {shown}", fontsize=9)
     return figure
 
 
+def _shown(table: pd.DataFrame, name: str, room: int) -> list[int]:
+    """Which exams of a class a contact sheet shows."""
+    members = np.flatnonzero(table["class"] == name)
+    flagged = [i for i in members if table["flag"][i]][:room]
+    rest = [i for i in members if not table["flag"][i]]
+    spread = np.linspace(0, len(rest) - 1, min(room - len(flagged), len(rest))).astype(int)
+    return [*flagged, *(rest[k] for k in spread)]
+
+
 def histograms(dataset, bins: int = 60) -> Figure:
-    """How often each SUV occurs in the body: a thin line per exam and a thick one for the class, so that one exam in
-    another scale stands out from its class."""
+    """How often each SUV occurs in the body: a thin line per exam and a thick one for the class.
+
+    One exam in another scale stands out from its class, in red.
+    """
     names, table = dataset.class_names, summary(dataset)
     figure = Figure(figsize=(2.4 * len(names) + 0.4, 2.5), dpi=100, layout="constrained")
     edges = np.geomspace(0.1, dataset.suv_max, bins + 1)
     centres = np.sqrt(edges[1:] * edges[:-1])
+    usual = dict(lw=0.4, color="#8899aa", alpha=0.35, zorder=1)
+    odd = dict(lw=0.9, color=RED, alpha=1, zorder=3)
     for ax, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False)[0], names):
         members = np.flatnonzero(table["class"] == name)
         shares = [np.histogram(dataset.suv[i], edges)[0] / dataset.suv[i].size for i in members]
         for i, share in zip(members, shares):
-            odd = "scale" in table["flag"][i]
-            ax.plot(
-                centres,
-                share,
-                lw=0.9 if odd else 0.4,
-                color="#b03020" if odd else "#8899aa",
-                alpha=1 if odd else 0.35,
-                zorder=3 if odd else 1,
-            )
+            ax.plot(centres, share, **(odd if "scale" in table["flag"][i] else usual))
         if shares:
             ax.plot(centres, np.median(shares, axis=0), color="#222222", lw=1.6, zorder=4)
         ax.set_xscale("log")

@@ -1,8 +1,8 @@
 """One exam: read as SUV, projected, placed on the canvas, and kept on disk under a fingerprint.
 
-A kept result remembers what it was made from: the settings that decide pixels, the source's files, and the versions of
-the code that reads them. A fingerprint that differs means the exam is prepared again.
-Explained in notebooks/01_data_preparation.ipynb.
+A kept result remembers what it was made from: the settings that decide pixels, the source's files,
+and the versions of the code that reads them. A fingerprint that differs means the exam is prepared
+again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import os
 import threading
 import warnings
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
@@ -26,8 +28,9 @@ import petsuv
 from petsuv import ExamError, ExamNote
 from radiogan_lib import paths
 from radiogan_lib.config import Config
-from radiogan_lib.data import deidentify, pictures, projection
+from radiogan_lib.data import deidentify, executors, pictures, projection
 from radiogan_lib.data.projection import coronal_mip, fit_to_canvas, nifti_mip
+from radiogan_lib.machine import Progress
 
 MIP_SPACING_MM = 2.0  # paper §3.1: exams are resampled to 2 x 2 x 2 mm
 STORED = ".mip.npz"  # an exam of which only the 2 mm projection was kept
@@ -39,12 +42,13 @@ def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -
     """Read one exam as SUV.
 
     Args:
-        path: what `petsuv.read` takes (a DICOM folder, a NIfTI file, a study folder), or `phantom:<class>/<seed>`.
-        phantom_spacing_mm: isotropic voxels of this size for a phantom; None or 0 is the paper's grid.
+        path: what `petsuv.read` takes, which also says what is returned, or
+            `phantom:<class>/<seed>`.
+        phantom_spacing_mm: isotropic voxels of this size for a phantom; None or 0 is the paper's
+            grid.
 
     Returns:
-        3-D nibabel image: SUVbw in g/ml, float32, RAS+, mm; its header holds nothing of the source.
-        `image.extra` has `notes`, and of a DICOM exam the SUV factor with its derivation (`suv`).
+        3-D nibabel image: SUVbw in g/ml, float32, RAS+, mm.
 
     Warns:
         ExamNote: a choice made among series, a value put right.
@@ -60,21 +64,19 @@ def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -
 def read_mip(
     path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None
 ) -> np.ndarray:
-    """`coronal_mip(read_suv(path))`, bit for bit; a NIfTI file is projected while it is unpacked."""
-    return read_mip_and_voxels(path, spacing_mm, phantom_spacing_mm)[0]
+    """`coronal_mip(read_suv(path))`, bit for bit; NIfTI is projected while it is unpacked."""
+    return _mip_and_voxels(path, spacing_mm, phantom_spacing_mm)[0]
 
 
-def read_mip_and_voxels(
-    path: str | os.PathLike, spacing_mm: float = 2.0, phantom_spacing_mm: float | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def _mip_and_voxels(path, spacing_mm: float, phantom_spacing_mm: float | None):
     """`read_mip`, and the exam's voxel size along right-left, back-front and foot-head, mm."""
-    if not (isinstance(path, str) and path.startswith("phantom:")):
+    if isinstance(path, str) and path.startswith("phantom:"):
+        image = _phantom(path, phantom_spacing_mm)
+    else:
         found = petsuv.locate(path)
         if found.kind == "nifti":  # the volume never exists
             return nifti_mip(found.path, spacing_mm, found.notes)
         image = petsuv.read(found)
-    else:
-        image = _phantom(path, phantom_spacing_mm)
     return coronal_mip(image, spacing_mm), voxel_sizes(image.affine)
 
 
@@ -87,7 +89,7 @@ def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
 
 @contextlib.contextmanager
 def _remarks():
-    """Yield a list that gets the reader's `ExamNote`s. All else that readers say is dropped: it may name a patient."""
+    """Yield a list that gets the `ExamNote`s. All else that readers say may name a patient."""
     loggers, notes = [logging.getLogger(name) for name in _READERS], []
     levels = [logger.level for logger in loggers]
     with _LISTENING, warnings.catch_warnings(record=True) as heard:
@@ -110,37 +112,35 @@ def read(path: str, phantom_spacing_mm: float | None = None) -> tuple[np.ndarray
         phantom_spacing_mm: isotropic voxels of a phantom; None or 0 is the paper's grid.
 
     Returns:
-        (rows, cols) float32 SUV; the exam's voxel size along x, y, z, mm; remarks of the reader or "".
+        (rows, cols) float32 SUV; the exam's voxel size along x, y, z, mm; remarks or "".
 
     Raises:
         ExamError: the exam cannot be trusted.
     """
     with _remarks() as remarks:
-        mip, spacing = _mip_and_spacing(path, phantom_spacing_mm)
-    if path.endswith(STORED):
-        with np.load(path, allow_pickle=False) as stored:
-            remarks.append(json.loads(str(stored["rest"]))["note"])
+        if path.endswith(STORED):
+            mip, spacing, note = _stored_mip(path)
+        else:
+            mip, spacing = _mip_and_voxels(path, MIP_SPACING_MM, phantom_spacing_mm)
+            note = ""
     if not np.isfinite(mip).all():
         raise ExamError("the volume holds values that are no numbers", "Export the exam again.")
     if not mip.max() > 0:
         raise ExamError("the volume is empty: no SUV is above 0", "Export the exam again.")
-    return mip, [float(v) for v in spacing], " ".join(r for r in remarks if r)
+    return mip, [float(v) for v in spacing], " ".join(r for r in [*remarks, note] if r)
 
 
-def _mip_and_spacing(path: str, phantom_spacing_mm: float | None) -> tuple[np.ndarray, np.ndarray]:
-    if path.endswith(STORED):
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return stored["mip"], json.loads(str(stored["rest"]))["spacing_mm"]
-        except FileNotFoundError:
-            raise ExamError(
-                "there is no such file or folder", "Correct the path in the cohort."
-            ) from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            raise ExamError(
-                "the stored projection is damaged", "Delete it and fetch it again."
-            ) from None
-    return read_mip_and_voxels(path, MIP_SPACING_MM, phantom_spacing_mm)
+def _stored_mip(path: str) -> tuple[np.ndarray, list[float], str]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            rest = json.loads(str(stored["rest"]))
+            return stored["mip"], rest["spacing_mm"], rest["note"]
+    except FileNotFoundError:
+        remedy = "Correct the path in the cohort."
+        raise ExamError("there is no such file or folder", remedy) from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        remedy = "Delete it and fetch it again."
+        raise ExamError("the stored projection is damaged", remedy) from None
 
 
 def project(job: dict) -> dict:
@@ -150,7 +150,8 @@ def project(job: dict) -> dict:
         job: from `task`.
 
     Returns:
-        `mip` (h, w) float32 SUV clipped to [0, suv_max] and `facts` for quality control, or `reason` and `remedy`.
+        `mip` (h, w) float32 SUV clipped to [0, suv_max] and `facts` for quality control, or
+        `reason` and `remedy`.
     """
     if job["versions"] != versions(job["path"]):
         return {
@@ -159,42 +160,7 @@ def project(job: dict) -> dict:
             "remedy": "install the same version on every worker, then run again",
         }
     try:
-        if job["window"] is None:
-            mip, spacing, note = read(job["path"], job["phantom_spacing_mm"])
-            pixel, unit, assumed = (MIP_SPACING_MM, MIP_SPACING_MM), "SUV", ""
-            clipped = float((mip > job["suv_max"]).mean())
-        else:
-            with _remarks():
-                shown = pictures.project(job["path"], pictures.Window.parse(job["window"]))
-            mip, pixel, unit, assumed, note = (
-                shown.values,
-                shown.pixel_mm,
-                shown.unit,
-                shown.assumed,
-                "",
-            )
-            spacing = [pixel[1], 0.0, pixel[0]]  # a picture has no depth
-            if unit == "window":
-                clipped = float((mip >= 1).mean())
-                mip = mip * np.float32(job["suv_max"])
-            else:
-                clipped = float((mip > job["suv_max"]).mean())
-        facts = {f"spacing_{axis}_mm": round(v, 4) for axis, v in zip("xyz", spacing)}
-        facts |= {
-            "height_mm": mip.shape[0] * pixel[0],
-            "width_mm": mip.shape[1] * pixel[1],
-            "highest": float(mip.max()),
-            "median": float(np.median(mip)),
-            "share_clipped": clipped,
-            "unit": unit,
-            "assumed": assumed,
-            "note": note,
-        }
-        mip = np.clip(mip, 0, job["suv_max"])
-        return {
-            "mip": fit_to_canvas(mip, job["canvas"], job["field_of_view_mm"], pixel),
-            "facts": facts,
-        }
+        return _projected(job)
     except ExamError as e:
         return {"reason": e.reason, "remedy": e.remedy}
     except MemoryError:
@@ -212,8 +178,36 @@ def project(job: dict) -> dict:
         }
 
 
+def _projected(job: dict) -> dict:
+    top, unit, assumed, note = job["suv_max"], "SUV", "", ""
+    if job["window"] is None:
+        mip, spacing, note = read(job["path"], job["phantom_spacing_mm"])
+        pixel = (MIP_SPACING_MM, MIP_SPACING_MM)
+    else:
+        with _remarks():
+            shown = pictures.project(job["path"], pictures.Window.parse(job["window"]))
+        mip, pixel, unit, assumed = shown.values, shown.pixel_mm, shown.unit, shown.assumed
+        spacing = [pixel[1], 0.0, pixel[0]]  # a picture has no depth
+    clipped = mip > top
+    if unit == "window":
+        clipped = mip >= 1
+        mip = mip * np.float32(top)
+    facts = {f"spacing_{axis}_mm": round(v, 4) for axis, v in zip("xyz", spacing)} | {
+        "height_mm": mip.shape[0] * pixel[0],
+        "width_mm": mip.shape[1] * pixel[1],
+        "highest": float(mip.max()),
+        "median": float(np.median(mip)),
+        "share_clipped": float(clipped.mean()),
+        "unit": unit,
+        "assumed": assumed,
+        "note": note,
+    }
+    mip = fit_to_canvas(np.clip(mip, 0, top), job["canvas"], job["field_of_view_mm"], pixel)
+    return {"mip": mip, "facts": facts}
+
+
 def versions(path: str) -> list[int]:
-    """The versions of the code that decides the pixels of an exam; another version prepares it again."""
+    """The versions of the code that decides an exam's pixels; another prepares it again."""
     if path.startswith("phantom:"):
         return [petphantom.VERSION, projection.VERSION]
     if pictures.is_picture(path):
@@ -222,11 +216,12 @@ def versions(path: str) -> list[int]:
 
 
 def task(exam: dict, cfg: Config) -> dict:
-    """What a worker must know to prepare one exam (a row of the cohort); plain values only, because it travels.
+    """What a worker must know to prepare one exam (a row of the cohort); plain values, to travel.
 
-    It names the versions of the code, so that a worker elsewhere with another version is found out.
+    It names the versions of the code, so that a worker elsewhere with another one is found out.
     """
     path = exam["path"]
+    cells = {k: exam.get(k, "") for k in pictures.COLUMNS}
     return {
         "path": path,
         "canvas": list(cfg.canvas),
@@ -234,27 +229,23 @@ def task(exam: dict, cfg: Config) -> dict:
         "suv_max": cfg.suv_max,
         "versions": versions(path),
         "phantom_spacing_mm": cfg.phantom_spacing_mm if path.startswith("phantom:") else None,
-        "window": {k: exam.get(k, "") for k in pictures.COLUMNS}
-        if pictures.is_picture(path)
-        else None,
+        "window": cells if pictures.is_picture(path) else None,
     }
 
 
 def _files(path: str) -> list:
     """Name, bytes and modification time of every file that the exam consists of."""
+    found = [path]
     if os.path.isdir(path):
         found = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
-    else:
-        found = [path]
     out = []
-    for name in sorted(found):
+    for file in sorted(found):
+        name = os.path.relpath(file, os.path.dirname(path))
         try:
-            stat = os.stat(name)
-            out.append(
-                [os.path.relpath(name, os.path.dirname(path)), stat.st_size, stat.st_mtime_ns]
-            )
+            stat = os.stat(file)
+            out.append([name, stat.st_size, stat.st_mtime_ns])
         except (OSError, ValueError):  # not there, or a path that none can be (a NUL in it)
-            out.append([os.path.relpath(name, os.path.dirname(path)), "missing"])
+            out.append([name, "missing"])
     return out
 
 
@@ -274,7 +265,7 @@ def store(path: Path, mark: str, result: dict) -> None:
 
 
 def recall(path: Path, mark: str, pixels: bool = True) -> dict | None:
-    """The stored result if it was made from the same things; None if there is none or it cannot be read."""
+    """The stored result if it was made from the same things, else None."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["fingerprint"]) != mark:
@@ -287,25 +278,79 @@ def recall(path: Path, mark: str, pixels: bool = True) -> dict | None:
         return None
 
 
+@dataclass
+class Work:
+    """One result per exam, kept on disk: what is there already is not made again.
+
+    Attributes:
+        jobs: what the function that makes a result takes.
+        files: where each result is kept.
+        marks: what each was made from.
+        results: without their pictures; None while a result is missing.
+        todo: numbers of the exams that had no result.
+    """
+
+    jobs: list[dict]
+    files: list[Path]
+    marks: list[str]
+
+    def __post_init__(self):
+        self.results = [recall(f, m, pixels=False) for f, m in zip(self.files, self.marks)]
+        self.todo = [i for i, result in enumerate(self.results) if result is None]
+
+    def complete(
+        self,
+        function: Callable[[dict], dict],
+        label: str,
+        scheduler,
+        workers: int,
+        mend: Callable[[dict, int], dict] = lambda result, i: result,
+    ) -> None:
+        """Make what is missing; see `executors.run`. `mend` changes a result before it is kept.
+
+        What another try may change (a lost worker, an error nobody foresaw) is not kept.
+        """
+        jobs = [self.jobs[i] for i in self.todo]
+        with Progress(len(jobs), label) as progress:
+            for k, result in executors.run(function, jobs, scheduler, workers):
+                i = self.todo[k]
+                if isinstance(result, executors.Died):
+                    result = {
+                        "reason": result.reason,
+                        "transient": True,
+                        "remedy": "use fewer workers or a machine with more memory, or leave the "
+                        "exam out",
+                    }
+                result = mend(result, i)
+                if not result.get("transient"):
+                    store(self.files[i], self.marks[i], result)
+                self.results[i] = {key: v for key, v in result.items() if key != "mip"}
+                progress.update()
+
+    @property
+    def good(self) -> list[int]:
+        """Numbers of the exams that could be used."""
+        return [i for i, result in enumerate(self.results) if "reason" not in result]
+
+
 @contextlib.contextmanager
 def only_one(path: Path):
-    """Hold the lock file, so that one process at a time writes to its folder; say so if it must be waited for.
+    """Hold the lock file, so that one process at a time writes to its folder; else wait and say so.
 
     The operating system drops the lock with its process, so a crash leaves none behind.
 
     Yields:
-        False where the file system has no locks; two runs then repeat each other's work, which is atomic and the same.
+        False where the file system has no locks; two runs then repeat each other's work, which is
+        atomic and the same.
     """
-    logging.getLogger("filelock").setLevel(
-        logging.WARNING
-    )  # it logs the path, which may name a person
+    # It logs the path, which may name a person.
+    logging.getLogger("filelock").setLevel(logging.WARNING)
     lock = filelock.FileLock(path)
     try:
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            print("… another run writes to this folder; waiting for it", flush=True)
-            lock.acquire()
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print("… another run writes to this folder; waiting for it", flush=True)
+        lock.acquire()
     except NotImplementedError:
         yield False
         return

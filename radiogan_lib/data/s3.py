@@ -1,11 +1,13 @@
 """Fetching one series from a public S3 bucket with boto3, and proving that it arrived whole.
 
-The archive's own client returns as if nothing had happened when a transfer fails. Here every object is compared with
-the listing (bytes, and MD5 where the ETag is one), and the series with the manifest (number and bytes).
+The archive's own client returns as if nothing had happened when a transfer fails. Here every object
+is compared with the listing (bytes, and MD5 where the ETag is one), and the series with the
+manifest (number and bytes).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 import urllib.parse
@@ -17,20 +19,18 @@ from radiogan_lib.config import ConfigError, RadioganError
 ROUNDS = 4  # times that what is missing or damaged is asked for
 CONNECTIONS = 16
 PAUSE_S = 0.5  # before the second round; doubles
+_RUN_AGAIN = "Run the same command again: what is finished is kept."
+_NEW_RELEASE = (
+    "The archive's content has moved on; rebuild data_manifest/public.csv with a newer idc-index."
+)
 
 
 class TransferError(RadioganError):
     """A series did not arrive whole: `reason`, `remedy`, and whether another try may help."""
 
-    def __init__(self, reason: str, remedy: str, transient: bool):
+    def __init__(self, reason: str, remedy: str = _RUN_AGAIN, transient: bool = True):
         super().__init__(f"{reason}. {remedy}")
         self.reason, self.remedy, self.transient = reason, remedy, transient
-
-
-_RUN_AGAIN = "Run the same command again: what is finished is kept."
-_NEW_RELEASE = (
-    "The archive's content has moved on; rebuild data_manifest/public.csv with a newer idc-index."
-)
 
 
 def client(endpoint: str = ""):
@@ -41,7 +41,8 @@ def client(endpoint: str = ""):
         from botocore.config import Config
     except ImportError:
         raise ConfigError(
-            "the public archive needs boto3; install it with `pip install 'radiogan-reproduced[archive]'`."
+            "the public archive needs boto3; install it with "
+            "`pip install 'radiogan-reproduced[archive]'`."
         ) from None
     config = Config(
         signature_version=UNSIGNED,
@@ -59,28 +60,26 @@ def _place(prefix: str) -> tuple[str, str]:
     """`s3://bucket/key/` → (bucket, key prefix)."""
     parts = urllib.parse.urlsplit(prefix)
     if parts.scheme != "s3" or not parts.netloc or not parts.path.strip("/"):
-        raise TransferError(
-            "the place of a series must look like s3://bucket/prefix/",
-            "Correct the manifest.",
-            False,
-        )
+        reason = "the place of a series must look like s3://bucket/prefix/"
+        raise TransferError(reason, "Correct the manifest.", False)
     return parts.netloc, parts.path.strip("/") + "/"
 
 
-def _fault(error: Exception) -> TransferError:
-    """What boto3 met, in one sentence."""
-    response = getattr(error, "response", None) or {}
-    answer = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    if answer is None:
-        return TransferError(
-            f"the archive cannot be reached ({type(error).__name__})",
-            f"Check the network. {_RUN_AGAIN}",
-            True,
-        )
-    gone = answer in (403, 404)
-    return TransferError(
-        f"the archive answered {answer}", _NEW_RELEASE if gone else _RUN_AGAIN, not gone
-    )
+@contextlib.contextmanager
+def _faults():
+    """What boto3 meets, as a TransferError."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except BotoCoreError as e:
+        reason = f"the archive cannot be reached ({type(e).__name__})"
+        raise TransferError(reason, f"Check the network. {_RUN_AGAIN}") from None
+    except ClientError as e:
+        answer = e.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        gone = answer in (403, 404)
+        remedy = _NEW_RELEASE if gone else _RUN_AGAIN
+        raise TransferError(f"the archive answered {answer}", remedy, not gone) from None
 
 
 def listing(s3, bucket: str, prefix: str, page: int = 1000) -> dict[str, tuple[int, str]]:
@@ -98,10 +97,10 @@ def listing(s3, bucket: str, prefix: str, page: int = 1000) -> dict[str, tuple[i
 
 def _whole(body: bytes, size: int, etag: str) -> bool:
     """Is this the listed object? The ETag of an object uploaded in one piece is its MD5."""
-    if len(body) != size:
-        return False
     is_md5 = len(etag) == 32 and set(etag.lower()) <= set("0123456789abcdef")
-    return not is_md5 or hashlib.md5(body, usedforsecurity=False).hexdigest() == etag.lower()
+    if len(body) != size or not is_md5:
+        return len(body) == size
+    return hashlib.md5(body, usedforsecurity=False).hexdigest() == etag.lower()
 
 
 def fetch_series(
@@ -119,7 +118,7 @@ def fetch_series(
         How many objects had to be asked for again.
 
     Raises:
-        TransferError: it did not arrive whole after several rounds, or the archive holds something else by now.
+        TransferError: it did not arrive whole, or the archive holds something else by now.
         ConfigError: boto3 is not installed.
     """
     bucket, key_prefix = _place(prefix)
@@ -127,17 +126,14 @@ def fetch_series(
     objects = _listed(s3, bucket, key_prefix)
     listed = sum(size for size, _ in objects.values())
     if (len(objects), listed) != (instances, size_bytes):
-        raise TransferError(
-            f"the archive lists {len(objects)} files of {listed} bytes where the manifest says "
-            f"{instances} of {size_bytes}",
-            _NEW_RELEASE,
-            False,
-        )
+        there = f"the archive lists {len(objects)} files of {listed} bytes"
+        reason = f"{there} where the manifest says {instances} of {size_bytes}"
+        raise TransferError(reason, _NEW_RELEASE, False)
 
     def one(key: str) -> None:
         body = _body(s3, bucket, key)
         if not _whole(body, *objects[key]):
-            raise TransferError("a file arrived damaged", _RUN_AGAIN, True)
+            raise TransferError("a file arrived damaged")
         (folder / PurePosixPath(key).name).write_bytes(body)
 
     missing, again = list(objects), 0
@@ -155,39 +151,28 @@ def fetch_series(
         if not missing:
             break
     else:
-        raise TransferError(
-            f"{len(missing)} of {instances} files did not arrive whole in {ROUNDS} rounds",
-            _RUN_AGAIN,
-            True,
-        )
+        left = f"{len(missing)} of {instances} files"
+        raise TransferError(f"{left} did not arrive whole in {ROUNDS} rounds")
     stored = list(folder.iterdir())
     if (len(stored), sum(f.stat().st_size for f in stored)) != (instances, size_bytes):
-        raise TransferError(
-            f"{len(stored)} files lie on disk where {instances} were fetched", _RUN_AGAIN, True
-        )
+        raise TransferError(f"{len(stored)} files lie on disk where {instances} were fetched")
     return again
 
 
 def _body(s3, bucket: str, key: str) -> bytes:
-    """The bytes of an object; a fault on the way raises a TransferError."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
+    with _faults():
         return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except (BotoCoreError, ClientError) as e:
-        raise _fault(e) from None
 
 
 def _listed(s3, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
     """`listing`, asked for again where the server is busy or the line is cut."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    for turn in range(ROUNDS):
+    for turn in range(ROUNDS - 1):
         try:
-            return listing(s3, bucket, prefix)
-        except (BotoCoreError, ClientError) as e:
-            fault = _fault(e)
-            if not fault.transient or turn == ROUNDS - 1:
-                raise fault from None
-            time.sleep(PAUSE_S * 2**turn)
-    raise AssertionError("unreachable")
+            with _faults():
+                return listing(s3, bucket, prefix)
+        except TransferError as fault:
+            if not fault.transient:
+                raise
+        time.sleep(PAUSE_S * 2**turn)
+    with _faults():
+        return listing(s3, bucket, prefix)

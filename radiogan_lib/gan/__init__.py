@@ -1,7 +1,6 @@
 """The paper's conditional GAN: networks, losses, training, sampling, and the CGAN that memorises.
 
 A name loads its module when it is first used, because every module here loads Keras.
-Explained in notebooks/02_networks.ipynb and 03_training.ipynb.
 """
 
 import lazy_loader
@@ -17,13 +16,8 @@ _load, __dir__, __all__ = lazy_loader.attach(
         "sampling": ["sample", "noise", "recalibrate", "SamplingError"],
         "training": ["train", "TrainingError"],
         "runs": [
-            "load_run",
-            "load_run_or_shipped",
-            "load_shipped",
-            "discriminator_scores",
-            "samples_over_epochs",
-            "Run",
-            "RunError",
+            *("load_run", "load_run_or_shipped", "load_shipped", "Run", "RunError"),
+            *("discriminator_scores", "samples_over_epochs"),
         ],
         "memoriser": ["train_baseline"],
         "diagnosis": ["diagnose", "Diagnosis", "SampleMeasures"],

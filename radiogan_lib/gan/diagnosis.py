@@ -1,9 +1,9 @@
-"""Is the training going well? Signs measured while it runs, and a diagnosis of them in plain language.
+"""Is the training going well? Signs measured while it runs, and a diagnosis in plain language.
 
-`SampleMeasures` is fitted once to the training exams: shrunken projections, principal components for their spread, and a linear
-discriminant for the class, which also sees the brightest pixel of every block, because a lesion is bright and small. It is
-coarse and cheap (held-out phantoms of the teach profile: 0.62 right, chance 0.20). Notebook 04 holds the real measures.
-Explained in notebooks/03_training.ipynb.
+`SampleMeasures` is fitted once to the training exams: shrunken projections, principal components
+for their spread, and a linear discriminant for the class, which also sees the brightest pixel of
+every block, because a lesion is bright and small. It is coarse and cheap (held-out phantoms of the
+teach profile: 0.62 right, chance 0.20). Notebook 04 holds the real measures.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GRID = (20, 12)  # blocks that an image is shrunk to
 
 
 def _features(suv: np.ndarray, reduce=np.mean) -> np.ndarray:
-    """(n, h, w) SUV → (n, 240): root of the mean (or maximum) of each block; a smaller canvas's own pixels."""
+    """(n, h, w) SUV → (n, 240): root of the mean (or maximum) of each block, or of each pixel."""
     n, h, w = suv.shape
     rows, columns = min(GRID[0], h), min(GRID[1], w)
     small = reduce(suv.reshape(n, rows, h // rows, columns, w // columns), (2, 4))
@@ -72,11 +72,11 @@ class SampleMeasures:
         return float(np.mean(found)) if found else float("nan")
 
     def measure(self, suv: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Measures of generated images (n, h, w) of the given labels (n,), drawn from the same noise each time.
+        """Measure generated images (n, h, w) of labels (n,), drawn from the same noise each time.
 
         Returns:
-            label_agreement: share whose class is told as asked; `chance` and `ceiling` stand beside it.
-            diversity: spread within a class, relative to the exams' own (1 = as varied as real exams).
+            label_agreement: share whose class is told as asked; beside `chance` and `ceiling`.
+            diversity: spread within a class, relative to the exams' own.
             movement: how far the pictures moved since the last call, relative to the exams' spread.
         """
         f = self.components.transform(_features(suv))
@@ -97,21 +97,25 @@ class SampleMeasures:
 
 
 SENTENCES = {
-    "losses_not_finite": "The losses are not numbers any more. Lower learning_rate, or use precision='float32'.",
-    "discriminator_saturated": "The discriminator has won: it tells {d_accuracy:.0%} of the images apart and the generator's loss is "
-    "{g_loss:.1f}. Give it more dropout or fewer discriminator_channels, or set lecam=0.3 or diffaugment='translation'.",
-    "generator_stuck": "The generator is stuck: its pictures moved by only {movement:.1%} of the exams' own spread since the last "
-    "measure. Check that learning_rate is above 0, or restart with another seed.",
-    "classes_ignored": "The classes are ignored: {label_agreement:.0%} of the images look like the class they were asked for, chance is "
-    "{chance:.0%} (real exams reach {ceiling:.0%}). Train longer, or set label_init=1 or auxiliary=0.5.",
-    "collapsed": "Mode collapse: images of one class differ only {diversity:.0%} as much as real exams do. Restart with "
-    "diffaugment='translation', lecam=0.3, or more exams.",
+    "losses_not_finite": "The losses are not numbers any more. Lower learning_rate, or use "
+    "precision='float32'.",
+    "discriminator_saturated": "The discriminator has won: it tells {d_accuracy:.0%} of the images "
+    "apart and the generator's loss is {g_loss:.1f}. Give it more dropout or fewer "
+    "discriminator_channels, or set lecam=0.3 or diffaugment='translation'.",
+    "generator_stuck": "The generator is stuck: its pictures moved by only {movement:.1%} of the "
+    "exams' own spread since the last measure. Check that learning_rate is above 0, or restart "
+    "with another seed.",
+    "classes_ignored": "The classes are ignored: {label_agreement:.0%} of the images look like the "
+    "class they were asked for, chance is {chance:.0%} (real exams reach {ceiling:.0%}). Train "
+    "longer, or set label_init=1 or auxiliary=0.5.",
+    "collapsed": "Mode collapse: images of one class differ only {diversity:.0%} as much as real "
+    "exams do. Restart with diffaugment='translation', lecam=0.3, or more exams.",
 }
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the signs say: `signs` are the names in `SENTENCES` that apply, printing it gives the sentences."""
+    """`signs` are the names in `SENTENCES` that apply; printing it gives the sentences."""
 
     signs: tuple[str, ...]
     sentences: tuple[str, ...]
@@ -126,7 +130,7 @@ class Diagnosis:
 def diagnose(history: pd.DataFrame) -> Diagnosis:
     """Read the last rows of a run's history.
 
-    A sign must hold in the last row and, where it may be a passing moment, in the rows before it as well.
+    A sign must hold in the last row and, where it may be a passing moment, before it as well.
     """
     if history is None or not len(history):
         return Diagnosis((), ("Nothing has been measured yet.",), 0)

@@ -1,8 +1,8 @@
-"""Everything that is about speed and devices, and nothing that is about the GAN: `prepare`, two layers, several devices.
+"""What is about speed and devices, and nothing about the GAN: two layers, several devices.
 
-Each trick stays because `benchmarks/training.py` shows at least a tenth on a machine that we measured (benchmarks/README.md).
-None changes the mathematics; tests/test_networks.py and tests/test_engines.py hold them to plain Keras. Explained in
-docs/devices.md.
+Each trick stays because `benchmarks/training.py` shows at least a tenth on a machine that we
+measured (benchmarks/README.md). None changes the mathematics: tests/test_networks.py and
+tests/test_engines.py hold them to plain Keras. Explained in docs/devices.md.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def on_tensorflow() -> bool:
 
 
 def prepare() -> None:
-    """Settings of TensorFlow for the whole process; called by what builds, loads or trains a network, not by an import.
+    """Set TensorFlow up for the whole process; for what builds, loads or trains a network.
 
-    On one or two cores whole operations run side by side instead of each being cut in two: TensorFlow's threads then do not
-    wait for one another. A user who has set `TF_NUM_INTRAOP_THREADS` has decided otherwise. Once TensorFlow has computed
-    anything, its threads are as they are.
+    On one or two cores whole operations run side by side instead of each being cut in two, so that
+    TensorFlow's threads do not wait for one another. A user who has set `TF_NUM_INTRAOP_THREADS`
+    has decided otherwise. Once TensorFlow has computed anything, its threads are as they are.
     """
     if not on_tensorflow():
         return
     import tensorflow as tf
 
-    # The graph optimiser tries to fuse bias and LeakyReLU, fails on the gradient's graph, and says so at every start.
+    # The graph optimiser tries to fuse bias and LeakyReLU, fails, and says so at every start.
     tf.config.optimizer.set_experimental_options({"remapping": False})
     if THREADS_VARIABLE not in os.environ and machine.cores() <= FEW_CORES:
         with contextlib.suppress(RuntimeError):
@@ -54,12 +54,12 @@ def prepare() -> None:
 def keep_memory() -> bool:
     """Let the C library keep freed memory for the next training step.
 
-    Every step allocates and frees the same few hundred MB. glibc gives large blocks back to the system at once, and the system
-    hands out zeroed pages again: on one virtual machine that was more than half of the processor's time, on others nothing.
-    A user who has set one of glibc's variables has decided otherwise.
+    Every step allocates and frees the same few hundred MB. glibc gives large blocks back to the
+    system at once, and the system hands out zeroed pages again: on one virtual machine that was
+    more than half of the processor's time, on others nothing.
 
     Returns:
-        Whether the C library took it; False on systems without glibc.
+        Whether the C library took it; False without glibc, or where the user has set its variables.
     """
     if sys.platform != "linux" or any(name in os.environ for name in GLIBC_OPTIONS):
         return False
@@ -71,7 +71,7 @@ def keep_memory() -> bool:
 
 
 def chosen_devices(n: int, batch_size: int) -> list[str]:
-    """The first `n` devices as Keras names them ("gpu:0"); 0 = all GPUs, or one device where there is none.
+    """The first `n` devices as Keras names them ("gpu:0"); 0 = all GPUs, or one device without.
 
     Raises:
         ConfigError: there are fewer devices, or a batch cannot be divided evenly.
@@ -80,12 +80,14 @@ def chosen_devices(n: int, batch_size: int) -> list[str]:
     n = n or (len(found) if "cpu" not in found[0].lower() else 1)
     if n > len(found):
         raise ConfigError(
-            f"settings: devices = {n}, but the engine {keras.backend.backend()} sees {len(found)} ({', '.join(found)}): "
-            "set devices=0 for all GPUs, or install the engine's GPU build (docs/devices.md)."
+            f"settings: devices = {n}, but the engine {keras.backend.backend()} sees {len(found)} "
+            f"({', '.join(found)}): set devices=0 for all GPUs, or install the engine's GPU build "
+            "(docs/devices.md)."
         )
     if batch_size % n:
         raise ConfigError(
-            f"settings: batch_size = {batch_size} cannot be shared evenly by {n} devices: set batch_size={-(-batch_size // n) * n}."
+            f"settings: batch_size = {batch_size} cannot be shared evenly by {n} devices: set "
+            f"batch_size={-(-batch_size // n) * n}."
         )
     return found[:n]
 
@@ -94,8 +96,8 @@ def chosen_devices(n: int, batch_size: int) -> list[str]:
 def sharing(devices: list[str]):
     """Models that are built inside this block share their batches among these devices.
 
-    The result is that of one device on the same batch: losses are means over the whole batch, and BatchNorm's statistics are
-    taken over all of it (MirroredStrategy on TensorFlow, DataParallel on JAX).
+    The result is that of one device on the same batch: losses and BatchNorm's statistics are means
+    over all of it (MirroredStrategy on TensorFlow, DataParallel on JAX).
     """
     if len(devices) == 1:
         yield
@@ -114,7 +116,7 @@ def sharing(devices: list[str]):
 
 
 def replicas() -> int:
-    """TensorFlow devices that share a batch; 1 on JAX, whose DataParallel has one global batch anyway."""
+    """TensorFlow devices that share a batch; 1 on JAX, whose batch is global anyway."""
     if not on_tensorflow():
         return 1
     import tensorflow as tf
@@ -123,7 +125,7 @@ def replicas() -> int:
 
 
 def mean_over_devices(mean):
-    """The mean over all devices that share the batch, of each one's mean over its part; gradients flow through it."""
+    """The mean of the devices' means over their parts of a batch; gradients flow through it."""
     if replicas() == 1:
         return mean
     import tensorflow as tf
@@ -134,7 +136,7 @@ def mean_over_devices(mean):
 
 @keras.saving.register_keras_serializable("radiogan")
 class BatchNormalization(layers.BatchNormalization):
-    """Keras' BatchNormalization, whose training pass is one fused kernel of TensorFlow instead of a dozen operations."""
+    """Keras' BatchNormalization, whose training pass is one fused kernel of TensorFlow."""
 
     def __init__(self, *args, **kwargs):
         # Whatever a saved network was built for: several devices normalise their batch as one.
@@ -163,7 +165,7 @@ class BatchNormalization(layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("radiogan")
 class Dropout(layers.Dropout):
-    """Keras' Dropout from a random byte per value instead of a float; the rate is in steps of 1/256."""
+    """Keras' Dropout from a random byte per value, not a float; the rate is in steps of 1/256."""
 
     def call(self, inputs, training=False):
         dropped = round(256 * self.rate)  # of 256 byte values
@@ -178,5 +180,5 @@ class Dropout(layers.Dropout):
         )
         values = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[: tf.size(inputs)]
         keep = tf.reshape(values >= dropped, tf.shape(inputs))
-        # The gradient of `where` keeps one byte per value; that of a product would keep both factors.
+        # The gradient of `where` keeps one byte per value; that of a product keeps both factors.
         return tf.where(keep, inputs * (256 / (256 - dropped)), tf.zeros([], inputs.dtype))

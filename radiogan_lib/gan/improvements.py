@@ -1,14 +1,14 @@
-"""Additions to the paper's recipe: DiffAugment, an auxiliary classifier and spectral matching. All are off in the paper's.
+"""Additions to the paper's recipe: DiffAugment, an auxiliary classifier and spectral matching.
 
-DiffAugment (Zhao et al., NeurIPS 2020) shows the discriminator real and fake images after the same random shifts.
-It is differentiable, so the generator learns through it. It never flips, because the liver is on the right, and never changes
-brightness, because SUV is a measurement.
+DiffAugment (Zhao et al., NeurIPS 2020) shows the discriminator real and fake images after the same
+random shifts. It is differentiable, so the generator learns through it. It never flips, because the
+liver is on the right, and never changes brightness, because SUV is a measurement.
 
-The auxiliary classifier (AC-GAN, Odena et al., ICML 2017) tells the generator which class its image looks like. A lesion is a
-few pixels of a whole body; the discriminator's one number says little about it, and the generator ignores its label for
-thousands of steps. The classifier learns the classes from real training exams only. The generator pays for the *excess* of its
-images' cross-entropy over that of real images, so images must be as typical of their class as real exams are, and no more.
-It sees images through shifts of its own (`auxiliary_augment`), or it would learn the exams by heart.
+The auxiliary classifier (AC-GAN, Odena et al., ICML 2017) tells the generator which class its image
+looks like: the discriminator's one number says little about a lesion of a few pixels. It learns the
+classes from real training exams only, through shifts of its own (`auxiliary_augment`), or it would
+learn the exams by heart. The generator pays for the *excess* of its images' cross-entropy over that
+of real images: images must be as typical of their class as real exams are, and no more.
 
 Explained in notebooks/03_training.ipynb.
 """
@@ -26,6 +26,8 @@ KINDS = ("translation",)
 AIR = -1.0  # its grey value, which shifts reveal
 WIDTHS = (16, 32, 64, 96)  # channels of the auxiliary classifier
 SMOOTHING = 0.1  # of its targets: a classifier that is never quite sure keeps giving gradients
+LARGEST = 4  # doublings of the largest image that it looks at: 80 x 48
+LEAST_VARIANCE = 0.01  # of a band's log amplitude; exams that are more alike would divide roundings
 
 
 class DiffAugment:
@@ -34,8 +36,8 @@ class DiffAugment:
     Args:
         policy: `translation` (up to ± an eighth of each side), or nothing.
         seed: of the random draws; their state is one of the model's variables.
-        share: share of the images that is changed. Augmentation of every image leaks into the generated ones (Karras et al.,
-            NeurIPS 2020, §2.2).
+        share: of the images that is changed. Augmentation of every image leaks into the generated
+            ones (Karras et al., NeurIPS 2020, §2.2).
         setting: name of the setting that holds the policy, for messages.
 
     Raises:
@@ -44,11 +46,10 @@ class DiffAugment:
 
     def __init__(self, policy: str, seed: int, share: float = 1.0, setting: str = "diffaugment"):
         self.kinds = [k.strip() for k in policy.split(",") if k.strip()]
-        unknown = [k for k in self.kinds if k not in KINDS]
-        if unknown:
+        if unknown := [k for k in self.kinds if k not in KINDS]:
             raise ConfigError(
-                f"settings: {setting} = {policy!r} names {unknown[0]!r}; it is {', '.join(KINDS)} or empty "
-                "(no flips: anatomy has sides)."
+                f"settings: {setting} = {policy!r} names {unknown[0]!r}; it is {', '.join(KINDS)} "
+                "or empty (no flips: anatomy has sides)."
             )
         self.share = share
         self.seed = keras.random.SeedGenerator(seed)
@@ -81,19 +82,16 @@ class DiffAugment:
 
     @staticmethod
     def _shift_matrix(n: int, step, dtype):
-        """Matrices (b, n, n) that move n samples by `step` and drop what leaves: a shifted diagonal."""
+        """Matrices (b, n, n) that move n samples by `step` and drop what leaves."""
         i = ops.arange(n, dtype="float32")
         return ops.cast(ops.equal(i[None, None, :] + step, i[None, :, None]), dtype)
 
 
-LARGEST = 4  # doublings of the largest image that it looks at: 80 x 48
-
-
 def build_auxiliary(cfg: Config, n_classes: int) -> keras.Model:
-    """The auxiliary classifier: grey values (b, h, w, 1) → class logits (b, n_classes); the label is no input.
+    """The auxiliary classifier: grey values (b, h, w, 1) → class logits (b, n_classes).
 
-    Large images are averaged down to 80 × 48 first. The generator otherwise satisfies it with a fine pattern in one place
-    instead of a lesion.
+    Large images are averaged down to 80 × 48 first. The generator otherwise satisfies it with a
+    fine pattern in one place instead of a lesion.
     """
     x = image = keras.Input((*cfg.canvas, 1), name="image")
     coarser = max(0, cfg.doublings - LARGEST)
@@ -110,7 +108,7 @@ def build_auxiliary(cfg: Config, n_classes: int) -> keras.Model:
 
 
 def auxiliary_logits(auxiliary: keras.Model, real, fake, training) -> tuple:
-    """Its logits (b, n_classes) for real images, and for generated ones with its own weights held constant."""
+    """Its logits (b, n_classes) for real images, and for generated ones with constant weights."""
     weights = [ops.stop_gradient(v) for v in auxiliary.trainable_variables]
     state = [ops.convert_to_tensor(v) for v in auxiliary.non_trainable_variables]
     on_real = auxiliary(real, training=training)
@@ -125,7 +123,7 @@ def cross_entropy(logits, label):
 
 
 def excess(on_fake, on_real):
-    """What the generator pays: by how much the fakes' cross-entropy exceeds the real images' (scalars)."""
+    """What the generator pays: the fakes' cross-entropy over the real images' (scalars)."""
     # The mean over all devices comes first, because relu is not linear.
     return ops.relu(engine.mean_over_devices(on_fake - ops.stop_gradient(on_real)))
 
@@ -136,15 +134,12 @@ def accuracy(logits, label):
     return ops.mean(ops.cast(ops.equal(predicted, ops.cast(label, "int32")), "float32"))
 
 
-LEAST_VARIANCE = 0.01  # of a band's log amplitude; exams that are more alike would divide roundings
-
-
 class SpectralMatching(layers.Layer):
-    """What the generator pays where its images have too much or too little power in a band of spatial frequencies.
+    """What the generator pays for too much or too little power in a band of spatial frequencies.
 
-    A discriminator of strided convolutions hardly sees a wrong texture. Here two moments of every band's log power, mean and
-    variance, are compared as running means over the last batches: those of a batch are too few (Durall et al., CVPR 2020,
-    match the spectrum; Salimans et al., NeurIPS 2016, match means of features).
+    A discriminator of strided convolutions hardly sees a wrong texture. Here mean and variance of
+    every band's log power are compared, as running means over the last batches (Durall et al., CVPR
+    2020, match the spectrum; Salimans et al., NeurIPS 2016, match means of features).
 
     Args:
         cfg: canvas and intensity curve.
@@ -161,19 +156,14 @@ class SpectralMatching(layers.Layer):
         frequency = np.hypot(np.arange(h)[:, None] / h, np.arange(w)[None] / w).ravel()
         band = np.minimum((frequency * bands).astype(int), bands - 1)  # 1 = Nyquist
         self.share = (np.eye(bands)[band] / np.bincount(band, minlength=bands)).astype("float32")
-        self.moments = {
-            name: self.add_weight(
-                name=name, shape=(bands,), initializer="zeros", trainable=False, aggregation="mean"
-            )
-            for name in ("real_mean", "real_square", "fake_mean", "fake_square")
-        }
-        self.steps = self.add_weight(
-            name="steps", shape=(), initializer="zeros", trainable=False, aggregation="mean"
-        )
+        constant = dict(initializer="zeros", trainable=False, aggregation="mean")
+        names = ("real_mean", "real_square", "fake_mean", "fake_square")
+        self.moments = {n: self.add_weight(name=n, shape=(bands,), **constant) for n in names}
+        self.steps = self.add_weight(name="steps", shape=(), **constant)
         self.built = True
 
     def log_power(self, x):
-        """Grey values (b, h, w, 1) → log power per band (b, bands), on a linear scale, where bright and sharp structures count."""
+        """Grey values (b, h, w, 1) → log power per band (b, bands), on a linear scale of SUV."""
         x = ops.cast(x, "float32")[..., 0]
         if self.curve == "sqrt":
             x = 2 * ops.square((x + 1) / 2) - 1
@@ -181,7 +171,10 @@ class SpectralMatching(layers.Layer):
         return ops.log(ops.matmul(ops.reshape(power, (-1, len(self.share))), self.share) + 1e-5) / 2
 
     def call(self, real, fake):
-        """Grey values (b, h, w, 1) → a scalar whose gradient moves the fakes' moments to the real ones; its value says nothing."""
+        """Grey values (b, h, w, 1) → a scalar whose gradient moves the fakes' moments to the real.
+
+        Its value says nothing.
+        """
         real, fake = self.log_power(real), self.log_power(fake)
         self.steps.assign(self.steps + 1)
         first = 1 - ops.power(self.MOMENTUM, self.steps)  # as Adam corrects its first steps

@@ -1,12 +1,13 @@
-"""The other GAN of Fig. 4: a standard, fully connected conditional GAN (Mirza & Osindero 2014), trained on few exams.
+"""The other GAN of Fig. 4: a fully connected conditional GAN (Mirza & Osindero 2014) on few exams.
 
-Without convolutions and on a few dozen exams it learns them by heart: a walk from one class to another then is a cross-fade
-of stored exams, which is what the paper's Fig. 4 shows. It is the positive control of the memorisation tests.
+Without convolutions and on a few dozen exams it learns them by heart: a walk from one class to
+another then is a cross-fade of stored exams, as in the paper's Fig. 4. It is the positive control
+of the memorisation tests.
 
-A plain CGAN does not settle on single exams; it draws one speckled mean per class. Three things let it settle, and none of
-them knows the exams: a discriminator that starts nearly flat, a penalty on its slope at the exams (R1; Mescheder et al., ICML
-2018, show that without one a GAN need not converge on single points), and averaged weights.
-Explained in notebooks/06_walks.ipynb.
+A plain CGAN draws one speckled mean per class. Three things let it settle on single exams, and none
+of them knows the exams: a discriminator that starts nearly flat, a penalty on its slope at the
+exams (R1; Mescheder et al., ICML 2018, show that without one a GAN need not converge on single
+points), and averaged weights. Explained in notebooks/06_walks.ipynb.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from radiogan_lib.config import FIELDS, Config
 from radiogan_lib.gan.networks import SuvImage
 from radiogan_lib.gan.radiogan import RadioGAN, compile_model
 
-HIDDEN = 256  # units of the joint layer; fewer on a large canvas, so that the output layer stays below 20 million weights
+HIDDEN = 256  # units of the joint layer; fewer where the output layer had 20 million weights
 R1 = 0.001  # weight of the squared slope, per pixel
 BATCH, STEPS = 40, 50  # images per step, and steps that count as one epoch of the run
 # Whatever a recipe turns on is off here.
@@ -40,7 +41,7 @@ def _start(sd: float):
 
 
 def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = None) -> keras.Model:
-    """z and label each to a layer of their own, then one joint layer, then every pixel: (z, label) → (b, h, w, 1)."""
+    """z and label each to a layer of their own, a joint layer, every pixel: → (b, h, w, 1)."""
     h, w = cfg.canvas
     z = keras.Input((cfg.noise_dim,), name="z")
     label = keras.Input((), dtype="int32", name="label")
@@ -59,7 +60,7 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
 
 
 def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
-    """All pixels and the label's vector to one hidden layer and another: (image, label) → logit (b, 1)."""
+    """All pixels and the label's vector through two hidden layers: → logit (b, 1)."""
     h, w = cfg.canvas
     image = keras.Input((h, w, 1), name="image")
     label = keras.Input((), dtype="int32", name="label")
@@ -78,8 +79,8 @@ def _hidden(pixels: int) -> int:
 def squared_slope(discriminator: keras.Model, image, label):
     """How steep the discriminator is in each image: squared length of its gradient there, (b,).
 
-    The gradient of a fully connected network can be written down (the weights of the units that are switched on), so nothing
-    has to be differentiated twice.
+    The gradient of a fully connected network can be written down (the weights of the units that are
+    switched on), so nothing has to be differentiated twice.
     """
     layer = discriminator.get_layer
     x = layer("joined")(
@@ -107,17 +108,20 @@ class Memoriser(RadioGAN):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss, (h, w) = super().compute_loss(x, y, y_pred, sample_weight, training), self.cfg.canvas
-        # The squared distance between exams grows with their pixels, so a discriminator that tells them apart is less steep.
-        return loss + R1 * h * w / 2 * ops.mean(y_pred["slope"]) if "slope" in y_pred else loss
+        if "slope" in y_pred:
+            # The squared distance between exams grows with their pixels: what tells them apart is
+            # less steep.
+            loss = loss + R1 * h * w / 2 * ops.mean(y_pred["slope"])
+        return loss
 
 
 def build_model(cfg: Config, n_classes: int, suv_max: float | None = None) -> RadioGAN:
     """These two networks with RadioGAN's losses and R1, ready for `fit`."""
-    return compile_model(
-        cfg,
-        lambda: (build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes)),
-        Memoriser,
-    )
+
+    def build():
+        return build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes)
+
+    return compile_model(cfg, build, Memoriser)
 
 
 def settings(cfg: Config, n_exams: int) -> Config:
@@ -125,11 +129,8 @@ def settings(cfg: Config, n_exams: int) -> Config:
     epochs = max(1, round(cfg.baseline_epochs * n_exams / BATCH / STEPS))
     kept = {name: getattr(cfg, name) for name in FIELDS if FIELDS[name].metadata["stage"] != "gan"}
     kept |= {name: getattr(cfg, name) for name in ("seed", "embedding_dim", "leaky_slope")}
-    return Config(
-        **kept
-        | SETTINGS
-        | dict(recipe="paper", epochs=epochs, samples_every=max(1, epochs // 4), batch_size=BATCH)
-    )
+    length = dict(epochs=epochs, samples_every=max(1, epochs // 4), batch_size=BATCH)
+    return Config(**kept | SETTINGS | length, recipe="paper")
 
 
 def train_baseline(cfg: Config, mips, run_dir):

@@ -1,8 +1,8 @@
 """The two networks of the paper (§3.2, Fig. 3) as plain functional Keras models.
 
-Canvas 5·2^d × 3·2^d: the generator doubles 5 × 3 `d` times, the discriminator halves the canvas `d` times and ends in a
-Dense layer. At d = 7 (640 × 384) the discriminator has the paper's eight layers.
-Explained in notebooks/02_networks.ipynb.
+Canvas 5·2^d × 3·2^d: the generator doubles 5 × 3 `d` times, the discriminator halves the canvas `d`
+times and ends in a Dense layer. At d = 7 (640 × 384) it has the paper's eight layers. Explained in
+notebooks/02_networks.ipynb.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GRID = (5, 3)  # where the generator starts and the discriminator ends
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SuvImage(layers.Layer):
-    """tanh, and the scale that turns grey values back into SUV: a saved generator knows its own units.
+    """tanh, and the scale that turns grey values into SUV: a saved generator knows its own units.
 
     Args:
         curve: "linear" or "sqrt", from SUV to grey value.
@@ -58,10 +58,10 @@ class SuvImage(layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BatchSpread(layers.Layer):
-    """Appends one channel that says how much the images of this batch differ: (b, h, w, c) → (b, h, w, c + 1).
+    """Appends a channel that says how much a batch's images differ: (b, h, w, c) → (…, c + 1).
 
-    A discriminator that sees one image at a time cannot tell that all fakes are alike; this one can (minibatch standard
-    deviation, Karras et al., ICLR 2018).
+    A discriminator that sees one image at a time cannot tell that all fakes are alike (minibatch
+    standard deviation, Karras et al., ICLR 2018).
     """
 
     def call(self, x):
@@ -78,30 +78,30 @@ class BatchSpread(layers.Layer):
 
 
 def label_embedding(cfg: Config, n_classes: int, width: int, name: str) -> layers.Embedding:
-    """The class → vector table. Keras starts it at ±0.05, some fifty times weaker than what it is joined to;
+    """The class → vector table. Keras starts it at ±0.05, much weaker than what it is joined to;
     `label_init` > 0 draws it from N(0, label_init²) instead."""
     start = keras.initializers.RandomNormal(stddev=cfg.label_init) if cfg.label_init else "uniform"
     return layers.Embedding(n_classes, width, embeddings_initializer=start, name=name)
 
 
 def generator_widths(cfg: Config) -> list[int]:
-    """Output channels of each transposed convolution: halved from `generator_channels`, never below
-    `generator_least`."""
+    """Output channels of each transposed convolution: halved, never below `generator_least`."""
     wide = min(cfg.generator_channels, cfg.max_channels)
     return [max(cfg.generator_least, wide // 2**k) for k in range(1, cfg.doublings + 1)]
 
 
 def discriminator_widths(cfg: Config) -> list[int]:
-    """Output channels of each convolution: doubled from `discriminator_channels`, at most `max_channels`."""
+    """Output channels of each convolution: doubled, at most `max_channels`."""
     return [min(cfg.max_channels, cfg.discriminator_channels * 2**k) for k in range(cfg.doublings)]
 
 
 def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = None) -> keras.Model:
-    """The generator: (z (b, noise_dim), label (b,) or (b, 1)) → grey values (b, h, w, 1) in [-1, 1].
+    """The generator: (z (b, noise_dim), label (b,) or (b, 1)) → grey values (b, h, w, 1), ±1.
 
-    noise → Dense → 5 × 3 × C → BatchNorm; label → Embedding → Dense(15) → 5 × 3 × 1, joined as a channel; then d ×
-    [transposed convolution of stride 2, BatchNorm, ReLU] and a convolution with one channel and tanh (paper §3.2).
-    Its layer `label_embedding` holds the classes' vectors, its last layer (`SuvImage`) the scale of its pixels.
+    noise → Dense → 5 × 3 × C → BatchNorm; label → Embedding → Dense(15) → 5 × 3 × 1, joined as a
+    channel; then d × [transposed convolution of stride 2, BatchNorm, ReLU] and a convolution with
+    one channel and tanh (paper §3.2). Its layer `label_embedding` holds the classes' vectors, its
+    last layer (`SuvImage`) the scale of its pixels.
     """
     rows, columns = GRID
     wide = min(cfg.generator_channels, cfg.max_channels)
@@ -110,9 +110,8 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
         label = keras.Input((), dtype="int32", name="label")
         x = layers.Dense(rows * columns * wide, use_bias=False, name="noise_dense")(z)
         x = layers.Reshape((rows, columns, wide), name="noise_map")(x)
-        x = engine.BatchNormalization(momentum=cfg.bn_momentum, name="noise_norm")(
-            x
-        )  # (b, 5, 3, C)
+        # (b, 5, 3, C)
+        x = engine.BatchNormalization(momentum=cfg.bn_momentum, name="noise_norm")(x)
         e = label_embedding(cfg, n_classes, cfg.embedding_dim, "label_embedding")(label)
         e = layers.Dense(rows * columns, name="label_dense")(e)
         e = layers.Reshape((rows, columns, 1), name="label_map")(e)
@@ -130,10 +129,11 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
 
 
 def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
-    """The discriminator: (grey values (b, h, w, 1), label (b,) or (b, 1)) → logit (b, 1); sigmoid gives the probability.
+    """The discriminator: (grey values (b, h, w, 1), label (b,) or (b, 1)) → logit (b, 1).
 
-    label → Embedding → Dense(h·w) → h × w × 1, joined as a channel; then d × [3 × 3 convolution of stride 2, BatchNorm
-    (not in the first and the two last layers, Dense counted), LeakyReLU, Dropout] and Dense(1) (paper §3.2).
+    label → Embedding → Dense(h·w) → h × w × 1, joined as a channel; then d × [3 × 3 convolution of
+    stride 2, BatchNorm (not in the first and the two last layers, Dense counted), LeakyReLU,
+    Dropout] and Dense(1) (paper §3.2).
     """
     h, w = cfg.canvas
     widths = discriminator_widths(cfg)
@@ -160,19 +160,17 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
 
 
 def embedding_generator(generator: keras.Model) -> keras.Model:
-    """The same generator (shared weights) from the label's vector instead of its index: [z, e (b, embedding_dim)] → image.
+    """The same generator (shared weights) from a label's vector: [z, e (b, embedding_dim)] → image.
 
     A walk between classes moves `e` on a straight line between two rows of `label_embedding`.
     """
-    vector = generator.get_layer("label_embedding").output
-    return keras.Model(
-        [generator.inputs[0], vector], generator.outputs[0], name="generator_from_embedding"
-    )
+    inputs = [generator.inputs[0], generator.get_layer("label_embedding").output]
+    return keras.Model(inputs, generator.outputs[0], name="generator_from_embedding")
 
 
 @contextlib.contextmanager
 def _arithmetic(precision: str):
-    """Layers made inside this block use the given precision; afterwards the former policy is back."""
+    """Layers made inside this block use the given precision; then the former policy is back."""
     engine.prepare()
     former = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)

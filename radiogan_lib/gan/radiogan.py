@@ -1,14 +1,15 @@
-"""The two losses of the conditional GAN, as one `keras.Model` that Keras' own `fit` trains on TensorFlow or JAX.
+"""The two losses of the conditional GAN, as one `keras.Model` that Keras' own `fit` trains.
 
-`call` draws noise, makes fakes and runs the discriminator three times; `compute_loss` turns the three logits into two losses
-and adds them. Two `stop_gradient`s decide what each network learns from; `trainable` is never switched:
+`call` draws noise, makes fakes and runs the discriminator three times; `compute_loss` turns the
+three logits into two losses and adds them. Two `stop_gradient`s decide what each network learns
+from; `trainable` is never switched:
 
 - the discriminator's loss sees `stop_gradient(fake)`: no gradient reaches the generator;
-- the generator's loss runs the discriminator with `stop_gradient(weights)`: no gradient reaches the discriminator, and its
-  BatchNorm statistics stay as they are.
+- the generator's loss runs the discriminator with `stop_gradient(weights)`: no gradient reaches the
+  discriminator, and its BatchNorm statistics stay as they are.
 
-One Adam over both sets of weights then is exactly two Adams, because its update is per weight. Explained in
-notebooks/03_training.ipynb.
+One Adam over both sets of weights then is exactly two Adams, because its update is per weight.
+Explained in notebooks/03_training.ipynb.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from radiogan_lib.gan import engine, improvements
 
 
 class RadioGAN(keras.Model):
-    """Generator and discriminator as one trainable model (paper §3.2; with every switch of `cfg` off these are the paper's losses).
+    """Generator and discriminator as one trainable model; with every switch off the paper's (§3.2).
 
     Args:
         generator: ([z, label]) → image, from `build_generator`.
@@ -33,17 +34,16 @@ class RadioGAN(keras.Model):
         super().__init__(name="radiogan")
         self.generator, self.discriminator, self.cfg = generator, discriminator, cfg
         self.noise_seed = keras.random.SeedGenerator(cfg.seed)
-        self.augment = improvements.DiffAugment(
-            cfg.diffaugment, cfg.seed + 1, cfg.diffaugment_share
-        )
-        # A seed is saved with the model, and moves under JAX, only if it is the model's own attribute.
+        shifts = improvements.DiffAugment
+        self.augment = shifts(cfg.diffaugment, cfg.seed + 1, cfg.diffaugment_share)
+        # A seed is saved with the model, and moves under JAX, only as the model's own attribute.
         self.augment_seed = self.augment.seed
         names = ("d_loss", "g_loss", "d_accuracy", "real_logit", "fake_logit")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if cfg.auxiliary:
             n_classes = generator.get_layer("label_embedding").input_dim
             self.auxiliary = improvements.build_auxiliary(cfg, n_classes)
-            self.auxiliary_view = improvements.DiffAugment(
+            self.auxiliary_view = shifts(
                 cfg.auxiliary_augment, cfg.seed + 2, setting="auxiliary_augment"
             )
             self.auxiliary_seed = self.auxiliary_view.seed
@@ -56,7 +56,7 @@ class RadioGAN(keras.Model):
         self.built = True
 
     def call(self, inputs, training=False):
-        """(images (b, h, w, 1) grey values, labels (b,)) → logits, each (b, 1): real, fake, fake_frozen."""
+        """(grey values (b, h, w, 1), labels (b,)) → logits (b, 1): real, fake, fake_frozen."""
         real, label = (ops.convert_to_tensor(v) for v in inputs)
         z = self.noise(ops.shape(label)[0])  # (b, noise_dim)
         fake = self.generator([z, label], training=training)  # (b, h, w, 1)
@@ -70,7 +70,7 @@ class RadioGAN(keras.Model):
         logits = {"real": self.discriminator([real, label], training=training)}
         before_fake = self._discriminator_state()
         logits["fake"] = self.discriminator([constant_fake, label], training=training)
-        # The third pass: the same dropout masks as the second, constant weights, its own BatchNorm update thrown away.
+        # The third pass: the dropout masks of the second, constant weights, no BatchNorm update.
         frozen = [ops.stop_gradient(w) for w in weights]
         logits["fake_frozen"] = self._forward(frozen, before_fake, fake, label, training)
         if bands is not None:
@@ -101,9 +101,8 @@ class RadioGAN(keras.Model):
             on_fake = improvements.cross_entropy(y_pred["class_fake"], y_pred["label"])
             d_loss = d_loss + on_real
             g_loss = g_loss + self.cfg.auxiliary * improvements.excess(on_fake, on_real)
-            self.trackers["auxiliary_accuracy"].update_state(
-                improvements.accuracy(y_pred["class_fake"], y_pred["label"])
-            )
+            accuracy = improvements.accuracy(y_pred["class_fake"], y_pred["label"])
+            self.trackers["auxiliary_accuracy"].update_state(accuracy)
         if "bands" in y_pred:
             g_loss = g_loss + self.cfg.spectral_matching * y_pred["bands"]
         if self.cfg.lecam:
@@ -111,7 +110,7 @@ class RadioGAN(keras.Model):
         return (d_loss + g_loss) / engine.replicas()
 
     def noise(self, n):
-        """z (n, noise_dim) from N(0, 1); the seed's state is one of the model's variables, so every step draws anew."""
+        """z (n, noise_dim) from N(0, 1); the seed is a variable, so every step draws anew."""
         return keras.random.normal((n, self.cfg.noise_dim), seed=self.noise_seed)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -123,16 +122,16 @@ class RadioGAN(keras.Model):
         )
 
     def _discriminator_state(self):
-        """Dropout seeds and BatchNorm statistics as they are now: copies, since a bare variable would be read later."""
+        """Copies of dropout seeds and BatchNorm statistics: a bare variable would be read later."""
         return [ops.copy(v) for v in self.discriminator.non_trainable_variables]
 
     def _forward(self, weights, state, image, label, training):
-        """The discriminator's logit (b, 1) from given weights and state; changes of the state are dropped."""
+        """The discriminator's logit (b, 1) from given weights and state, which does not change."""
         inputs = [image, label]
         return self.discriminator.stateless_call(weights, state, inputs, training=training)[0]
 
     def _lecam(self, real, fake):
-        """LeCam regulariser (Tseng et al., CVPR 2021): keeps real logits near the fakes' running mean and vice versa."""
+        """LeCam (Tseng et al., CVPR 2021): real logits stay near the fakes' running mean, and back."""
         for anchor, logits in ((self.real_anchor, real), (self.fake_anchor, fake)):
             anchor.assign(0.99 * anchor + 0.01 * ops.stop_gradient(ops.mean(logits)))
         on_real = ops.mean(ops.square(ops.relu(real - self.fake_anchor)))
@@ -149,7 +148,7 @@ def compiled(cfg: Config, n_classes: int, suv_max: float | None = None) -> Radio
 
 
 def compile_model(cfg: Config, build, kind=RadioGAN) -> RadioGAN:
-    """Seed everything, build two networks, and give them the paper's Adam(2e-4, beta_1 0.5), one over both."""
+    """Seed everything, build two networks, and give them one Adam (paper: 2e-4, beta_1 0.5)."""
     engine.prepare()
     keras.utils.set_random_seed(cfg.seed)
     model = kind(*build(), cfg)
@@ -163,5 +162,5 @@ def compile_model(cfg: Config, build, kind=RadioGAN) -> RadioGAN:
 
 
 def _cross_entropy(target: float, logit):
-    """Mean binary cross-entropy of a constant target, from logits, so that it never saturates."""
+    """Mean binary cross-entropy of a constant target, from logits: it never saturates."""
     return ops.mean(ops.softplus(logit) - target * logit)

@@ -1,8 +1,7 @@
-"""The folder of a run: what it holds, how it is claimed, opened and read. Training itself is in `training.py`.
+"""The folder of a run: what it holds, how it is claimed, opened and read.
 
-    config.json  provenance.json  history.csv  samples/  checkpoints/  generator.keras  discriminator.keras
-
-Explained in notebooks/03_training.ipynb.
+config.json, provenance.json, history.csv, samples/, checkpoints/, generator.keras and
+discriminator.keras. Training itself is in `training.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import radiogan_lib
 from radiogan_lib import config, machine, paths
 from radiogan_lib.config import Config, RadioganError
 from radiogan_lib.gan import engine
-from radiogan_lib.gan import networks as _networks  # noqa: F401  registers our layers with Keras, which loading needs
+from radiogan_lib.gan import networks as _networks  # noqa: F401  registers our layers with Keras
 
 
 class RunError(RadioganError):
@@ -31,7 +30,7 @@ class RunError(RadioganError):
 
 @dataclass
 class Run:
-    """A training, finished or not. `history` has one row per epoch; images are drawn with `gan.sample(run.generator, …)`."""
+    """A training, finished or not. `history` has one row per epoch."""
 
     directory: Path
     config: Config
@@ -61,8 +60,9 @@ def load_run(run_dir, discriminator: bool = True) -> Run:
     for name in ("config.json", "provenance.json", *(f"{n}.keras" for n in names)):
         if not (run_dir / name).exists():
             raise RunError(
-                f"{paths.shown(run_dir / name)} is missing: no finished training is in that folder. "
-                "Run notebooks/03_training.ipynb first (or call gan.train with the same folder to finish it)."
+                f"{paths.shown(run_dir / name)} is missing: no finished training is in that "
+                "folder. Run notebooks/03_training.ipynb first (or call gan.train with the same "
+                "folder to finish it)."
             )
     engine.prepare()
     try:
@@ -75,44 +75,45 @@ def load_run(run_dir, discriminator: bool = True) -> Run:
     except config.ConfigError:
         raise
     except Exception as e:
-        raise RunError(
-            f"{paths.shown(run_dir)} cannot be read ({type(e).__name__}: {' '.join(str(e).split())[:160]}); "
-            "delete the folder and train again."
-        ) from None
+        why = f"{type(e).__name__}: {' '.join(str(e).split())[:160]}"
+        said = f"{paths.shown(run_dir)} cannot be read ({why})"
+        raise RunError(f"{said}; delete the folder and train again.") from None
     _check_fit(run_dir, cfg, classes, *networks)
     return Run(run_dir, cfg, classes, *networks, read_history(run_dir), provenance)  # type: ignore[call-arg]
 
 
 def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discriminator) -> None:
-    """Refuse networks of another run: another canvas, other classes, or no networks of this library."""
+    """Refuse networks of another run: another canvas, other classes, or none of this library."""
     again = "copy the files of one run together, or delete the folder and train again."
     try:
         drawn = tuple(generator.outputs[0].shape[1:3])
         taken = tuple(discriminator.inputs[0].shape[1:3]) if discriminator else drawn
         known = generator.get_layer("label_embedding").input_dim
-        generator.layers[-1].to_suv  # noqa: B018  only this library's generators know the scale of their pixels
+        generator.layers[-1].to_suv  # noqa: B018  only this library's know their pixels' scale
     except (AttributeError, ValueError, IndexError, TypeError):
         raise RunError(
-            f"{paths.shown(run_dir)} holds Keras files that are not a generator and a discriminator of this library; {again}"
+            f"{paths.shown(run_dir)} holds Keras files that are not a generator and a "
+            f"discriminator of this library; {again}"
         ) from None
     for name, canvas in (("generator", drawn), ("discriminator", taken)):
         if canvas != tuple(cfg.canvas):
             raise RunError(
-                f"{paths.shown(run_dir / f'{name}.keras')} is made for {' x '.join(map(str, canvas))} pixels, but config.json "
-                f"beside it says {cfg.canvas[0]} x {cfg.canvas[1]}; {again}"
+                f"{paths.shown(run_dir / f'{name}.keras')} is made for "
+                f"{' x '.join(map(str, canvas))} pixels, but config.json beside it says "
+                f"{cfg.canvas[0]} x {cfg.canvas[1]}; {again}"
             )
     if known != len(names):
         raise RunError(
-            f"{paths.shown(run_dir / 'generator.keras')} knows {known} classes, but provenance.json beside it names "
-            f"{len(names)}; {again}"
+            f"{paths.shown(run_dir / 'generator.keras')} knows {known} classes, but "
+            f"provenance.json beside it names {len(names)}; {again}"
         )
 
 
 def load_shipped(name: str = "") -> Run:
-    """A run that comes with the repository, so that walks and tests work before any training.
+    """A run that comes with the repository, for walks and tests before any training.
 
     Args:
-        name: "" is the run on phantoms; "real" is the generator that was trained on public real exams.
+        name: "" is the run on phantoms; "real" the generator trained on public real exams.
     """
     return load_run(paths.REPO / "weights" / name, discriminator=not name)
 
@@ -122,51 +123,47 @@ def load_run_or_shipped(run_dir) -> Run:
     if (Path(run_dir) / "generator.keras").exists():
         return load_run(run_dir)
     print(
-        f"No training of your own in {paths.shown(run_dir)} yet: this is the run that comes with the repository."
+        f"No training of your own in {paths.shown(run_dir)} yet: this is the run that comes with "
+        "the repository."
     )
     return load_shipped()
 
 
 def discriminator_scores(run: Run, suv: np.ndarray, labels, batch_size: int = 64) -> np.ndarray:
-    """The discriminator's logit for exams (n, h, w) in SUV with their labels: (n,) float32, above 0 = taken for real."""
+    """The discriminator's logits (n,) float32 of exams (n, h, w) in SUV; above 0 is real."""
     from radiogan_lib.data import encode
 
     scale, labels = run.generator.layers[-1], np.asarray(labels, "int32")
-    images = encode(suv, scale.curve, scale.suv_max)
-    parts = [
-        keras.ops.convert_to_numpy(
-            run.discriminator(
-                [images[i : i + batch_size], labels[i : i + batch_size]], training=False
-            )
-        )
-        for i in range(0, len(images), batch_size)
-    ]
-    return np.concatenate(parts)[:, 0] if parts else np.zeros(0, "float32")
+    images, found = encode(suv, scale.curve, scale.suv_max), [np.zeros(0, "float32")]
+    for i in range(0, len(images), batch_size):
+        part = [images[i : i + batch_size], labels[i : i + batch_size]]
+        found.append(keras.ops.convert_to_numpy(run.discriminator(part, training=False))[:, 0])
+    return np.concatenate(found)
 
 
 def samples_over_epochs(run: Run) -> tuple[np.ndarray, list[int]]:
     """The fixed latent grid as it was saved while training.
 
     Returns:
-        SUV (epochs, 4, classes, h, w) float32 (four noise vectors per class), and the epoch of each.
+        SUV (epochs, 4, classes, h, w) float32 (four noise vectors), and the epoch of each.
     """
-    files = sorted((Path(run.directory) / "samples").glob("epoch-*.npy"))
+    folder = Path(run.directory) / "samples"
+    files = sorted(folder.glob("epoch-*.npy"))
     if not files:
         raise RunError(f"{paths.shown(run.directory)} holds no samples of its training.")
     try:
         grids = np.stack([np.load(f, allow_pickle=False) for f in files]).astype("float32")
     except (OSError, ValueError, EOFError) as e:
         raise RunError(
-            f"{paths.shown(Path(run.directory) / 'samples')} holds a damaged picture ({type(e).__name__}); delete that folder: "
-            "the networks do not need it."
+            f"{paths.shown(folder)} holds a damaged picture ({type(e).__name__}); delete that "
+            "folder: the networks do not need it."
         ) from None
-    return (grids / 255) ** 2 * run.generator.layers[-1].suv_max, [
-        int(f.stem.split("-")[1]) for f in files
-    ]
+    epochs = [int(f.stem.split("-")[1]) for f in files]
+    return (grids / 255) ** 2 * run.generator.layers[-1].suv_max, epochs
 
 
 def read_history(run_dir: Path) -> pd.DataFrame:
-    """The epochs in history.csv. A last line that was cut off, and whatever is not epoch 1, 2, 3 …, is left out."""
+    """The epochs in history.csv, without a line that was cut off or is not epoch 1, 2, 3 …"""
     path = run_dir / "history.csv"
     try:
         text = path.read_text(encoding="utf-8")
@@ -180,8 +177,11 @@ def read_history(run_dir: Path) -> pd.DataFrame:
 
 
 def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
-    """Write config and provenance into a new folder; in an old one make sure that it is the same experiment."""
-    path = run_dir / "config.json"
+    """Write config and provenance into a new folder; an old one must be the same experiment."""
+    path, choose = (
+        run_dir / "config.json",
+        "choose another folder, or delete this one to train anew.",
+    )
     # Of paths only the last name is kept: their folders may name a person.
     named = {k: Path(getattr(cfg, k)).name for k in ("cohort", "start_from")}
     facts = {
@@ -189,38 +189,34 @@ def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
         "class_names": list(mips.class_names),
         "exams": len(mips),
     }
-    if path.exists() and (run_dir / "provenance.json").exists():
-        try:
-            cfg_there, told = _read_claim(run_dir)
-            old = cfg_there.stage("gan")
-        except (ValueError, TypeError, RecursionError, OSError) as e:
-            if isinstance(e, RadioganError):
-                raise
-            raise RunError(
-                f"config.json or provenance.json in {paths.shown(run_dir)} is damaged ({type(e).__name__}): choose another "
-                "folder, or delete this one to train anew."
-            ) from None
-        wanted = cfg.stage("gan") | {"start_from": named["start_from"]}
-        differ = [k for k, v in wanted.items() if old[k] != v] + [
-            k for k, v in facts.items() if told.get(k) != v
-        ]
-        if differ:
-            raise RunError(
-                f"{paths.shown(run_dir)} holds a run that differs in {', '.join(differ)}: choose another folder, or delete "
-                "this one to train anew."
-            )
+    if not (path.exists() and (run_dir / "provenance.json").exists()):
+        paths.write_json(path, cfg.as_dict() | named)
+        told = facts | provenance() | {"shared_by": shared_by}
+        paths.write_json(run_dir / "provenance.json", told)
         return
-    paths.write_json(path, cfg.as_dict() | named)
-    paths.write_json(run_dir / "provenance.json", facts | provenance() | {"shared_by": shared_by})
+    try:
+        cfg_there, told = _read_claim(run_dir)
+    except RadioganError:
+        raise
+    except (ValueError, TypeError, RecursionError, OSError) as e:
+        raise RunError(
+            f"config.json or provenance.json in {paths.shown(run_dir)} is damaged "
+            f"({type(e).__name__}): {choose}"
+        ) from None
+    old = cfg_there.stage("gan") | {k: told.get(k) for k in facts}
+    wanted = cfg.stage("gan") | {"start_from": named["start_from"]} | facts
+    if differ := [k for k, v in wanted.items() if old[k] != v]:
+        there = f"{paths.shown(run_dir)} holds a run that differs in {', '.join(differ)}"
+        raise RunError(f"{there}: {choose}")
 
 
 def _read_claim(run_dir: Path) -> tuple[Config, dict]:
     """config.json and provenance.json of a run."""
-    texts = [
-        (run_dir / name).read_text(encoding="utf-8") for name in ("config.json", "provenance.json")
-    ]
-    cfg = config.from_dict(json.loads(texts[0]), f"{run_dir.name}/config.json")
-    return cfg, dict(json.loads(texts[1]))
+    settings, told = (
+        json.loads((run_dir / name).read_text(encoding="utf-8"))
+        for name in ("config.json", "provenance.json")
+    )
+    return config.from_dict(settings, f"{run_dir.name}/config.json"), dict(told)
 
 
 def provenance() -> dict:

@@ -1,7 +1,7 @@
 """Train, stop, continue. The folder of a run (`runs.py`) is all there is to it.
 
-From top to bottom: `train`, the order of the exams, what happens at the end of an epoch, the checkpoints.
-Explained in notebooks/03_training.ipynb.
+From top to bottom: `train`, the order of the exams, what happens at the end of an epoch, the
+checkpoints. Explained in notebooks/03_training.ipynb.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ from radiogan_lib.gan.radiogan import RadioGAN, compiled
 from radiogan_lib.gan.runs import Run, RunError, claim, load_run, read_history
 from radiogan_lib.machine import Progress
 
+NETWORKS = ("generator", "discriminator")
+
 
 class TrainingError(RadioganError):
     """A training that cannot go on; the sentence says what to change."""
 
 
 def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=compiled) -> Run:
-    """Train the GAN of `cfg` on a dataset; continue where the folder's run stopped; return at once if it is finished.
+    """Train the GAN of `cfg`; continue where the folder's run stopped; return a finished one.
 
     Args:
         cfg: the settings; their `gan` stage decides the result.
-        mips: a `data.MipDataset` (`.suv`, `.labels`, `.class_names`, `.suv_max`, `.sha256` are used).
+        mips: a `data.MipDataset`.
         run_dir: the run's folder, made if missing.
         checkpoint_seconds: how often the state is written, at the end of an epoch.
         build: makes the model; `memoriser.build_model` for the CGAN that memorises.
@@ -46,17 +48,19 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
     run_dir = Path(run_dir)
     if not len(mips):
         raise RunError(
-            "there are no exams to train on; see rejects.csv in the dataset's folder for the reasons."
+            "there are no exams to train on; see rejects.csv in the dataset's folder for the "
+            "reasons."
         )
     if tuple(mips.suv.shape[1:3]) != tuple(cfg.canvas):
+        there, wanted = (f"{h} x {w}" for h, w in (mips.suv.shape[1:3], cfg.canvas))
         raise RunError(
-            f"the exams have {mips.suv.shape[1]} x {mips.suv.shape[2]} pixels, but doublings = {cfg.doublings} trains on "
-            f"{cfg.canvas[0]} x {cfg.canvas[1]}: prepare them with the same settings (notebooks/01_data_preparation.ipynb)."
+            f"the exams have {there} pixels, but doublings = {cfg.doublings} trains on {wanted}: "
+            "prepare them with the same settings (notebooks/01_data_preparation.ipynb)."
         )
     engine.prepare()
     shared_by = engine.chosen_devices(cfg.devices, min(cfg.batch_size, len(mips)))
     claim(run_dir, cfg, mips, shared_by)
-    if (run_dir / "generator.keras").exists() and (run_dir / "discriminator.keras").exists():
+    if all((run_dir / f"{name}.keras").exists() for name in NETWORKS):
         try:
             run = load_run(run_dir)
             if run.finished:
@@ -72,12 +76,12 @@ def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> 
     """Build the model, continue from its newest state, train to the end, export both networks."""
     from radiogan_lib.data import encode
 
-    names = list(mips.class_names)
+    names, states_dir = list(mips.class_names), run_dir / "checkpoints"
     model = build(cfg, len(names), mips.suv_max)
     history = read_history(run_dir)
     if cfg.start_from:
         start_from(model, cfg.start_from, names)
-    done = restore(model, run_dir / "checkpoints", newest=len(history))
+    done = restore(model, states_dir, newest=len(history))
     grey = functools.partial(encode, curve=cfg.intensity, suv_max=mips.suv_max)
     batches = Batches(
         mips.suv, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, first_epoch=done, grey=grey
@@ -98,34 +102,36 @@ def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> 
                 shuffle=False,
                 callbacks=[pace, recorder],
             )
-            # `fit` ends by writing its averages over both networks; the state has them as they were.
-            restore(model, run_dir / "checkpoints")
+            # `fit` ends by writing its averages over both networks; the state has both.
+            restore(model, states_dir)
     except KeyboardInterrupt:
         if recorder.saved_epoch:
-            restore(model, run_dir / "checkpoints")
+            restore(model, states_dir)
             _export(model, mips.labels, run_dir)
         raise KeyboardInterrupt(
-            f"Stopped after epoch {len(recorder.rows)} of {cfg.epochs}; the state after epoch {recorder.saved_epoch} is in "
-            f"{paths.shown(run_dir)}. The same call continues from there."
+            f"Stopped after epoch {len(recorder.rows)} of {cfg.epochs}; the state after epoch "
+            f"{recorder.saved_epoch} is in {paths.shown(run_dir)}. The same call continues from "
+            "there."
         ) from None
     except (MemoryError, Exception) as e:
         if not _out_of_memory(e):
             raise
         raise TrainingError(
-            f"out of memory with batch_size={cfg.batch_size} at {cfg.canvas[0]} x {cfg.canvas[1]}: halve "
-            "batch_size, or set precision='mixed_bfloat16', fewer channels, or smaller doublings."
+            f"out of memory with batch_size={cfg.batch_size} at {cfg.canvas[0]} x {cfg.canvas[1]}: "
+            "halve batch_size, or set precision='mixed_bfloat16', fewer channels, or smaller "
+            "doublings."
         ) from e
     _export(model, mips.labels, run_dir)
 
 
 def start_from(model: RadioGAN, folder: str, class_names: list[str]) -> None:
-    """Transfer learning: both networks take every weight of an earlier run whose layer has the same name and shape.
+    """Transfer learning: both networks take the weights of an earlier run, in place.
 
-    Few real exams teach a network what a body looks like less well than many phantoms do. A class that the earlier run
-    knew keeps its vector; any other starts at the mean of all vectors.
+    Every weight whose layer has the same name and shape is taken. A class that the earlier run knew
+    keeps its vector; any other starts at the mean of all vectors.
 
     Args:
-        model: new networks; changed in place.
+        model: new networks.
         folder: of the earlier run; a bare name is one in the repository's `weights/`.
         class_names: the new run's classes, in the order of their labels.
 
@@ -138,11 +144,12 @@ def start_from(model: RadioGAN, folder: str, class_names: list[str]) -> None:
     except RunError as e:
         raise RunError(f"start_from = {folder!r} cannot be used: {e}") from None
     if former.config.canvas != model.cfg.canvas:
+        there, wanted = (f"{h} x {w}" for h, w in (former.config.canvas, model.cfg.canvas))
         raise RunError(
-            f"{paths.shown(path)} was trained on {former.config.canvas[0]} x {former.config.canvas[1]} pixels, this run "
-            f"has {model.cfg.canvas[0]} x {model.cfg.canvas[1]}: leave start_from empty, or train phantoms at this size."
+            f"{paths.shown(path)} was trained on {there} pixels, this run has {wanted}: leave "
+            "start_from empty, or train phantoms at this size."
         )
-    for name in ("generator", "discriminator"):
+    for name in NETWORKS:
         new, old = getattr(model, name), getattr(former, name)
         known = {layer.name: layer.get_weights() for layer in old.layers}
         for layer in new.layers:
@@ -155,45 +162,38 @@ def start_from(model: RadioGAN, folder: str, class_names: list[str]) -> None:
 
 
 def averaged_generator(model: RadioGAN, labels) -> keras.Model:
-    """A generator to sample from: the trained one, or with `ema` a copy with averaged weights and their own statistics."""
+    """A generator to sample from: with `ema` a copy with averaged weights and their statistics."""
     if not model.cfg.ema:
         return model.generator
     copy = keras.models.clone_model(model.generator)
     copy.set_weights(model.generator.get_weights())
-    pairs = zip(
-        model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True
-    )
-    averages = {id(v): a for v, a in pairs}
-    for target, source in zip(
-        copy.trainable_variables, model.generator.trainable_variables, strict=True
-    ):
-        target.assign(averages[id(source)])
+    averages = model.optimizer._model_variables_moving_average
+    average_of = {id(v): a for v, a in zip(model.trainable_variables, averages, strict=True)}
+    sources = model.generator.trainable_variables
+    for target, source in zip(copy.trainable_variables, sources, strict=True):
+        target.assign(average_of[id(source)])
     sampling.recalibrate(copy, labels, seed=model.cfg.seed)
     return copy
 
 
 def _export(model: RadioGAN, labels, run_dir: Path) -> None:
-    networks = {
-        "generator": averaged_generator(model, labels),
-        "discriminator": model.discriminator,
-    }
-    for name, network in networks.items():
+    networks = (averaged_generator(model, labels), model.discriminator)
+    for name, network in zip(NETWORKS, networks, strict=True):
         with paths.atomic(run_dir / f"{name}.keras") as temporary:
             network.save(temporary)
 
 
 def _out_of_memory(e: BaseException) -> bool:
     text = f"{type(e).__name__} {e}"
-    return isinstance(e, MemoryError) or any(
-        s in text for s in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OOM when")
-    )
+    signs = ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OOM when")
+    return isinstance(e, MemoryError) or any(sign in text for sign in signs)
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of (images, labels) in an order that depends on seed and epoch only: a resumed run sees the same ones.
+    """Batches of (images, labels) in an order that depends on seed and epoch only.
 
-    Without end: item `i` lies in epoch `first_epoch + i // len(self)`. Keras then keeps one stream for the whole training;
-    with one stream per epoch, TensorFlow takes up to a second between two epochs to end the old one.
+    Without end: item `i` lies in epoch `first_epoch + i // len(self)`. Keras then keeps one stream
+    for the whole training; TensorFlow takes up to a second to end one between two epochs.
 
     Args:
         images: (n, …), the exams.
@@ -202,7 +202,7 @@ class Batches(keras.utils.PyDataset):
         seed: of the order.
         balanced: draw every class equally often instead of every exam once.
         first_epoch: what the training starts or continues with.
-        grey: turns a batch of images into what the networks see, (batch, h, w, 1); nothing where they are that already.
+        grey: turns a batch of images into what the networks see, (batch, h, w, 1).
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Batches(keras.utils.PyDataset):
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(len(self.labels))
         if self.balanced:
-            # Each class's exams in a random order, repeated as often as needed; the classes take turns.
+            # Each class's exams in a random order, repeated as needed; the classes take turns.
             classes = [order[self.labels[order] == c] for c in np.unique(self.labels)]
             turns = -(-len(order) // len(classes))
             order = np.stack([np.resize(c, turns) for c in classes], 1)
@@ -245,8 +245,7 @@ class Batches(keras.utils.PyDataset):
         return None
 
     def __len__(self) -> int:
-        # What is left over waits for the next epoch's order.
-        return len(self.labels) // self.batch_size
+        return len(self.labels) // self.batch_size  # what is left waits for the next epoch's order
 
     def __getitem__(self, i: int):
         epoch, k = divmod(i, len(self))
@@ -256,14 +255,14 @@ class Batches(keras.utils.PyDataset):
 
 
 def learning_rate(cfg: Config, epoch: int) -> float:
-    """Adam's step in an epoch (0, 1, …): `cfg.learning_rate`, falling in a straight line to its fiftieth over the last
-    `cfg.cooldown` of the training. It depends on nothing else, so that a resumed run takes the same steps."""
+    """Adam's step in an epoch (0, 1, …): `cfg.learning_rate`, falling in a straight line to its
+    fiftieth over the last `cfg.cooldown` of the training."""
     left = (cfg.epochs - epoch) / cfg.epochs
     return cfg.learning_rate * (min(1.0, max(0.02, left / cfg.cooldown)) if cfg.cooldown else 1.0)
 
 
 class Recorder(keras.callbacks.Callback):
-    """Writes history, sample pictures, measures and checkpoints into the run's folder while it trains.
+    """Writes history, sample pictures, measures and checkpoints into the run's folder.
 
     Args:
         run_dir: where to write.
@@ -271,7 +270,7 @@ class Recorder(keras.callbacks.Callback):
         measures: of the sample pictures, or None.
         class_names: in the order of the labels.
         history: rows of the epochs that are already done.
-        checkpoint_seconds: a state is written when this time has passed since the last one, and at the end.
+        checkpoint_seconds: between two states; one more is written at the end.
     """
 
     def __init__(
@@ -314,10 +313,11 @@ class Recorder(keras.callbacks.Callback):
         row["seconds"] = round(seconds, 3)
         row["images_per_s"] = round(steps * self.batches.batch_size / seconds, 1)
         if not np.isfinite([row["d_loss"], row["g_loss"]]).all():
+            half = ", or use precision=float32" if self.cfg.precision != "float32" else ""
             raise TrainingError(
-                f"the losses became NaN in epoch {done}: lower learning_rate (now {self.cfg.learning_rate:g})"
-                f"{', or use precision=float32' if self.cfg.precision != 'float32' else ''}; the state after epoch "
-                f"{self.saved_epoch} is kept in {paths.shown(self.run_dir)}."
+                f"the losses became NaN in epoch {done}: lower learning_rate (now "
+                f"{self.cfg.learning_rate:g}){half}; the state after epoch {self.saved_epoch} is "
+                f"kept in {paths.shown(self.run_dir)}."
             )
         if done % self.cfg.samples_every == 0 or done == self.cfg.epochs:
             row |= self._samples(done)
@@ -325,9 +325,8 @@ class Recorder(keras.callbacks.Callback):
         row["health"] = " ".join(diagnosis.diagnose(pd.DataFrame(self.rows)).signs) or "ok"
         with paths.atomic(self.run_dir / "history.csv") as temporary:
             pd.DataFrame(self.rows).to_csv(temporary, index=False)
-        self.progress.update(
-            0, f"D {row['d_loss']:.2f} G {row['g_loss']:.2f} accuracy {row['d_accuracy']:.2f}"
-        )
+        losses = f"D {row['d_loss']:.2f} G {row['g_loss']:.2f}"
+        self.progress.update(0, f"{losses} accuracy {row['d_accuracy']:.2f}")
         if done == self.cfg.epochs or time.monotonic() - self.saved_at >= self.checkpoint_seconds:
             save(self.model, self.run_dir / "checkpoints", done)
             self.saved_at, self.saved_epoch = time.monotonic(), done
@@ -346,7 +345,10 @@ class Recorder(keras.callbacks.Callback):
 
 
 def write_samples(folder: Path, epoch: int, suv: np.ndarray, suv_max: float) -> None:
-    """The latent grid (4 noise vectors, classes, h, w): bytes on a root scale (.npy) and a picture at SUV 0 to 7 (.png)."""
+    """The latent grid (4 noise vectors, classes, h, w) as numbers and as a picture.
+
+    The numbers are bytes on a root scale (.npy), the picture (.png) shows SUV 0 to 7.
+    """
     from PIL import Image
 
     with paths.atomic(folder / f"epoch-{epoch:06d}.npy") as temporary:
@@ -357,8 +359,9 @@ def write_samples(folder: Path, epoch: int, suv: np.ndarray, suv_max: float) -> 
         Image.fromarray((255 * (1 - np.clip(grid / 7, 0, 1))).astype("uint8")).save(temporary)
 
 
-# Checkpoints. A state is `state-EPOCH.npz` (weights, optimizer, averages, noise and dropout seeds; plain arrays, no pickle)
-# and `state-EPOCH.json` with its SHA-256: written whole or not at all, and checked before it is believed.
+# A checkpoint is `state-EPOCH.npz` (weights, optimizer, averages, noise and dropout seeds; plain
+# arrays, no pickle) and `state-EPOCH.json` with its SHA-256, checked before it is believed.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def _variables(model: keras.Model) -> list:
@@ -386,10 +389,10 @@ def states(folder: Path) -> list[Path]:
 
 
 def restore(model: keras.Model, folder: Path, newest: int | None = None) -> int:
-    """Put the newest whole state into the model and return its epoch; 0 if there is none (the model is untouched).
+    """Put the newest whole state into the model and return its epoch; 0 if there is none.
 
     Args:
-        model: whose variables are replaced.
+        model: whose variables are replaced; untouched where there is no state.
         folder: of the states.
         newest: epochs that history.csv knows; a later state waits until they have been made again.
     """
@@ -408,18 +411,10 @@ def restore(model: keras.Model, folder: Path, newest: int | None = None) -> int:
                     raise ValueError("it belongs to other networks")
                 for variable, name in zip(variables, names, strict=True):
                     variable.assign(stored[name])
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as e:
+            return int(known["epoch"])
+        except _DAMAGED as e:
             print(
-                f"{paths.shown(path)} is left out: {type(e).__name__}, {e}. An older state is used, or training starts again."
+                f"{paths.shown(path)} is left out: {type(e).__name__}, {e}. An older state is "
+                "used, or training starts again."
             )
-            continue
-        return int(known["epoch"])
     return 0
