@@ -941,7 +941,7 @@ def test_a_disk_that_fills_up_during_training(tmp_path, monkeypatch):
 
     from radiogan_lib import gan
 
-    cfg = small(epochs=3, samples_every=1)
+    cfg = small(epochs=2, samples_every=1)
     with small_disk(tmp_path / "disk", "size=8m") as disk:
         ballast = _fill(disk, 300 << 10)
         with pytest.raises(RadioganError) as caught:

@@ -131,7 +131,7 @@ class RadioGAN(keras.Model):
         return self.discriminator.stateless_call(weights, state, inputs, training=training)[0]
 
     def _lecam(self, real, fake):
-        """LeCam (Tseng et al., CVPR 2021): real logits stay near the fakes' running mean, and back."""
+        """LeCam (Tseng et al., CVPR 2021): real logits stay near the fakes' running mean."""
         for anchor, logits in ((self.real_anchor, real), (self.fake_anchor, fake)):
             anchor.assign(0.99 * anchor + 0.01 * ops.stop_gradient(ops.mean(logits)))
         on_real = ops.mean(ops.square(ops.relu(real - self.fake_anchor)))
