@@ -50,7 +50,7 @@ def load_run(run_dir, discriminator: bool = True) -> Run:
 
     Args:
         run_dir: the folder.
-        discriminator: False opens a folder that holds the generator alone; `run.discriminator` is then None.
+        discriminator: False opens a folder with the generator alone; it is None then.
 
     Raises:
         RunError: something that the folder must hold is missing or unreadable.
