@@ -1,16 +1,14 @@
-"""The notebooks' questions, with a checker that answers in hints. `lab.exercise("mean-suv", answer)`.
+"""The notebooks' questions, with a checker that answers in hints: `lab.exercise("mean-suv", 2)`.
 
-Questions, answers and hints stand in notebooks/exercises.yaml. Where the answer is a function, it is called: the checks
-at the end of this file look at what it does, and show the picture that it makes.
+Questions, answers and hints stand in notebooks/exercises.yaml. An answer that is a function is
+called: the checks at the end look at what it does, and show the picture that it makes.
 """
 
 from __future__ import annotations
 
-import base64
 import difflib
 import functools
 import html
-import io
 import math
 import numbers
 
@@ -19,6 +17,7 @@ import yaml
 
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
+from radiogan_lib.lab.figures import grey, uri
 
 PLACE = "Put your answer in place of the three dots and run this cell again."
 # kind of answer: (types that it may have, what to say to others)
@@ -32,7 +31,7 @@ KINDS = {
 
 
 class Answer:
-    """What the checker says: `.right`, words that a notebook shows, and the grey picture (h, w) that an answer made."""
+    """What the checker says: `.right`, `.text`, and the grey picture (h, w) that an answer made."""
 
     def __init__(self, right: bool, text: str, picture: np.ndarray | None = None):
         self.right, self.text, self.picture = right, text, picture
@@ -44,13 +43,9 @@ class Answer:
         said = f"<p><b>{'Right.' if self.right else 'Not yet.'}</b> {html.escape(self.text)}</p>"
         if self.picture is None:
             return said
-        from PIL import Image
-
-        packed = io.BytesIO()
         picture = np.clip(np.nan_to_num(self.picture), 0, 255).astype(np.uint8)
-        Image.fromarray(picture.repeat(2, 0).repeat(2, 1)).save(packed, "PNG")
-        data = base64.b64encode(packed.getvalue()).decode()
-        return f'{said}<img alt="what your function makes" src="data:image/png;base64,{data}">'
+        source = uri(picture.repeat(2, 0).repeat(2, 1))
+        return f'{said}<img alt="what your function makes" src="{source}">'
 
 
 @functools.cache
@@ -64,15 +59,13 @@ def _find(name: str) -> dict:
     known = exercises()
     if name not in known:
         near = difflib.get_close_matches(str(name), known, n=1)
-        raise RadioganError(
-            f"there is no exercise {name!r}.{f' Did you mean {near[0]!r}?' if near else ''}"
-            f" There are: {', '.join(known)}."
-        )
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise RadioganError(f"there is no exercise {name!r}.{hint} There are: {', '.join(known)}.")
     return known[name]
 
 
 def _same(answer, wanted, tolerance: float) -> bool:
-    """Numbers within a relative tolerance, words without case and spaces around them, tuples item by item."""
+    """Numbers within a relative tolerance, words without case and outer spaces, tuples by item."""
     if isinstance(wanted, (int, float)) and isinstance(answer, numbers.Real):
         return math.isclose(answer, wanted, rel_tol=tolerance, abs_tol=1e-9)
     if isinstance(wanted, list):
@@ -96,11 +89,11 @@ def _hint(answer, known: dict) -> str | None:
 
 
 def exercise(name: str, answer=None) -> Answer:
-    """Check an answer. Whatever is given, the reply is a sentence: right with the reason, or a hint.
+    """Check an answer: the reply is that it is right, with the reason, or a hint.
 
     Args:
         name: of the exercise, as its notebook gives it.
-        answer: what you think, or the function that you wrote; the three dots `...` of the notebooks say where it goes.
+        answer: what you think, or the function that you wrote; `...` says where it goes.
 
     Raises:
         RadioganError: there is no exercise of that name.
@@ -122,15 +115,15 @@ def exercise(name: str, answer=None) -> Answer:
 
 
 def solution(name: str):
-    """The answer that the authors had in mind; for who has tried. A function's is folded below its cell."""
+    """The authors' answer; that of a function is folded below its cell in the notebook."""
     known = _find(name)
     if known["kind"] == "function":
         raise RadioganError(f"the solution of {name!r} is folded below its cell in the notebook.")
     return tuple(known["answer"]) if isinstance(known["answer"], list) else known["answer"]
 
 
-# Checks of functions. Each calls the reader's function and returns a hint, or None if it does what was asked, and a
-# picture or None.
+# Checks of functions. Each calls the reader's function `f` and returns a hint (None if it does what
+# was asked) and a picture (or None).
 
 
 class _NotYet(Exception):
@@ -190,7 +183,7 @@ def _from_the_side(f):
     wanted = volume.max(axis=0).T[::-1]  # (z, y), head up
     if said := _shape(found, wanted.shape):
         return said, None
-    picture = 255 - 255 * np.clip(found / 7, 0, 1)
+    picture = grey(found)
     if np.allclose(found, wanted) or np.allclose(found, wanted[:, ::-1]):
         return None, picture
     upside_down = np.allclose(found[::-1], wanted) or np.allclose(found[::-1], wanted[:, ::-1])
@@ -206,9 +199,9 @@ def _transposed_convolution(f):
     found = np.asarray(f(x.copy(), kernel.copy()), float)
     if said := _shape(found, (2 * rows, 2 * columns)):
         return said, None
-    picture = 255 - 255 * np.clip(found / 12, 0, 1)
     right = np.allclose(found, wanted[:-1, :-1], atol=1e-4)
-    return None if right else "where copies of the kernel overlap, they must sum.", picture
+    hint = None if right else "where copies of the kernel overlap, they must sum."
+    return hint, grey(found, (0, 12))
 
 
 def _discriminator_loss(f):
@@ -265,12 +258,9 @@ def _truncate(f):
     length = np.linalg.norm(f(z.copy(), 3.0), axis=1)
     if length.max() > 12.01:
         return f"with an amount of 3 a z is {length.max():.0f} long.", None
-    same = np.allclose(np.asarray(f(z.copy(), 3.0)) / length[:, None], z / _length(z))
-    return (None if same and np.allclose(length, 12) else "keep the direction of each z."), None
-
-
-def _length(z: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(z, axis=1, keepdims=True)
+    wanted = 12 * z / np.linalg.norm(z, axis=1, keepdims=True)
+    same = np.allclose(f(z.copy(), 3.0), wanted, atol=1e-4)
+    return (None if same else "keep the direction of each z."), None
 
 
 CHECKS = {

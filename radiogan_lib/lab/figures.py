@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 WINDOW = (0.0, 7.0)  # SUV shown as white and as black; only the picture is clipped
 INK = "#222222"
@@ -42,6 +43,21 @@ def grey(suv: np.ndarray, window: Sequence[float] = WINDOW) -> np.ndarray:
     low, high = float(window[0]), float(window[1])
     scaled = (np.asarray(suv, np.float32) - low) / max(high - low, 1e-6)
     return (255 - 255 * np.clip(np.nan_to_num(scaled), 0, 1) + 0.5).astype(np.uint8)
+
+
+def png(picture: Image.Image, text: str = "") -> bytes:
+    """A picture as PNG, with a text about it inside the file."""
+    info, packed = PngInfo(), io.BytesIO()
+    if text:
+        info.add_itxt("Description", text)
+    picture.save(packed, "PNG", compress_level=1, pnginfo=info)
+    return packed.getvalue()
+
+
+def uri(picture: np.ndarray | Image.Image) -> str:
+    """A grey picture, uint8 (h, w), as the address of an <img>."""
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
 
 
 def words(ax, x: float, y: float, text: str, size: float = 8, **style) -> None:

@@ -1,7 +1,4 @@
-"""The latent space behind the explorer and the live page: points of a walk, fast drawing, the strongest directions.
-
-Pure functions and one small object; no widget is needed. Explained in notebooks/07_latent_explorer.ipynb.
-"""
+"""The latent space behind the explorer and the live page: walks, fast drawing, strong directions."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ KIND_WORDS = {
     "paper": "paper: z = [k, 0, …, 0]",
 }
 KINDS = tuple(KIND_WORDS)
-# How near the nearest training exam is: below this share of the usual distance between two of them, these words
+# How near the nearest training exam is, as a share of the usual distance between two of them
 NEARNESS = (
     (0.25, "almost a copy of it"),
     (0.8, "closer to it than two training exams usually are"),
@@ -30,7 +27,7 @@ FAR = "unlike any training exam"
 
 
 def unit_word(unit: str) -> str:
-    """What a pixel's value is called: SUV, or a grey value where the exams were pictures without calibration."""
+    """What a pixel's value is called: SUV, or a grey value of pictures without calibration."""
     return "SUV" if unit == "SUV" else "grey value"
 
 
@@ -42,7 +39,8 @@ class Space:
     """A generator's latent space: points go in, SUV pictures come out.
 
     Args:
-        generator: a Keras model of `gan.build_generator`, or anything with `draw(z, e)`, `table` and `noise_dim`.
+        generator: a Keras model of `gan.build_generator`, or anything with `draw(z, e)`, `table`
+            and `noise_dim`.
     """
 
     def __init__(self, generator):
@@ -82,6 +80,7 @@ class Space:
 
         Args:
             start, end: (class index, seed).
+            steps: points, both ends included.
             kind: as in `evaluation.walk`, whose frames these points give at truncation 1.
             truncation: factor on z; below 1 draws more typical and less varied images.
 
@@ -95,32 +94,28 @@ class Space:
         last = len(self.table) - 1
         for c, _ in (start, end):
             if not 0 <= c <= last:
-                raise ExplorerError(
-                    f"the generator knows classes 0 to {last}; there is no class {c}."
-                )
+                known = f"the generator knows classes 0 to {last}"
+                raise ExplorerError(f"{known}; there is no class {c}.")
         z, e, _ = path(kind, start, end, steps, self.noise_dim, self.table)
         return (truncation * z).astype(np.float32), e.astype(np.float32)
 
     @cached_property
     def weights_hash(self) -> str:
-        """Twelve digits of the SHA-256 of all weights: the same for the same generator, whatever its file."""
+        """Twelve digits of the SHA-256 of all weights, the same whatever file they came from."""
         digest = hashlib.sha256()
         for w in self.generator.get_weights():
             digest.update(np.ascontiguousarray(w).tobytes())
         return digest.hexdigest()[:12]
 
     def directions(self, label: int, count: int = 5, samples: int = 192) -> list[np.ndarray]:
-        """Directions of z (noise_dim,) along which the pictures of one class change most, strongest first.
+        """Directions of z (noise_dim,) along which a class changes most, strongest first.
 
-        Principal components of the response: images are drawn at random z, their main ways to differ are found, and each
-        is led back to z by least squares (the idea of GANSpace, Härkönen et al., NeurIPS 2020, on images instead of
-        features). Each has length 1 and points to where the pictures get brighter.
+        Images are drawn at random z, their principal components are found, and each is led back to
+        z by least squares (the idea of GANSpace, Härkönen et al., NeurIPS 2020, on images instead
+        of features). Each has length 1 and points to where the pictures get brighter.
         """
-        if label not in self._found:
-            self._found[label] = self._strongest(label, count, samples)
-        return self._found[label]
-
-    def _strongest(self, label: int, count: int, samples: int) -> list[np.ndarray]:
+        if label in self._found:
+            return self._found[label]
         z = np.random.default_rng(0).standard_normal((samples, self.noise_dim)).astype(np.float32)
         e = np.tile(self.table[label], (samples, 1))
         parts = [self.draw(z[i : i + 32], e[i : i + 32]) for i in range(0, samples, 32)]
@@ -129,9 +124,11 @@ class Space:
         flat -= flat.mean(axis=0)
         left, size, right = np.linalg.svd(flat, full_matrices=False)
         ridge = 0.1 * samples * np.eye(self.noise_dim)
+        known = int((size > 1e-6 * max(size[0], 1e-12)).sum())
         found = []
-        for k in range(min(count, int((size > 1e-6 * max(size[0], 1e-12)).sum()))):
+        for k in range(min(count, known)):
             vector = np.linalg.solve(z.T @ z + ridge, z.T @ left[:, k])
             vector *= np.sign(right[k].sum()) or 1.0
             found.append((vector / max(np.linalg.norm(vector), 1e-12)).astype(np.float32))
+        self._found[label] = found
         return found

@@ -1,16 +1,14 @@
-"""The latent explorer for JupyterLab and Voilà: walk between two (class, seed) points, the nearest training exam beside.
+"""The latent explorer for JupyterLab and Voilà: walk between two (class, seed) points.
 
-All pictures of a walk are made and sent when its ends change; the browser uncovers the one where the slider stands
-(templates/walk.html.j2), so nothing is computed or sent while sliding. `lab.page` is the same without a kernel.
-Explained in notebooks/07_latent_explorer.ipynb.
+All pictures of a walk are made and sent when its ends change; the browser uncovers the one where
+the slider stands (templates/walk.html.j2), so nothing is computed or sent while sliding.
+`lab.page` is the same without a kernel.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,11 +16,10 @@ import ipywidgets as widgets
 import jinja2
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
-from radiogan_lib.lab.figures import WINDOW, grey, readable
+from radiogan_lib.lab.figures import WINDOW, grey, png, readable, uri
 from radiogan_lib.lab.latent import FAR, KIND_WORDS, NEARNESS, ExplorerError, Space, unit_word
 
 SEED_MAX = 2**31 - 1
@@ -44,7 +41,7 @@ class LatentExplorer(widgets.VBox):
 
     Attributes:
         frames: SUV (steps, h, w) of what the slider moves through.
-        nearest: indices (steps,) into the training exams, or None; `distances` (steps,) goes with it.
+        nearest, distances: (steps,), index of and distance to a frame's nearest training exam.
 
     Raises:
         ExplorerError: the number of names is not the generator's number of classes.
@@ -62,87 +59,85 @@ class LatentExplorer(widgets.VBox):
         window=WINDOW,
     ):
         self.space, self.class_names = Space(generator), list(class_names)
-        known = len(self.space.table)
-        if len(self.class_names) != known:
-            raise ExplorerError(
-                f"the generator knows {known} classes, but {len(self.class_names)} names were given."
-            )
+        known, given = len(self.space.table), len(self.class_names)
+        if given != known:
+            fault = f"the generator knows {known} classes, but {given} names were given."
+            raise ExplorerError(fault)
         self.train = train if train is not None and len(train) else None
         self.unit = unit_word(getattr(train, "unit", "SUV"))
         self.steps, self.folder = int(steps), paths.home() / "runs" / "explorer"
         self._busy, self._alert = False, False
-        self._make_controls((min(start[0], known - 1), start[1]), (min(end[0], known - 1), end[1]))
+        rows = self._controls()
+        for (c, seed), (choice, number) in zip((start, end), (rows[0][:2], rows[0][2:])):
+            choice.value, number.value = min(int(c), known - 1), int(seed)
         self.kind.value, (self.white.value, self.black.value) = kind, window
-        self._connect()
-        rows = (
-            (self.class_a, self.seed_a, self.class_b, self.seed_b),
-            (self.kind, self.truncation, self.direction, self.amount),
-            (self.white, self.black, self.save_button),
-            (self.play, self.step, self.number),
-        )
+        self._connect(rows)
         wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
         super().__init__([*(widgets.HBox(r, layout=wrap) for r in rows), self.view, self.caption])
         self.add_class("radiogan-explorer")
         self._guard(self._redraw)()
 
-    def _make_controls(self, start, end) -> None:
+    def _controls(self) -> list[tuple]:
+        """Make the controls; returns them row by row."""
+
         def named(kind, description, width="190px", **k):
             layout = widgets.Layout(width=width)
             style = {"description_width": "100px"}
             return kind(description=description, layout=layout, style=style, **k)
 
-        classes = [(readable(c), k) for k, c in enumerate(self.class_names)]
         choice, number, real = widgets.Dropdown, widgets.BoundedIntText, widgets.BoundedFloatText
-        self.class_a = named(choice, "Class A", "230px", options=classes, value=int(start[0]))
-        self.class_b = named(choice, "Class B", "230px", options=classes, value=int(end[0]))
-        self.seed_a = named(number, "Seed A", min=0, max=SEED_MAX, value=int(start[1]))
-        self.seed_b = named(number, "Seed B", min=0, max=SEED_MAX, value=int(end[1]))
+        classes = [(readable(c), k) for k, c in enumerate(self.class_names)]
         kinds = [(words, k) for k, words in KIND_WORDS.items()]
+        directions = [("none", 0), ("1 (strongest)", 1), *((str(k), k) for k in range(2, 6))]
+        last = self.steps - 1
+        self.class_a = named(choice, "Class A", "230px", options=classes)
+        self.class_b = named(choice, "Class B", "230px", options=classes)
+        self.seed_a = named(number, "Seed A", min=0, max=SEED_MAX)
+        self.seed_b = named(number, "Seed B", min=0, max=SEED_MAX)
         self.kind = named(choice, "Walk", "290px", options=kinds)
         self.truncation = named(real, "Truncation", value=1.0, min=0, max=1.5, step=0.1)
-        directions = [("none", 0), ("1 (strongest)", 1), *((str(k), k) for k in range(2, 6))]
         self.direction = named(choice, "Direction", options=directions)
         self.amount = named(real, "Amount", value=2.0, min=-3, max=3, step=0.5)
         self.white = named(real, f"White at {self.unit}", min=0, max=100, step=0.5)
         self.black = named(real, f"Black at {self.unit}", min=0, max=100, step=0.5)
         self.save_button = widgets.Button(description="Save picture")
-        last = self.steps - 1
-        self.step = widgets.IntSlider(
-            description="Step", max=last, continuous_update=False, readout=False
-        )
+        slider = {"max": last, "continuous_update": False, "readout": False}
+        self.step = widgets.IntSlider(description="Step", **slider)
         self.number = named(number, "Step number", "170px", min=1, max=self.steps, value=1)
         self.play = widgets.Play(max=last, interval=400, repeat=True, tooltip="Play the walk")
         self.view, self.caption = widgets.HTML(), widgets.HTML()
+        return [
+            (self.class_a, self.seed_a, self.class_b, self.seed_b),
+            (self.kind, self.truncation, self.direction, self.amount),
+            (self.white, self.black, self.save_button),
+            (self.play, self.step, self.number),
+        ]
+
+    def _connect(self, rows) -> None:
+        for control in (*rows[0], *rows[1]):
+            control.observe(self._guard(self._redraw), "value")
+        for control in (self.white, self.black):
+            control.observe(self._guard(self._repaint), "value")
+        self.step.observe(self._guard(self._stepped), "value")
+        jump = self._guard(lambda: setattr(self.step, "value", self.number.value - 1))
+        self.number.observe(jump, "value")
+        # one way: a player that followed every slide would push a fast hand back
+        widgets.jsdlink((self.play, "value"), (self.step, "value"))
+        self.play.observe(self._guard(self._take_up), "playing")
+        self.save_button.on_click(self._guard(self.save))
 
     @property
     def window(self) -> tuple[float, float]:
         """SUV shown as white and as black."""
         return self.white.value, self.black.value
 
-    def _connect(self) -> None:
-        ends = (self.class_a, self.seed_a, self.class_b, self.seed_b)
-        for control in (*ends, self.kind, self.truncation, self.direction, self.amount):
-            control.observe(self._guard(self._redraw), "value")
-        for control in (self.white, self.black):
-            control.observe(self._guard(self._repaint), "value")
-        self.step.observe(self._guard(self._stepped), "value")
-        self.number.observe(
-            self._guard(lambda: setattr(self.step, "value", self.number.value - 1)), "value"
-        )
-        # one way: a player that followed every slide would push a fast hand back
-        widgets.jsdlink((self.play, "value"), (self.step, "value"))
-        self.play.observe(self._guard(self._take_up), "playing")
-        self.save_button.on_click(self._guard(self.save))
-
     # What is computed when a control moves
 
     def _redraw(self) -> None:
         """Draw the walk between the present ends; the step stays where it is."""
-        start, end = (
-            (int(c.value), int(s.value))
-            for c, s in ((self.class_a, self.seed_a), (self.class_b, self.seed_b))
-        )
-        walk = (self.steps, self.kind.value, self.truncation.value)
+        start = self.class_a.value, self.seed_a.value
+        end = self.class_b.value, self.seed_b.value
+        walk = self.steps, self.kind.value, self.truncation.value
         self.z, self.e = self.space.path(start, end, *walk)
         if number := self.direction.value:
             found = self.space.directions(start[0])
@@ -173,9 +168,9 @@ class LatentExplorer(widgets.VBox):
         if self.white.value >= self.black.value:
             raise ExplorerError("the window is empty: “Black at” must be above “White at”.")
         greys = [grey(frame, self.window) for frame in self.frames]
-        steps = [{"words": self.describe(k), "frame": _uri(g)} for k, g in enumerate(greys)]
+        steps = [{"words": self.describe(k), "frame": _framed(g)} for k, g in enumerate(greys)]
         if self.nearest is not None:
-            exams = {i: _uri(grey(self.train.suv[i], self.window)) for i in set(self.nearest)}
+            exams = {i: _framed(grey(self.train.suv[i], self.window)) for i in set(self.nearest)}
             for step, i, distance in zip(steps, self.nearest, self.distances, strict=True):
                 step.update(near=exams[i], distance=distance)
         rows, cols = greys[0].shape
@@ -186,14 +181,15 @@ class LatentExplorer(widgets.VBox):
     def describe(self, k: int) -> str:
         """What the picture shows at step `k`, in words."""
         kind = self.kind.value
-        a, b = (readable(self.class_names[int(c.value)]) for c in (self.class_a, self.class_b))
+        a, b = (readable(self.class_names[c.value]) for c in (self.class_a, self.class_b))
         if kind == "paper":
             who = f"{a}, z = [{k + 1}, 0, …, 0], step {k + 1} of {self.steps}"
         else:
             seeds = f"seeds {self.seed_a.value} and {self.seed_b.value}"
             seeds = f"seed {self.seed_a.value}" if kind == "label" else seeds
             who = f"{a} → {b}, step {k + 1} of {self.steps}, {seeds}"
-        text = f"Generated: {who} ({KIND_WORDS[kind]}). Highest {self.unit} {self.frames[k].max():.1f}."
+        text = f"Generated: {who} ({KIND_WORDS[kind]})."
+        text += f" Highest {self.unit} {self.frames[k].max():.1f}."
         if self.direction.value:
             text += f" Moved {self.amount.value:.1f} along direction {self.direction.value}."
         if self.nearest is not None:
@@ -201,20 +197,24 @@ class LatentExplorer(widgets.VBox):
             name = readable(self.train.class_names[int(self.train.labels[exam])])
             ratio = distance / self._usual
             words = next((words for limit, words in NEARNESS if ratio < limit), FAR)
-            text += f" Nearest training exam: number {exam + 1} ({name}), distance {distance:.2f}: {words}."
+            text += f" Nearest training exam: number {exam + 1} ({name}),"
+            text += f" distance {distance:.2f}: {words}."
         return text
 
     def save(self) -> Path:
-        """Write the present frame as PNG below runs/explorer, its words inside the file; returns the path."""
-        words, k = self.describe(self.step.value), self.step.value
-        name = f"{self.class_names[self.class_a.value]}-{self.seed_a.value}_"
-        name += f"{self.class_names[self.class_b.value]}-{self.seed_b.value}_step{k + 1:02d}.png"
+        """Write the present frame as PNG below runs/explorer, with its words; returns the path."""
+        k = self.step.value
+        words = self.describe(k)
+        ends = (self.class_a, self.seed_a), (self.class_b, self.seed_b)
+        name = "_".join(f"{self.class_names[c.value]}-{s.value}" for c, s in ends)
+        name = f"{name}_step{k + 1:02d}.png"
         path = self.folder / "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
         picture = Image.fromarray(grey(self.frames[k], self.window))
         scale = -(-TALL // picture.height)
         picture = picture.resize((scale * picture.width, scale * picture.height), 0)
         with paths.atomic(path) as temporary:
-            temporary.write_bytes(_png(picture, words))
+            note = f"{words} Generated, of nobody. Not for clinical use."
+            temporary.write_bytes(png(picture, note))
         self._say(f"Saved {paths.shown(path)}. {words}")
         return path
 
@@ -255,14 +255,12 @@ class LatentExplorer(widgets.VBox):
         return safely
 
     def _say(self, text: str, alert: bool = False) -> None:
-        """Text that screen readers announce; it is shown only if it is a fault, since each step shows its own."""
+        """Text that screen readers announce; only a fault is shown, each step shows its own."""
         self._alert = alert
         role, look = ("alert", "note") if alert else ("status", "unseen")
         bold = "<b>Not possible:</b> " if alert else ""
-        self.caption.value = (
-            f'<div role="{role}" aria-live="polite" class="radiogan-{look}">'
-            f"{bold}{html.escape(text)}</div>"
-        )
+        block = f'<div role="{role}" aria-live="polite" class="radiogan-{look}">'
+        self.caption.value = f"{block}{bold}{html.escape(text)}</div>"
 
 
 @functools.cache
@@ -272,20 +270,12 @@ def _template() -> jinja2.Template:
     return environment.get_template("walk.html.j2")
 
 
-def _png(picture: Image.Image, words: str = "") -> bytes:
-    info, buffer = PngInfo(), io.BytesIO()
-    if words:
-        info.add_itxt("Description", f"{words} Generated, of nobody. Not for clinical use.")
-    picture.save(buffer, "PNG", compress_level=1, pnginfo=info)
-    return buffer.getvalue()
-
-
-def _uri(picture: np.ndarray) -> str:
-    """A grey picture as the address of an <img>; larger ones than the screen shows are averaged down."""
+def _framed(picture: np.ndarray) -> str:
+    """A grey picture for an <img>; one larger than the screen shows is averaged down."""
     image = Image.fromarray(picture)
     if image.height > TALL:
         image = image.resize((round(image.width * TALL / image.height), TALL), Image.Resampling.BOX)
-    return "data:image/png;base64," + base64.b64encode(_png(image)).decode()
+    return uri(image)
 
 
 def _strip(greys: list[np.ndarray], gap: int = 3) -> str:
@@ -294,7 +284,7 @@ def _strip(greys: list[np.ndarray], gap: int = 3) -> str:
     width = max(1, round(greys[0].shape[1] * height / greys[0].shape[0]))
     small = [np.asarray(Image.fromarray(g).resize((width, height))) for g in greys]
     apart = [np.pad(s, ((0, 0), (0, gap)), constant_values=255) for s in small]
-    return _uri(np.concatenate(apart, axis=1)[:, :-gap])
+    return uri(np.concatenate(apart, axis=1)[:, :-gap])
 
 
 explorer = LatentExplorer
