@@ -1,4 +1,4 @@
-"""The latent space behind the explorer and the live page: walks, fast drawing, strong directions."""
+"""The latent space behind the explorer and the live page: walks, drawing, directions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The live page: a trained generator in one HTML file that draws in the browser. `python -m radiogan_lib.lab.page`.
+"""The live page: a trained generator in one HTML file that draws in the browser.
 
-The Keras model is exported as a list of operations with their weights, which templates/page.js computes. BatchNorm is
-folded into the layer before it. Nothing is fetched: the file opens from disk with the network off.
+`python -m radiogan_lib.lab.page` exports the Keras model as a list of operations with their
+weights, which templates/page.js computes. BatchNorm is folded into the layer before it. Nothing is
+fetched: the file opens from disk with the network off.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from radiogan_lib.lab.notebook import pick_classes
 
 TEMPLATES = Path(__file__).parent / "templates"
 SLOPES = {"linear": 1.0, "relu": 0.0}  # what a ReLU does below zero; 1 leaves a value as it is
-SMALL = (
-    40_000  # numbers; in a late layer each rounding error is seen, in an early one they average out
-)
+SMALL = 40_000  # numbers; in late, small layers each rounding error is seen
 THUMBNAIL = (40, 24)  # rows and columns of a training phantom's small picture
 LARGEST_SUV = 30.0  # of a small picture: grey = 255·√(SUV / 30)
+
+
+# Weights of an operation, and how many bits of them are stored
+STORED = dict.fromkeys(("kernel", "table"), np.float16)
+STORED |= dict.fromkeys(("bias", "scale", "shift"), np.float32)
 
 
 class ExportError(RadioganError, ValueError):
@@ -46,13 +50,13 @@ class Graph:
     arrays: list[np.ndarray] = field(default_factory=list)
 
     def array(self, values, dtype) -> int:
-        """Store an array and give its index. Small float16 arrays stay float32: they cost next to nothing."""
-        small = np.size(values) < SMALL
-        self.arrays.append(np.ascontiguousarray(values, np.float32 if small else dtype).ravel())
+        """Store an array and give its index; small arrays stay float32."""
+        dtype = np.float32 if np.size(values) < SMALL else dtype
+        self.arrays.append(np.ascontiguousarray(values, dtype).ravel())
         return len(self.arrays) - 1
 
     def packed(self) -> tuple[bytes, list[dict]]:
-        """All arrays behind each other, each at a multiple of four bytes, and where each lies."""
+        """All arrays behind each other, at multiples of four bytes, and where each lies."""
         data, places = bytearray(), []
         for a in self.arrays:
             places.append({"type": a.dtype.name, "offset": len(data), "length": a.size})
@@ -61,10 +65,11 @@ class Graph:
 
 
 def export(generator) -> Graph:
-    """The operations of a generator G([z, label]) → grey values (h, w, 1), in the order of computation.
+    """The operations of a generator, in the order of computation.
 
     Args:
-        generator: a functional keras.Model of the layers that `gan.build_generator` uses, of any size.
+        generator: a functional keras.Model G([z, label]) → grey values (h, w, 1) of the layers that
+            `gan.build_generator` uses, of any size.
 
     Raises:
         ExportError: names the layer that the page cannot compute.
@@ -80,39 +85,27 @@ def export(generator) -> Graph:
         if users[layer.name] > 1:
             shared.add(op["name"])
     if graph.ops[-1]["op"] != "decode":
-        raise ExportError(
-            f"the generator ends in layer {generator.layers[-1].name!r}, which does not know the scale"
-            " of its pixels; the page needs a generator that ends in SuvImage (gan.build_generator)."
-        )
+        fault = f"the generator ends in layer {generator.layers[-1].name!r}, which does not know"
+        remedy = "the page needs a generator that ends in SuvImage (gan.build_generator)."
+        raise ExportError(f"{fault} the scale of its pixels; {remedy}")
     for op in graph.ops:
         if op["op"] == "conv":
             _order(op)
-        for name, dtype in _STORED.items():
+        for name, dtype in STORED.items():
             if name in op:
                 op[name] = graph.array(op[name], dtype)
     return graph
 
 
-_STORED = {
-    "kernel": np.float16,
-    "table": np.float16,
-    "bias": np.float32,
-    "scale": np.float32,
-    "shift": np.float32,
-    "strength": np.float32,
-}
-
-
 def _parents(layer) -> list[str]:
     """Names of the layers whose outputs this one takes."""
     inputs = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
-    return [
-        t._keras_history.operation.name for t in inputs if t._keras_history.operation is not layer
-    ]
+    before = [tensor._keras_history.operation for tensor in inputs]
+    return [operation.name for operation in before if operation is not layer]
 
 
 def _operation(layer, before: list[dict], shared: set[str]) -> dict:
-    """The operation that holds this layer's value: a new one, or the one before with the layer folded in."""
+    """The operation that holds this layer's value: a new one, or one into which it is folded."""
     from keras import layers
 
     name, shape = layer.name, tuple(layer.output.shape[1:])
@@ -153,19 +146,16 @@ def _operation(layer, before: list[dict], shared: set[str]) -> dict:
             _refuse(layer, "joins other than two inputs along their channels")
         return new | {"op": "concatenate", "widths": [t.shape[-1] for t in layer.input]}
     if hasattr(layer, "to_suv"):
-        return new | {
-            "op": "decode",
-            "curve": layer.curve,
-            "maximum": layer.suv_max,
-        }
+        return new | {"op": "decode", "curve": layer.curve, "maximum": layer.suv_max}
     _refuse(layer, "is of a kind")
 
 
 def _refuse(layer, what: str) -> NoReturn:
+    fault = f"layer {layer.name!r} ({type(layer).__name__}) {what} that the page cannot compute."
     raise ExportError(
-        f"layer {layer.name!r} ({type(layer).__name__}) {what} that the page cannot compute. It knows"
-        " Dense, Reshape, Flatten, Dropout, BatchNormalization, Embedding, Concatenate, Conv2D of stride"
-        " 1, Conv2DTranspose of stride 1 or 2, ReLU, LeakyReLU, Activation and SuvImage."
+        f"{fault} It knows Dense, Reshape, Flatten, Dropout, BatchNormalization, Embedding,"
+        " Concatenate, Conv2D of stride 1, Conv2DTranspose of stride 1 or 2, ReLU, LeakyReLU,"
+        " Activation and SuvImage."
     )
 
 
@@ -207,7 +197,7 @@ def _normalisation(layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _convolution(layer) -> dict:
-    """A convolution as phases: the output pixels of one row and column parity, which take the same taps.
+    """A convolution as phases: output pixels of one row and column parity take the same taps.
 
     A tap (dy, dx) adds the input pixel that lies so far from the output's own.
     """
@@ -217,28 +207,23 @@ def _convolution(layer) -> dict:
     plain = layer.data_format == "channels_last" and set(layer.dilation_rate) == {1}
     if not plain or getattr(layer, "groups", 1) != 1 or getattr(layer, "output_padding", None):
         _refuse(layer, "has groups, dilation, output padding or channels first,")
-    stride = layer.strides[0]
+    stride, same = layer.strides[0], layer.padding == "same"
     if layer.strides not in (((1, 1), (2, 2)) if transposed else ((1, 1),)):
         _refuse(layer, f"has strides {layer.strides}")
-    kernel = layer.get_weights()[
-        0
-    ]  # (rows, columns, in, out), transposed: (rows, columns, out, in)
+    kernel = layer.get_weights()[0]  # (rows, columns, in, out), transposed: (…, out, in)
     kernel = np.swapaxes(kernel, 2, 3) if transposed else kernel[::-1, ::-1]
-    begin = [
-        (max(k - stride, 0) // 2 if transposed else k - 1 - (k - 1) // 2)
-        if layer.padding == "same"
-        else (0 if transposed else k - 1)
-        for k in layer.kernel_size
-    ]
+    if transposed:
+        begin = [max(k - stride, 0) // 2 if same else 0 for k in layer.kernel_size]
+    else:
+        begin = [k // 2 if same else k - 1 for k in layer.kernel_size]
     phases = []
     for row in range(stride):
         for column in range(stride):
-            taps = [
-                [(row + begin[0] - i) // stride, (column + begin[1] - j) // stride, i, j]
-                for i in range(kernel.shape[0])
-                for j in range(kernel.shape[1])
-                if (row + begin[0] - i) % stride == 0 and (column + begin[1] - j) % stride == 0
-            ]
+            taps = []
+            for i, j in np.ndindex(kernel.shape[:2]):
+                down, right = row + begin[0] - i, column + begin[1] - j
+                if down % stride == 0 and right % stride == 0:
+                    taps.append([down // stride, right // stride, i, j])
             phases.append({"row": row, "column": column, "taps": taps})
     size, out = [tuple(t.shape[1:]) for t in (layer.input, layer.output)]
     reach = [_reach(phases, axis, size, out, stride) for axis in (0, 1)]
@@ -262,15 +247,17 @@ def _reach(phases: list[dict], axis: int, size, out, stride: int) -> tuple[int, 
 
 
 def _order(op: dict) -> None:
-    """Lay a convolution's weights in the order of use: phase, four channels (the rest one by one), tap, depth."""
+    """Lay a convolution's weights in the order of use.
+
+    That is by phase, four channels (the rest one by one), tap, depth.
+    """
     kernel, parts, start = op["kernel"], [], 0
     width = kernel.shape[-1]
     groups = [4] * (width // 4) + [1] * (width % 4)
     for phase in op["phases"]:
         phase["start"] = start
-        taps = np.array([kernel[i, j] for _, _, i, j in phase["taps"]]).reshape(
-            -1, *kernel.shape[2:]
-        )
+        taps = np.array([kernel[i, j] for _, _, i, j in phase["taps"]])
+        taps = taps.reshape(-1, *kernel.shape[2:])
         first = 0
         for group in groups:
             parts.append(taps[:, :, first : first + group].ravel())
@@ -281,32 +268,30 @@ def _order(op: dict) -> None:
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """SUV (n, h, w) as small pictures: uint8 (n, 40, 24), 255·√(SUV / 30), means over the pixels."""
+    """SUV (n, h, w) as small pictures, uint8 (n, 40, 24), 255·√(SUV / 30), by means."""
     rows, cols = THUMBNAIL
     n, h, w = images.shape
     if h % rows or w % cols:
-        raise ExportError(
-            f"training exams of {h} × {w} pixels cannot be pooled to {rows} × {cols}."
-        )
+        fault = f"training exams of {h} × {w} pixels cannot be pooled to {rows} × {cols}."
+        raise ExportError(fault)
     small = images.reshape(n, rows, h // rows, cols, w // cols).mean(axis=(2, 4))
     return np.round(255 * np.sqrt(np.clip(small / LARGEST_SUV, 0, 1))).astype(np.uint8)
 
 
 def phantom_sheet(images: np.ndarray, labels) -> bytes:
-    """The training phantoms as one PNG, a small picture below the other; their labels are in its text."""
+    """The training phantoms as one PNG, one below the other; their labels are in its text."""
     from PIL import Image, PngImagePlugin
 
     info = PngImagePlugin.PngInfo()
     info.add_text("labels", json.dumps([int(k) for k in labels]))
     small, out = thumbnails(images), io.BytesIO()
-    Image.fromarray(small.reshape(-1, small.shape[-1])).save(
-        out, "PNG", optimize=True, pnginfo=info
-    )
+    picture = Image.fromarray(small.reshape(-1, small.shape[-1]))
+    picture.save(out, "PNG", optimize=True, pnginfo=info)
     return out.getvalue()
 
 
 def _read_sheet(sheet: bytes) -> dict:
-    """What the page needs to know of a sheet: labels, sizes, the usual distance of a phantom to its nearest."""
+    """What the page knows of a sheet: labels, sizes, a phantom's usual distance to its nearest."""
     from PIL import Image
 
     facts = {"labels": [], "size": THUMBNAIL, "maximum": LARGEST_SUV, "usual": 1.0}
@@ -317,53 +302,50 @@ def _read_sheet(sheet: bytes) -> dict:
         suv = suv.reshape(len(facts["labels"]), -1)
         some, norms = suv[:200], (suv**2).sum(axis=1)
         squares = norms[: len(some), None] + norms - 2 * some @ suv.T
-        squares[np.arange(len(some)), np.arange(len(some))] = np.inf  # none is its own nearest
+        np.fill_diagonal(squares, np.inf)  # none is its own nearest
         nearest = np.sqrt(np.maximum(squares.min(axis=1), 0) / suv.shape[1])
         facts["usual"] = round(float(np.median(nearest)), 4)
     return facts
 
 
-def html(
-    generator, class_names: Sequence[str], about: dict | None = None, sheet: bytes = b""
-) -> str:
+def html(generator, class_names: Sequence[str], about: dict | None = None, sheet=b"") -> str:
     """The page as text.
 
     Args:
         generator: G([z, label]) → grey values.
         class_names: of its labels, in order.
-        about: what the page says of the weights: `trained_on`, `licence`, `verdict` (sentences), `unit`
-            ("SUV" unless given) and `window` ([white, black], in that unit).
+        about: what the page says of the weights: `trained_on`, `licence`, `verdict` (sentences),
+            `unit` ("SUV" unless given) and `window` ([white, black], in that unit).
         sheet: of `phantom_sheet`; without it the page shows no nearest training phantom.
     """
     import jinja2
 
     graph, space = export(generator), Space(generator)
-    if len(class_names) != len(space.table):
-        raise ExportError(
-            f"the generator knows {len(space.table)} classes, but {len(class_names)} names were given."
-        )
+    known, given = len(space.table), len(class_names)
+    if given != known:
+        raise ExportError(f"the generator knows {known} classes, but {given} names were given.")
     data, places = graph.packed()
-    rows, cols = generator.output_shape[1:3]
-    directions = [space.directions(k) for k in range(len(class_names))]
-    decoder = graph.ops[-1]
+    directions = [np.round(space.directions(k), 4).tolist() for k in range(known)]
+    maximum = graph.ops[-1]["maximum"]
+    unrecorded = "is not recorded beside them."
     facts = {
         "graph": {"ops": graph.ops, "arrays": places},
-        "size": [rows, cols],
+        "size": generator.output_shape[1:3],
         "noise": space.noise_dim,
         "classes": [readable(name) for name in class_names],
         "keys": list(class_names),
-        "directions": [[np.round(v, 4).tolist() for v in vectors] for vectors in directions],
+        "directions": directions,
         "unit": "SUV",
-        "window": [0, min(7.0, decoder["maximum"])],
-        "maximum": decoder["maximum"],
+        "window": [0, min(7.0, maximum)],
+        "maximum": maximum,
         "weights": space.weights_hash,
         "start": pick_classes(class_names, "lung", "lymphoma"),
         "kinds": KIND_WORDS,
         "nearness": NEARNESS,
         "far": FAR,
         "phantoms": _read_sheet(sheet),
-        "trained_on": "Which exams trained these weights is not recorded beside them.",
-        "licence": "Their licence is not recorded beside them.",
+        "trained_on": f"Which exams trained these weights {unrecorded}",
+        "licence": f"Their licence {unrecorded}",
         "verdict": "No test of memory is recorded beside them.",
     } | (about or {})
     facts["unit"] = unit_word(facts["unit"])
@@ -381,7 +363,9 @@ def html(
 
 
 def write(weights: Path, out: Path) -> Path:
-    """The page of a folder of weights: generator.keras, provenance.json and, where there, about.json and phantoms.png.
+    """Write the page of a folder of weights.
+
+    It holds generator.keras, provenance.json and, perhaps, about.json and phantoms.png.
 
     Raises:
         ExportError: a file is missing or unreadable, or the generator cannot be exported.
@@ -392,39 +376,29 @@ def write(weights: Path, out: Path) -> Path:
 
     for name in ("generator.keras", "provenance.json"):
         if not (weights / name).is_file():
-            raise ExportError(
-                f"{paths.shown(weights / name)} is missing; give the folder of a finished training."
-            )
-    about = weights / "about.json"
-    sheet = weights / "phantoms.png"
+            missing = paths.shown(weights / name)
+            raise ExportError(f"{missing} is missing; give the folder of a finished training.")
+    about, sheet = weights / "about.json", weights / "phantoms.png"
     try:
         names = json.loads((weights / "provenance.json").read_text(encoding="utf-8"))["class_names"]
         words = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-        generator = keras.saving.load_model(
-            weights / "generator.keras", compile=False, safe_mode=True
-        )
+        file = weights / "generator.keras"
+        generator = keras.saving.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise ExportError(
-            f"{paths.shown(weights)} cannot be read ({type(e).__name__}: {str(e)[:160]}); copy its"
-            " files again from the run that made them."
-        ) from None
+        fault = f"{paths.shown(weights)} cannot be read ({type(e).__name__}: {str(e)[:160]})"
+        remedy = "copy its files again from the run that made them."
+        raise ExportError(f"{fault}; {remedy}") from None
     picture = sheet.read_bytes() if sheet.is_file() else b""
     return paths.write_text(out, html(generator, names, words, picture))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """`--weights weights --out explorer.html`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m radiogan_lib.lab.page",
-        description="Write a trained generator as one HTML page that draws in any browser.",
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        default=paths.REPO / "weights",
-        metavar="FOLDER",
-        help="with generator.keras and provenance.json; default: the shipped weights",
-    )
+    what = "Write a trained generator as one HTML page that draws in any browser."
+    parser = argparse.ArgumentParser("python -m radiogan_lib.lab.page", description=what)
+    shipped = paths.REPO / "weights"
+    what = "with generator.keras and provenance.json; default: the shipped weights"
+    parser.add_argument("--weights", type=Path, default=shipped, metavar="FOLDER", help=what)
     parser.add_argument("--out", type=Path, default=Path("explorer.html"), metavar="FILE")
     given = parser.parse_args(arguments)
     try:
