@@ -17,23 +17,8 @@ from datetime import datetime, timedelta
 import numpy as np
 from pydicom.dataset import Dataset
 
-from petsuv import times
-from petsuv.elements import (
-    as_number,
-    clock,
-    day,
-    items,
-    lack,
-    moment,
-    number,
-    positive,
-    private_number,
-    tag,
-    text,
-    unvalidated,
-    value,
-    words,
-)
+from petsuv import elements, times
+from petsuv.elements import items, lack, number, positive, private_number, tag, text, value, words
 from petsuv.errors import ExamError
 from petsuv.tracer import check_fdg
 
@@ -77,7 +62,7 @@ class SuvFactor:
         return float(np.median(self.per_slice))
 
 
-@unvalidated()
+@elements.unvalidated()
 def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
     """SUVbw per rescaled pixel value (value = pixel · Rescale Slope of its slice + Intercept).
 
@@ -321,16 +306,16 @@ def _as_set(ds: Dataset, name: str) -> frozenset:
 
 _SETS = ("Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientSex")
 SERIES_WIDE = dict.fromkeys(_SETS, _as_set) | {
-    "PatientWeight": _parsed(as_number),
-    "PatientSize": _parsed(as_number),
-    "SeriesDate": _parsed(day),
-    "SeriesTime": _parsed(clock),
+    "PatientWeight": _parsed(elements.as_number),
+    "PatientSize": _parsed(elements.as_number),
+    "SeriesDate": _parsed(elements.day),
+    "SeriesTime": _parsed(elements.clock),
 }
 INJECTION_WIDE = {
-    "RadionuclideTotalDose": _parsed(as_number),
-    "RadionuclideHalfLife": _parsed(as_number),
-    "RadiopharmaceuticalStartTime": _parsed(clock),
-    "RadiopharmaceuticalStartDateTime": _parsed(moment),
+    "RadionuclideTotalDose": _parsed(elements.as_number),
+    "RadionuclideHalfLife": _parsed(elements.as_number),
+    "RadiopharmaceuticalStartTime": _parsed(elements.clock),
+    "RadiopharmaceuticalStartDateTime": _parsed(elements.moment),
 }
 
 

@@ -1,9 +1,9 @@
 """Run the notebooks headless, in order, strictly: `python -m radiogan_lib.batch --profile teach`.
 
-Each notebook is executed by papermill into its run's folder. What is finished and unchanged is not run again: a
-notebook is finished when its source, its parameters, the library and every file that it needs are those of its last
-successful run, and every file that it made is still there. A sweep is several values (`--set seed=0,1,2`): its results
-stand in one table in the end.
+Each notebook is executed by papermill into its run's folder. What is finished and unchanged is not
+run again: a notebook is finished when its source, its parameters, the library and every file that
+it needs are those of its last successful run, and every file that it made is still there. A sweep
+is several values (`--set seed=0,1,2`): its results stand in one table in the end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 import yaml
 
 from radiogan_lib import config, machine, notebooks, paths, sweeps
+from radiogan_lib.config import ConfigError
 
 
 class _Yaml(yaml.SafeLoader):
@@ -35,36 +36,34 @@ _Yaml.add_implicit_resolver(
 
 
 def parse_setting(text: str) -> tuple[str, list]:
-    """`name=value` or, for a sweep, `name=v1,v2`: values are YAML; brackets and quotes keep a comma in one value."""
+    """`name=value` or, for a sweep, `name=v1,v2` (YAML); brackets and quotes keep a comma."""
     name, equals, value = text.partition("=")
     name, short = name.strip(), " ".join(text.split())[:60].replace("\\", "/")
+    said = f"--set {short!r}"
     if not equals or not name:
-        raise config.ConfigError(
-            f"--set {short!r} is not of the form name=value: write it like epochs=5."
-        )
+        raise ConfigError(f"{said} is not of the form name=value: write it like epochs=5.")
     if name == "profile":
-        raise config.ConfigError(f"--set {short!r}: choose the profile with --profile NAME.")
+        raise ConfigError(f"{said}: choose the profile with --profile NAME.")
     if name == "settings":
-        raise config.ConfigError(f"--set {short!r}: name the setting itself, like --set epochs=5.")
+        raise ConfigError(f"{said}: name the setting itself, like --set epochs=5.")
     if name == "cohort":  # a path is taken whole, whatever it holds
         return name, [value]
     parts = re.findall(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+""", value) or [""]
     try:
         values = [yaml.load(p, Loader=_Yaml) for p in parts]
     except yaml.YAMLError:
-        raise config.ConfigError(
-            f"--set {short!r}: the value is not readable; quote it if it is text."
-        ) from None
+        fault = "the value is not readable; quote it if it is text."
+        raise ConfigError(f"{said}: {fault}") from None
     return name, ["" if v is None else v for v in values]
 
 
 def split_settings(line: str) -> list[str]:
-    """`seed=1 class_a='head neck'` → one text per setting: a blank separates only where a name= follows it."""
+    """`seed=1 class_a='head neck'` → one text per setting: a blank separates before a name=."""
     return [s for s in re.split(r"\s+(?=[A-Za-z_]\w*\s*=)", line.strip()) if s]
 
 
 def portable(settings: dict) -> dict:
-    """A cohort given relative to where the user stands, as a notebook finds it too: relative to home if it lies below."""
+    """A cohort given from where the user stands, as a notebook finds it too: from home."""
     if not settings.get("cohort"):
         return settings
     try:
@@ -74,24 +73,23 @@ def portable(settings: dict) -> dict:
     except (RuntimeError, ValueError, OSError):  # ~ of nobody, a NUL, too long
         there = False
     if not there:
-        raise config.ConfigError(
-            f"the cohort {settings['cohort']} does not exist; give the path of a csv with one row per exam."
-        )
+        said = f"the cohort {settings['cohort']} does not exist"
+        raise ConfigError(f"{said}; give the path of a csv with one row per exam.")
     home = paths.home()
     return settings | {"cohort": str(path.relative_to(home) if path.is_relative_to(home) else path)}
 
 
 def parameters_for(path: Path, profile: str, settings: dict, everywhere: set[str]) -> dict:
-    """What one notebook is given: its own parameters by name, every other setting inside `settings`.
+    """What one notebook is given: its own parameters by name, the rest inside `settings`.
 
     Raises:
-        ConfigError: a name that is neither a parameter of any notebook nor a setting; the message lists them.
+        ConfigError: a name that is neither a parameter of any notebook nor a setting.
     """
     unknown = [k for k in settings if k not in everywhere and k not in config.FIELDS]
     if unknown:
-        raise config.ConfigError(
-            f"--set {unknown[0]}: no notebook has this parameter and there is no such setting. Parameters: "
-            f"{', '.join(sorted(everywhere))}. Settings: {', '.join(config.FIELDS)}."
+        raise ConfigError(
+            f"--set {unknown[0]}: no notebook has this parameter and there is no such setting. "
+            f"Parameters: {', '.join(sorted(everywhere))}. Settings: {', '.join(config.FIELDS)}."
         )
     own = notebooks.parameters(path)
     given = {"profile": profile} | {k: v for k, v in settings.items() if k in own}
@@ -104,7 +102,7 @@ def _digest(*parts) -> str:
 
 
 def library_digest() -> str:
-    """One hash over the library's source and the profiles: a changed library makes finished notebooks stale."""
+    """One hash over the library's source and the profiles: a change makes notebooks stale."""
     files = sorted(Path(__file__).parent.rglob("*.py")) + sorted(config.PROFILES.glob("*.yaml"))
     return _digest([(str(p.name), paths.sha256(p)) for p in files])
 
@@ -150,10 +148,8 @@ def run_all(profile: str, settings: dict, first="00", last="99", force=False) ->
         made = all(p.exists() for p in [out, *_artefacts(path, "makes", cfg)])
         done = record.get(path.name, {})
         if not force and made and done.get("stamp") == stamp():
-            print(
-                f"  {path.name:34s} finished before ({done['seconds']:.0f} s); nothing it needs has changed",
-                flush=True,
-            )
+            took = f"finished before ({done['seconds']:.0f} s)"
+            print(f"  {path.name:34s} {took}; nothing it needs has changed", flush=True)
             continue
         record.pop(path.name, None)
         print(f"  {path.name:34s} running …", flush=True)
@@ -180,22 +176,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", default="teach", help="sizes: " + ", ".join(config.profiles()))
     add("--from", dest="first", default="00", metavar="NN", help="first notebook, e.g. 03")
     add("--to", dest="last", default="99", metavar="NN", help="last notebook")
-    add(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter or setting; several values (seed=0,1,2) make a sweep",
-    )
+    text = "a parameter or setting; several values (seed=0,1,2) make a sweep"
+    add("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help=text)
     add("--sets", default="", metavar="LINE", help="several of them in one text, blanks between")
     add("--jobs", type=_at_least_one, default=1, help="experiments of a sweep that run at once")
-    add(
-        "--scheduler",
-        default="",
-        metavar="ADDRESS",
-        help="run a sweep on the workers of this Dask scheduler (tcp://…), which see the same folders",
-    )
+    text = "run a sweep on the workers of this Dask scheduler (tcp://…), which see the same folders"
+    add("--scheduler", default="", metavar="ADDRESS", help=text)
     add("--force", action="store_true", help="run also what is finished")
     add("--publish", action="store_true", help="write the executed notebooks back into notebooks/")
     return parser
@@ -214,7 +200,7 @@ def _run(args: argparse.Namespace) -> int:
             notebooks.publish(folder, notebooks.numbered(args.first, args.last))
         return 0
     if args.publish:
-        raise config.ConfigError("--publish takes one experiment, not a sweep.")
+        raise ConfigError("--publish takes one experiment, not a sweep.")
     everywhere = set().union(*(notebooks.parameters(p) for p in notebooks.numbered()))
     for e in experiments:  # a misspelt name is reported before anything runs
         config.load(args.profile, **{k: v for k, v in e.items() if k in config.FIELDS})

@@ -1,4 +1,4 @@
-"""What this process may use of its machine, which Keras it has, and how it tells the user that it is busy."""
+"""What this process may use of its machine, which Keras it has, and how it says it is busy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ NEEDED = {"image_data_format": "channels_last", "floatx": "float32"}  # of Keras
 
 
 def cores() -> int:
-    """CPU cores that this process may use; a container or `taskset` may allow fewer than there are."""
+    """CPU cores that this process may use; a container may allow fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def forgiving_output() -> None:
-    """Let stdout and stderr replace characters that the terminal's encoding lacks (cp1252, ascii). For command lines."""
+    """Let stdout and stderr replace characters that the terminal's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -33,9 +33,9 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 def hush_tensorflow() -> None:
-    """Keep TensorFlow's start-up lines (oneDNN, CUDA libraries) away; it writes them before its log level counts.
+    """Keep TensorFlow's start-up lines (oneDNN, CUDA) away, for notebooks and command lines.
 
-    They appear before a network is loaded and say nothing about this project. For notebooks and command lines.
+    It writes them before its log level counts.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -44,11 +44,10 @@ def hush_tensorflow() -> None:
 
 
 class _Hushed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports TensorFlow with file descriptor 2 pointing nowhere; Python's own errors are raised as always."""
+    """Imports TensorFlow with file descriptor 2 pointing nowhere; errors are raised as always."""
 
-    searching = (
-        False  # Keras looks for TensorFlow before it imports it: the finder stays until then
-    )
+    # Keras looks for TensorFlow before it imports it: the finder stays until then.
+    searching = False
 
     def find_spec(self, name, path=None, target=None):
         if name != "tensorflow" or self.searching:
@@ -103,19 +102,19 @@ def keras_backend() -> str:
         where = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else where
     if name not in ("tensorflow", "jax"):
         raise RadioganError(
-            f"{where} asks for the backend {str(name)[:40]!r}; this project runs on tensorflow and jax: start again with "
-            "KERAS_BACKEND=tensorflow in front of the command."
+            f"{where} asks for the backend {str(name)[:40]!r}; this project runs on tensorflow and "
+            "jax: start again with KERAS_BACKEND=tensorflow in front of the command."
         )
     if importlib.util.find_spec(name) is None:
         raise RadioganError(
-            f"{where} asks for the backend {name}, which is not installed: `pip install {name}`, or start again with the "
-            "other one of tensorflow and jax in KERAS_BACKEND."
+            f"{where} asks for the backend {name}, which is not installed: `pip install {name}`, "
+            "or start again with the other one of tensorflow and jax in KERAS_BACKEND."
         )
     for key, wanted in NEEDED.items():
         if found.get(key, wanted) != wanted:
             raise RadioganError(
-                f"~/.keras/keras.json sets {key} to {str(found[key])[:40]!r}; this project needs {wanted!r}: remove that line "
-                "from the file and start again."
+                f"~/.keras/keras.json sets {key} to {str(found[key])[:40]!r}; this project needs "
+                f"{wanted!r}: remove that line from the file and start again."
             )
     return name
 
@@ -123,8 +122,8 @@ def keras_backend() -> str:
 class Progress:
     """Counts finished work: `with Progress(total, "preparing exams") as p: p.update(1)`.
 
-    A tqdm bar in JupyterLab or a terminal. Headless (RADIOGAN_HEADLESS=1, as the batch runner sets it, or output that is no
-    terminal) it prints at most `lines` lines that start with `… `, which the batch runner passes on.
+    A tqdm bar in JupyterLab or a terminal. Headless (RADIOGAN_HEADLESS=1, or output that is no
+    terminal) it prints at most `lines` lines that start with `… `, for the batch runner.
     """
 
     def __init__(self, total: int, label: str, lines: int = 10):

@@ -1,4 +1,4 @@
-"""The numbered notebooks as files: which there are, what each takes, running one headless, publishing its outputs."""
+"""The numbered notebooks: which there are, what each takes, running one, publishing its outputs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,8 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 # Bytes: GitHub shows what is small, and every clone carries it.
 BUDGET_NOTEBOOK, BUDGET_ALL = 400_000, 2_000_000
-# Grey levels and size of published pictures: the first that fit the budget. Half of the pixels is what a plain screen shows.
-LEVELS = (
-    (64, 1.0),
-    (40, 1.0),
-    (32, 1.0),
-    (24, 1.0),
-    (16, 1.0),
-    (12, 1.0),
-    (24, 0.5),
-    (16, 0.5),
-    (8, 0.5),
-)
+# Grey levels and size of published pictures: the first that fit the budget are taken.
+LEVELS = (*((greys, 1.0) for greys in (64, 40, 32, 24, 16, 12)), (24, 0.5), (16, 0.5), (8, 0.5))
 KEPT_METADATA = ("language_info", "radiogan")
 
 
@@ -44,15 +34,15 @@ def numbered(first: str = "00", last: str = "99") -> list[Path]:
     everything = sorted(paths.notebooks().glob("[0-9][0-9]_*.ipynb"))
     found = [p for p in everything if first[:2] <= p.name[:2] <= last[:2]]
     if not found:
+        known = ", ".join(p.name for p in everything)
         raise config.ConfigError(
-            f"no notebook lies between {first} and {last}; choose among "
-            f"{', '.join(p.name for p in everything)}."
+            f"no notebook lies between {first} and {last}; choose among {known}."
         )
     return found
 
 
 def declared(path: Path, key: str) -> list[str]:
-    """What a notebook says it `needs` or `makes` (its `radiogan` metadata), e.g. "{dataset}/dataset.json"."""
+    """What a notebook says it `needs` or `makes` (its metadata), e.g. "{dataset}/dataset.json"."""
     metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
     return metadata.get("radiogan", {}).get(key, [])
 
@@ -68,7 +58,7 @@ def parameters(path: Path) -> dict[str, object]:
 
 
 class _ProgressLines(logging.Handler):
-    """Passes a notebook's printed progress lines on to the terminal, and nothing else of its output."""
+    """Passes a notebook's progress lines on to the terminal, and nothing else."""
 
     def emit(self, record):
         for line in str(record.getMessage()).splitlines():
@@ -78,9 +68,9 @@ class _ProgressLines(logging.Handler):
 
 @contextlib.contextmanager
 def kernel_environment():
-    """What kernels started in this block are given: quiet libraries, progress as lines, and absolute folders.
+    """What kernels started in this block get: quiet libraries, progress as lines, absolute folders.
 
-    A kernel's current folder is notebooks/. A relative RADIOGAN_HOME would mean another folder there than for the user.
+    A kernel's current folder is notebooks/: a relative RADIOGAN_HOME would be another one there.
     """
     wanted = {
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
@@ -92,20 +82,16 @@ def kernel_environment():
     }
     try:
         Path.home()
-    except (
-        RuntimeError
-    ):  # a user without a name or a home, as in some containers: Jupyter needs one
+    except RuntimeError:  # no name and no home, as in some containers: Jupyter needs one
         wanted["HOME"] = tempfile.mkdtemp(prefix="radiogan-home-")
     before = {k: os.environ.get(k) for k in wanted}
     os.environ.update(wanted)
     try:
         yield
     finally:
-        for k, v in before.items():
-            if v is None:
-                os.environ.pop(k, None)
-            else:
-                os.environ[k] = v
+        for k in wanted:
+            os.environ.pop(k, None)
+        os.environ.update({k: v for k, v in before.items() if v is not None})
 
 
 def run(path: Path, out: Path, given: dict, timeout_s: int) -> None:
@@ -137,7 +123,7 @@ def run(path: Path, out: Path, given: dict, timeout_s: int) -> None:
                     extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
                 )
             except Exception:
-                # papermill writes while it runs; what was not finished keeps a name of its own, for reading.
+                # papermill writes while it runs; what was not finished is kept for reading.
                 with contextlib.suppress(OSError):
                     os.replace(temporary, out.with_suffix(".failed.ipynb"))
                     temporary.touch()
@@ -146,8 +132,8 @@ def run(path: Path, out: Path, given: dict, timeout_s: int) -> None:
         raise NotebookFailed(_failing_cell(e, path, out)) from None
     except DeadKernelError:
         raise NotebookFailed(
-            f"{path.name}: the kernel died; most often the machine ran out of memory. Try a smaller profile or "
-            "`--set batch_size=8`."
+            f"{path.name}: the kernel died; most often the machine ran out of memory. Try a "
+            "smaller profile or `--set batch_size=8`."
         ) from None
     except CellTimeoutError as e:
         raise NotebookFailed(
@@ -165,7 +151,7 @@ def _failing_cell(error, path: Path, out: Path) -> str:
 
 
 def _reduced(picture, greys: int):
-    """So many even greys, and up to eight of the picture's own colours, if it has any: a red frame stays red."""
+    """So many even greys, and up to eight of the picture's own colours: a red frame stays red."""
     import numpy as np
     from PIL import Image
 
@@ -183,12 +169,9 @@ def _reduced(picture, greys: int):
 
 
 def slim(png: str, greys: int = LEVELS[0][0], size: float = 1.0) -> str:
-    """A base64 PNG with so many greys and a few colours, if that is smaller; an animated PNG stays as it is.
+    """A base64 PNG with so many greys, a few colours and `size` of its height and width.
 
-    Args:
-        png: base64.
-        greys: levels.
-        size: factor on height and width.
+    The original where that is not smaller, or where it is animated.
     """
     from PIL import Image
 
@@ -205,12 +188,11 @@ def slim(png: str, greys: int = LEVELS[0][0], size: float = 1.0) -> str:
 
 
 def clean(notebook, greys: int = LEVELS[0][0], size: float = 1.0):
-    """Drop papermill's and the widgets' metadata, timing, the injected cell, stderr; set the common kernel."""
+    """Drop metadata, timing, the injected cell and stderr; set the common kernel."""
     import nbformat
 
-    notebook.cells = [
-        c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])
-    ]
+    injected = "injected-parameters"
+    notebook.cells = [c for c in notebook.cells if injected not in c.metadata.get("tags", [])]
     kept = {k: v for k, v in notebook.metadata.items() if k in KEPT_METADATA}
     notebook.metadata = nbformat.from_dict(kept | {"kernelspec": KERNEL})
     count = 0
@@ -250,11 +232,9 @@ def _published(path: Path, levels) -> str:
     if any(o.output_type == "error" for o in outputs):
         raise RadioganError(f"{path.name} holds an error output; run it again before publishing.")
     nbformat.validate(notebook)
-    if len(text.encode()) > BUDGET_NOTEBOOK:
-        raise RadioganError(
-            f"{path.name} would be {len(text.encode()) // 1000} KB; the budget is "
-            f"{BUDGET_NOTEBOOK // 1000} KB. Use smaller or fewer figures."
-        )
+    if (size := len(text.encode())) > BUDGET_NOTEBOOK:
+        said = f"{path.name} would be {size // 1000} KB; the budget is {BUDGET_NOTEBOOK // 1000} KB"
+        raise RadioganError(f"{said}. Use smaller or fewer figures.")
     return text
 
 
@@ -270,9 +250,8 @@ def publish(run_dir: Path, sources: list[Path]) -> None:
         if sum(len(t.encode()) for t in texts.values()) <= BUDGET_ALL:
             break
     else:
-        raise RadioganError(
-            f"the notebooks together exceed {BUDGET_ALL // 1_000_000} MB. Use smaller or fewer figures."
-        )
+        said = f"the notebooks together exceed {BUDGET_ALL // 1_000_000} MB"
+        raise RadioganError(f"{said}. Use smaller or fewer figures.")
     for path, text in texts.items():
         paths.write_text(path, text)
         print(f"  published {path.name} ({len(text.encode()) // 1000} KB)")

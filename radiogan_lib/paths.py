@@ -1,6 +1,6 @@
-"""Where things live, how files are written, and the sentence that says which notebook makes what is missing.
+"""Where things live, how files are written, and which notebook makes what is missing.
 
-Everything sits below one home folder: the repository, or `RADIOGAN_HOME`. Notebooks never write a relative path.
+Everything sits below one home folder: the repository, or `RADIOGAN_HOME`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MissingArtefact(RadioganError, FileNotFoundError):
 
 
 class WriteError(RadioganError, OSError):
-    """A file that cannot be written: a full disk, a folder that is not ours, a file where a folder should be."""
+    """A file that cannot be written: a full disk, or a folder that is not ours."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -44,7 +44,7 @@ def notebooks() -> Path:
 
 
 def cohort_path(cfg: Config) -> Path:
-    """The cohort csv: the user's, or the embedded phantoms'. Relative paths start at home, then at the current folder."""
+    """The cohort csv: the user's, from home or the current folder; or the embedded phantoms'."""
     if not cfg.cohort:
         return REPO / "data_manifest" / "synthetic.csv"
     path = Path(cfg.cohort).expanduser()
@@ -57,11 +57,9 @@ def _suffix(changed: dict) -> str:
     """A readable name for changed settings; a digest where it would be long or not a file name."""
     parts = []
     for name, value in changed.items():
-        text = f"{name}={value}"
+        text = value if name == "recipe" else f"{name}={value}"
         if name == "cohort":
             text = Path(value).stem
-        elif name == "recipe":
-            text = str(value)
         parts.append("-" + re.sub(r"[^A-Za-z0-9_.=,-]+", "", text.replace(" ", "")))
     text = "".join(parts)
     if "cohort" in changed or len(text) > 80:
@@ -98,7 +96,7 @@ def need(path: Path, notebook: str) -> Path:
 
 
 def shown(path: Path) -> str:
-    """A path as a reader should see it: relative to home or the repository, never an absolute one."""
+    """A path as a reader should see it: relative to home or the repository."""
     path = Path(path)
     for base in (home(), REPO):
         with contextlib.suppress(ValueError):
@@ -108,10 +106,10 @@ def shown(path: Path) -> str:
 
 @contextlib.contextmanager
 def atomic(path: Path):
-    """Yield a temporary path beside `path`; rename it into place if the block succeeds, else delete it.
+    """Yield a temporary path beside `path`; rename it into place if all goes well, else delete it.
 
-    A reader sees the old file or the whole new one, never half of it. The suffix is kept, so that writers which look
-    at it (NumPy, Keras, Pillow) behave the same.
+    A reader sees the old file or the whole new one, never half of it. The suffix is kept for
+    writers which look at it (NumPy, Keras, Pillow).
     """
     path = Path(path).absolute()
     temporary = path.with_name(f".{path.stem[:100]}-{secrets.token_hex(6)}.part{path.suffix}")
@@ -138,7 +136,7 @@ CANNOT_WRITE |= {errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def _write_error(e: OSError, path: Path) -> WriteError | None:
-    """The fault in one sentence if it is about writing this file; None for others, such as one about a file that was read."""
+    """The fault in one sentence if it is about writing this file, else None."""
     # NumPy's words for a write that stopped half-way
     short = e.errno is None and "requested and" in str(e)
     folders = (path.parent, *path.parents)
@@ -147,9 +145,8 @@ def _write_error(e: OSError, path: Path) -> WriteError | None:
         return None
     number = errno.ENOSPC if short else e.errno
     remedy = "make room" if number in _FULL else "choose a folder that you may write to"
-    error = WriteError(
-        f"{shown(path)} cannot be written ({os.strerror(number)}); {remedy} and run again: what is finished is kept."
-    )
+    said = f"{shown(path)} cannot be written ({os.strerror(number)})"
+    error = WriteError(f"{said}; {remedy} and run again: what is finished is kept.")
     error.errno, error.strerror = number, os.strerror(number)
     return error
 

@@ -1,7 +1,9 @@
-"""Many experiments in one command, and one table of what they found: `batch --set seed=0,1,2 --set recipe=paper,improved`.
+"""Many experiments in one command, and one table of what they found.
 
-Each experiment is a batch process of its own, `jobs` at a time here, or on the workers of a Dask scheduler that see the same
-folders. One that fails is a row that says why; the others go on. Explained in notebooks/00_start_here.ipynb.
+    batch --set seed=0,1,2 --set recipe=paper,improved
+
+Each experiment is a batch process of its own, `jobs` at a time here, or on the workers of a Dask
+scheduler that see the same folders. One that fails is a row that says why; the others go on.
 """
 
 from __future__ import annotations
@@ -13,32 +15,19 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import lazy_loader
+
 from radiogan_lib import config, notebooks, paths
 
+pd = lazy_loader.load("pandas")  # only a sweep needs it
+
 FAILED = "Failed: "  # how the batch runner's last message begins
-# Columns of history.csv.
-TRAINING = (
-    "steps",
-    "d_loss",
-    "g_loss",
-    "d_accuracy",
-    "label_agreement",
-    "diversity",
-    "images_per_s",
-    "health",
-)
-# Columns of the short form that is printed.
+# Columns of history.csv, and those of the short form that is printed.
+TRAINING = "steps d_loss g_loss d_accuracy label_agreement diversity images_per_s health".split()
 SHORT = (
-    "training_label_agreement",
-    "verdict",
-    "membership_auc",
-    "copy_fraction",
-    "coverage_ratio",
-    "label_agreement",
-    "tstr",
-    "trtr",
-    "training_minutes",
-)
+    "training_label_agreement verdict membership_auc copy_fraction coverage_ratio label_agreement "
+    "tstr trtr training_minutes"
+).split()
 STYLE = (
     "body{font-family:sans-serif} td,th{padding:.2em .6em;text-align:right;white-space:nowrap} "
     "tr:nth-child(even){background:#eee}"
@@ -65,22 +54,19 @@ def run(
     profile, first = options[1], options[3]
     kind = scheduler or "threads"
     folders = [paths.run_dir(_config(profile, e)) for e in experiments]
-    makers = [
-        n
-        for n in notebooks.numbered(first, last)
-        if any("{dataset}" in d for d in notebooks.declared(n, "makes"))
-    ]
+    numbered = notebooks.numbered(first, last)
+    makers = [n for n in numbered if "{dataset}" in " ".join(notebooks.declared(n, "makes"))]
     if makers:
         shared = {paths.dataset_dir(_config(profile, e)): e for e in reversed(experiments)}
         print(f"First the {len(shared)} dataset(s) of {len(experiments)} experiments.", flush=True)
-        # Only what is needed for the datasets, and not by force; what fails here fails again below, and is reported there.
+        # Only what the datasets need, and not by force; what fails here fails again below.
         task = partial(_one, options[:4], makers[-1].name[:2])
         for _ in executors.run(task, list(shared.values()), kind, jobs):
             pass
-    done: list[dict] = [{}] * len(experiments)
+    done = [{"settings": e, "folder": str(f)} for e, f in zip(experiments, folders, strict=True)]
     for i, error in executors.run(partial(_one, options, last), experiments, kind, jobs):
         error = error.reason if isinstance(error, executors.Died) else error
-        done[i] = {"settings": experiments[i], "folder": str(folders[i]), "error": error}
+        done[i]["error"] = error
         if error:
             print(f"  failed: {_name(experiments[i])}\n{error}", flush=True)
     return done
@@ -95,7 +81,7 @@ def _name(settings: dict) -> str:
 
 
 def _one(options: list[str], last: str, settings: dict) -> str:
-    """Run one experiment in a process of its own and pass its lines on; returns its error, or ""."""
+    """Run one experiment in a process of its own, pass its lines on; returns its error, or ""."""
     command = [sys.executable, "-m", "radiogan_lib.batch", *options, "--to", last]
     for name, value in settings.items():
         command += ["--set", f"{name}={value if name == 'cohort' else json.dumps(value)}"]
@@ -120,17 +106,12 @@ def _one(options: list[str], last: str, settings: dict) -> str:
     return text.partition(FAILED)[2].strip() or f"it ended with {process.returncode}: {text[-500:]}"
 
 
-def table(done: list[dict]):
-    """One row per experiment: its settings, how it ended, the last line of its training, and its measures.
+def table(done: list[dict]) -> pd.DataFrame:
+    """One row per experiment: settings, how it ended, the end of its training, and its measures.
 
     Args:
         done: what `run` returned.
-
-    Returns:
-        pandas DataFrame. Columns of notebook 05's measures (`evaluation.sweep_table`) are empty for experiments that have none.
     """
-    import pandas as pd
-
     from radiogan_lib.evaluation import sweep_table
 
     rows = []
@@ -138,10 +119,8 @@ def table(done: list[dict]):
         folder = Path(experiment["folder"])
         settings = experiment["settings"].items()
         row = {k: str(v) if isinstance(v, (list, tuple)) else v for k, v in settings}
-        row |= {
-            "ended": next(iter(experiment["error"].splitlines()), "well"),
-            "folder": folder.name,
-        }
+        row["ended"] = next(iter(experiment["error"].splitlines()), "well")
+        row["folder"] = folder.name
         if (folder / "history.csv").exists():
             history = pd.read_csv(folder / "history.csv")
             last = history.ffill().iloc[-1] if len(history) else {}
@@ -155,10 +134,8 @@ def table(done: list[dict]):
     return pd.DataFrame(rows)
 
 
-def over_seeds(found, varied: list[str]):
-    """Mean, smallest and largest of every measure over the seeds, one row per combination of the other settings."""
-    import pandas as pd
-
+def over_seeds(found: pd.DataFrame, varied: list[str]) -> pd.DataFrame | None:
+    """Mean, smallest and largest of every measure over the seeds, per combination of the rest."""
     others = [k for k in varied if k != "seed"]
     numbers = [
         c
@@ -170,29 +147,25 @@ def over_seeds(found, varied: list[str]):
     rows = []
     groups = found.groupby(others, dropna=False, sort=False) if others else [((), found)]
     for key, part in groups:
-        row = dict(zip(others, key if isinstance(key, tuple) else (key,), strict=True)) | {
-            "seeds": len(part)
-        }
+        row = dict(zip(others, key if isinstance(key, tuple) else (key,), strict=True))
+        row["seeds"] = len(part)
         for c in numbers:
-            values = part[c].dropna()
-            row[c] = (
-                f"{values.mean():.3g} ({values.min():.3g} to {values.max():.3g})"
-                if len(values)
-                else ""
-            )
+            v = part[c].dropna()
+            row[c] = f"{v.mean():.3g} ({v.min():.3g} to {v.max():.3g})" if len(v) else ""
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def write(profile: str, done: list[dict], settings: list[str]) -> Path:
-    """Write the table as csv and html below runs/sweeps, print its short form, return the csv's path."""
+    """Write the table as csv and html below runs/sweeps, print its short form, return its path."""
     found = table(done)
     varied = [k for k in done[0]["settings"] if len({str(d["settings"][k]) for d in done}) > 1]
     seeds = over_seeds(found, varied)
     name = re.sub(r"[^A-Za-z0-9_.=,-]+", "", "-".join([profile, *settings]))[:120]
     path = paths.home() / "runs" / "sweeps" / f"{name}.csv"
     paths.write_text(path, found.to_csv(index=False, float_format="%.6g"))
-    page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Sweep</title><style>{STYLE}</style>"
+    page = "<!doctype html><html lang='en'><meta charset='utf-8'><title>Sweep</title>"
+    page += f"<style>{STYLE}</style>"
     if seeds is not None:
         page += "<h1>Over the seeds: mean (smallest to largest)</h1>"
         page += seeds.to_html(index=False, border=0)
@@ -200,10 +173,8 @@ def write(profile: str, done: list[dict], settings: list[str]) -> Path:
     page += found.to_html(index=False, border=0, float_format="%.4g", na_rep="")
     paths.write_text(path.with_suffix(".html"), page + "</html>\n")
     short = [c for c in (*varied, "ended", *SHORT) if c in found and found[c].notna().any()]
-    shown = found[short].to_string(
-        index=False, max_colwidth=60, float_format=lambda v: f"{v:.3g}", na_rep=""
-    )
-    print(f"\n{shown}")
+    look = dict(index=False, max_colwidth=60, float_format="{:.3g}".format, na_rep="")
+    print(f"\n{found[short].to_string(**look)}")
     if seeds is not None:
         columns = [c for c in seeds if c in (*short, "seeds")]
         print("\nover the seeds, mean (smallest to largest):")
