@@ -14,12 +14,16 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lazy_loader
 
 from radiogan_lib import config, notebooks, paths
 
-pd = lazy_loader.load("pandas")  # only a sweep needs it
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = lazy_loader.load("pandas")  # only a sweep needs it
 
 FAILED = "Failed: "  # how the batch runner's last message begins
 # Columns of history.csv, and those of the short form that is printed.
