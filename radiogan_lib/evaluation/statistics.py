@@ -6,6 +6,8 @@ AUCs, else the bootstrap's percentiles or a normal interval. Every function is d
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,17 +18,15 @@ FEW = 3  # draws of one exam, or one more than that of different exams, that no 
 
 
 class Measure(dict):
-    """A number with its 95 % interval, as it stands in metrics.json: `value`, `low`, `high`, perhaps `p` and more.
+    """A number with its 95 % interval, as in metrics.json: `value`, `low`, `high`, perhaps more.
 
     `None` stands for what could not be measured. `str()` gives "0.51 (0.48–0.54), p 0.2".
     """
 
     def __init__(self, value, low=None, high=None, **more):
-        numbers = [
-            None if v is None or not np.isfinite(v) else float(v) for v in (value, low, high)
-        ]
-        more = {k: v.item() if isinstance(v, np.generic) else v for k, v in more.items()}
-        super().__init__(value=numbers[0], low=numbers[1], high=numbers[2], **more)
+        for name, v in (("value", value), ("low", low), ("high", high)):
+            self[name] = None if v is None or not np.isfinite(v) else float(v)
+        self |= {k: v.item() if isinstance(v, np.generic) else v for k, v in more.items()}
 
     value = property(lambda self: self["value"])
     low = property(lambda self: self["low"])
@@ -53,7 +53,10 @@ def shown(m: dict | None, digits: int = 2) -> str:
 
 
 class About(NamedTuple):
-    """What a measure is. `ideal`: its value for fresh real exams. `departure`: what it means to be above or below."""
+    """What a measure is: a row of measures.csv.
+
+    `ideal`: its value for fresh real exams. `departure`: what it means to be above or below.
+    """
 
     title: str
     ideal: str
@@ -62,45 +65,17 @@ class About(NamedTuple):
     share: bool  # between 0 and 1
 
 
-_REGISTRY = """
-membership_auc | Membership AUC | 0.5 | above: training exams can be recognised; below: the sets may be swapped | chance that a training exam lies nearer to the generated images than a held-out exam does
-copy_fraction | Copy fraction | 0.05 | above: copies | share of distinct generated images beside which one training exam stands out more than for 95 % of held-out exams
-moved_auc | Membership AUC, moved | 0.5 | above: training exams can be recognised | membership AUC on the smallest distance over shifts, mirror image, gain and offset
-moved_fraction | Copy fraction, moved | 0.05 | above: shifted, mirrored or rescaled copies | copy fraction on the smallest distance over shifts, mirror image, gain and offset
-part_fraction | Copy fraction, halves | 0.05 | above: halves of training exams are copied | copy fraction on the upper, lower, left or right half, whichever is most like a copy
-repeated_fraction | Repeated images | as real exams | above: collapse | share of generated images that repeat another one
-blend_fraction | Blend fraction | 0.05 | above: blends of two training exams | share of distinct generated images that two training exams explain better than two held-out ones, beyond 95 % of held-out exams
-discriminator_auc | Discriminator overfit AUC | 0.5 | above: the discriminator knows its exams by heart | chance that the discriminator scores a training exam above a held-out one
-fine_detail | Fine detail * | 1 | below: blurred; above: noisy or checkered | amplitude of the upper half of spatial frequencies, generated ÷ held-out
-fine_detail_floor | Fine detail of training exams * | 1 | how far real exams differ | the same for training exams
-two_sample_auc | Real or generated? AUC | 0.5 | 1: every image gives itself away | cross-validated AUC of a linear classifier on components and spectrum
-kid | KID to held-out exams * | the floor | above: further from real exams | kernel inception distance: unbiased squared MMD with a cubic kernel
-kid_floor | KID floor * | 0 | real against real | KID of training to held-out exams
-coverage | Coverage | as training exams | below: exams that the generator cannot reach | share of held-out exams with a generated one within their fifth real neighbour's distance
-coverage_ratio | Coverage ratio * | 1 | below: modes are missing | coverage ÷ training exams' coverage
-density | Density * | 1 | below: unlike real exams | mean number of neighbourhoods that hold a generated image
-vendi_ratio | Vendi ratio * | 1 | below: less varied than real exams | effective number of different images, generated ÷ real at equal n
-overall | Label agreement | the same classifier on held-out exams | above: only typical cases of a class are drawn; below: the wrong class | share of generated images that a classifier of real exams puts in the class asked for
-trtr | TRTR | | the ceiling | balanced accuracy, trained and tested on real exams
-tstr | TSTR | TRTR | below: taught less | balanced accuracy, trained on generated, tested on real exams
-tstr_minus_trtr | TSTR − TRTR * | 0 | below: taught less than by real exams | paired difference
-"""
-
-
 def _registry() -> dict[str, About]:
-    """One line per measure; a star after the title: its value may lie outside 0 to 1."""
-    found = {}
-    for line in _REGISTRY.strip().splitlines():
-        name, title, *rest = (cell.strip() for cell in line.split("|"))
-        found[name] = About(title.removesuffix(" *"), *rest, share=not title.endswith("*"))
-    return found
+    text = Path(__file__).with_name("measures.csv").read_text(encoding="utf-8")
+    rows = {row.pop("name"): row for row in csv.DictReader(text.splitlines())}
+    return {k: About(**row | {"share": row["share"] == "yes"}) for k, row in rows.items()}
 
 
 MEASURES = _registry()
 
 
 def title(name: str) -> str:
-    """What a measure is called: "Membership AUC". Names that are no measure lose their underscores."""
+    """What a measure is called: "Membership AUC". Other names lose their underscores."""
     return MEASURES[name].title if name in MEASURES else name.replace("_", " ")
 
 
@@ -117,7 +92,7 @@ def wilson(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:
 
 
 def bootstrap(statistic, sizes, rounds: int, rng) -> Measure:
-    """`statistic(*indices)` with a percentile interval; `sizes`: how many exams each set holds that is drawn again."""
+    """`statistic(*indices)` with a percentile interval; each set, of `sizes` exams, is redrawn."""
     draws = [statistic(*(rng.integers(0, n, n) for n in sizes)) for _ in range(rounds)]
     return Measure(statistic(*(np.arange(n) for n in sizes)), *np.quantile(draws, [0.025, 0.975]))
 
@@ -129,9 +104,9 @@ def mean_variance(values: np.ndarray, weights=None) -> float:
 
 
 def matching_weights(labels, like) -> np.ndarray | None:
-    """Weights that give `labels` the class mix of `like`; they sum to len(labels). None where labels are not known.
+    """Weights, of mean 1, that give `labels` the class mix of `like`; classes not in it get 0.
 
-    Classes absent from `like` get 0.
+    None where labels are not known.
     """
     if labels is None or like is None:
         return None
@@ -154,7 +129,7 @@ def weighted_quantile(values, q: float, weights=None) -> float:
 
 
 def _placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each score the share of the other set below (above) it, ties counting half (DeLong's components)."""
+    """For each score the share of the other set below (above) it, ties half (DeLong)."""
     order, other = np.sort(negative), np.sort(positive)
     below = np.searchsorted(order, positive, "left") + np.searchsorted(order, positive, "right")
     above = np.searchsorted(other, negative, "left") + np.searchsorted(other, negative, "right")
@@ -214,10 +189,8 @@ def fraction(
     below = q <= threshold
     hits, rng, pool = int(below.sum()), np.random.default_rng(seed), np.concatenate([q, p])
     # the smallest value with 5 % of the held-out ones at or below it, round by round
-    mixed, k = (
-        np.stack([rng.permutation(pool) for _ in range(rounds)]),
-        max(int(np.ceil(0.05 * len(p) - 1e-9)), 1) - 1,
-    )
+    mixed = np.stack([rng.permutation(pool) for _ in range(rounds)])
+    k = max(int(np.ceil(0.05 * len(p) - 1e-9)), 1) - 1
     limits = np.partition(mixed[:, len(q) :], k, axis=1)[:, k]
     null = (mixed[:, : len(q)] <= limits[:, None]).mean(axis=1)
     p_value = (1 + (null >= hits / len(q)).sum()) / (rounds + 1)

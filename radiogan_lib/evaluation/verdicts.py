@@ -1,7 +1,4 @@
-"""One sentence from many intervals, by a rule that is written down, and the controls that say which words may be used.
-
-Explained in notebooks/05_memorization.ipynb.
-"""
+"""One sentence from many intervals, by a written rule, and the controls that license its words."""
 
 from __future__ import annotations
 
@@ -32,33 +29,33 @@ EXPECTED = {
     "blurred": "blurred",
 }
 KINDS = tuple(EXPECTED)
-SHOWN = (
-    "membership_auc",
-    "copy_fraction",
-    "moved_fraction",
-    "part_fraction",
-    "blend_fraction",
-    "repeated_fraction",
-    "coverage_ratio",
-    "vendi_ratio",
-    "fine_detail",
+SHOWN = tuple(
+    "membership_auc copy_fraction moved_fraction part_fraction blend_fraction repeated_fraction"
+    " coverage_ratio vendi_ratio fine_detail".split()
 )
 
 RULE = f"""In this order; intervals are of 95 %:
-1. memorises, by plain facts: an exact copy of a training exam, one training exam drawn {FEW} times or more, or near-exact copies of more \
-than {FEW} different ones, at a closeness that no two real exams reach (where real exams do: more than among them, p < 0.0001).
-2. undecided, with the reason: the three sets do not belong together, so that no comparison holds.
-3. blends: the lower bound of the blend fraction is above the threshold (at least 0.15, and above what the ideal and the blurred control \
-reach), p < {ALPHA:.4f}; training exams can be recognised (membership AUC, p < 0.01); and more images are blends than \
-copies (exact copies count half as many again).
-4. memorises: the lower bound of a membership AUC is above {MEMBERSHIP_AUC} (more, where held-out exams lie further from training exams \
-than these from each other), or that of a copy fraction (as it is, moved, by halves) \
-above {COPY_FRACTION}, both more where the ideal or the blurred control reaches more, with p < {ALPHA:.4f} (permutation; for copies also: more suspicious beside training than beside held-out exams).
-5. collapsed: the upper bounds of coverage and Vendi ratio are below {COVERAGE_RATIO} and {VENDI_RATIO}, or more than {REPEATED:.0%} \
-of the images repeat another one (lower bound).
-6. blurred: the upper bound of fine detail is below the threshold (0.6 to 0.8, halfway to the blurred control); noisy: its lower bound is \
-above {NOISY}; unrealistic: coverage ratio below {COVERAGE_RATIO} without collapse.
-7. undecided: none of these, but half of the images could have been copies unnoticed, or the copier control is not found.
+1. memorises, by plain facts: an exact copy of a training exam, one training exam drawn {FEW} \
+times or more, or near-exact copies of more than {FEW} different ones, at a closeness that no \
+two real exams reach (where real exams do: more than among them, p < 0.0001).
+2. undecided, with the reason: the three sets do not belong together, so that no comparison \
+holds.
+3. blends: the lower bound of the blend fraction is above the threshold (at least 0.15, and \
+above what the ideal and the blurred control reach), p < {ALPHA:.4f}; training exams can be \
+recognised (membership AUC, p < 0.01); and more images are blends than copies (exact copies \
+count half as many again).
+4. memorises: the lower bound of a membership AUC is above {MEMBERSHIP_AUC} (more, where \
+held-out exams lie further from training exams than these from each other), or that of a copy \
+fraction (as it is, moved, by halves) above {COPY_FRACTION}, both more where the ideal or the \
+blurred control reaches more, with p < {ALPHA:.4f} (permutation; for copies also: more \
+suspicious beside training than beside held-out exams).
+5. collapsed: the upper bounds of coverage and Vendi ratio are below {COVERAGE_RATIO} and \
+{VENDI_RATIO}, or more than {REPEATED:.0%} of the images repeat another one (lower bound).
+6. blurred: the upper bound of fine detail is below the threshold (0.6 to 0.8, halfway to the \
+blurred control); noisy: its lower bound is above {NOISY}; unrealistic: coverage ratio below \
+{COVERAGE_RATIO} without collapse.
+7. undecided: none of these, but half of the images could have been copies unnoticed, or the \
+copier control is not found.
 8. generalises: none of these.
 A word whose own control is not found, or that the ideal control is given, is not used."""
 
@@ -75,7 +72,7 @@ PHRASE = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """`word` is one of blends, memorises, collapsed, blurred, noisy, unrealistic, undecided, generalises."""
+    """`word` is a key of `PHRASE`, or undecided; `flags` says which faults were found."""
 
     word: str
     sentence: str
@@ -89,7 +86,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What the user's own controls say: from where on a word is used, and which words cannot be trusted here."""
+    """From where on a word is used, by the user's own controls; `silent` words are not used."""
 
     blend: float = 0.15
     blurred: float = 0.6
@@ -121,9 +118,8 @@ class Thresholds:
             if kind == "ideal" or kind not in rows:
                 continue
             falsely = [k for k in ("ideal", "blurred") if k in rows and k != kind]
-            if not found.flags(rows[kind])[word] or any(
-                found.flags(rows[k])[word] for k in falsely
-            ):
+            heard = found.flags(rows[kind])[word]
+            if not heard or any(found.flags(rows[k])[word] for k in falsely):
                 silent.append(word)
         return replace(found, silent=tuple(dict.fromkeys(silent)))
 
@@ -139,9 +135,8 @@ class Thresholds:
         known = any((m.get(k) or {}).get("p", 1) < 0.01 for k in ("membership_auc", "moved_auc"))
         narrow = high("coverage_ratio", COVERAGE_RATIO)
         real = (m.get("repeated_fraction") or {}).get("real") or 0
-        collapsed = (
-            narrow and high("vendi_ratio", VENDI_RATIO) or low("repeated_fraction", REPEATED + real)
-        )
+        collapsed = narrow and high("vendi_ratio", VENDI_RATIO)
+        collapsed = collapsed or low("repeated_fraction", REPEATED + real)
         blends = low("blend_fraction", self.blend) and m["blend_fraction"].get("p", 1) < ALPHA
         # a rescaled copy lies between its exam and a dark one: exact copies weigh more than blends
         blends = blends and known and m["blend_fraction"]["value"] > max(copied_share(m))
@@ -156,13 +151,14 @@ class Thresholds:
 
 
 def copied_share(m: dict) -> list[float]:
-    """Shares of images that are copies: those counted (half as many again), and the copy fractions less the 5 % expected."""
+    """Shares of images that are copies.
+
+    They are the copies counted (half as many again) and the copy fractions less the 5 % expected.
+    """
     found = m.get("facts") or {}
     counted = 1.5 * found.get("copies", 0) / max(found.get("images", 1), 1)
-    return [
-        counted,
-        *(m[k]["value"] - 0.05 for k in ("copy_fraction", "moved_fraction") if m.get(k)),
-    ]
+    tested = [m[k]["value"] - 0.05 for k in ("copy_fraction", "moved_fraction") if m.get(k)]
+    return [counted, *tested]
 
 
 def flat_measures(report: dict) -> dict:
@@ -187,9 +183,8 @@ def verdict(report: dict) -> Verdict:
         word = next((w for w, on in flags.items() if on), "generalises")
         unsaid = [w for w, on in raised.items() if on and not flags[w]]
         if word == "generalises" and unsaid:
-            reasons.append(
-                f"it looks as if it {PHRASE[unsaid[0]]}, but on these images that test fails its control"
-            )
+            looks = f"it looks as if it {PHRASE[unsaid[0]]}"
+            reasons.append(f"{looks}, but on these images that test fails its control")
         elif word == "generalises" and detectable and detectable.get("smallest") is None:
             reasons.append("not even half copies would have been noticed at this number of images")
         elif word == "generalises" and "memorises" in limits.silent:
@@ -211,10 +206,8 @@ def _sentence(report: dict, m: dict, word: str, flags: dict, reasons: list[str])
     n = (report.get("memorization") or {}).get("n", {})
     if word == "undecided":
         lead = f"Undecided: {'; '.join(reasons)}."
-        others = [PHRASE[w] for w, on in flags.items() if on]
-        return lead + (
-            f" If the sets can be trusted, this generator {' and '.join(others)}." if others else ""
-        )
+        others = " and ".join(PHRASE[w] for w, on in flags.items() if on)
+        return lead + (f" If the sets can be trusted, this generator {others}." if others else "")
     facts, names = m.get("facts") or {}, NUMBERS.get(word, ("fine_detail",))
     counted = plain_facts(facts, word)
     others = [w for w, on in flags.items() if on and w != word]
@@ -227,10 +220,9 @@ def _sentence(report: dict, m: dict, word: str, flags: dict, reasons: list[str])
         others = [w for w in others if w != "collapsed" or again > facts["copies"]]
         counted = ""
     else:
-        text = (
-            f"This generator {PHRASE[word]}, as far as {facts.get('images', n.get('generated', '?'))} generated exams and "
-            f"{n.get('holdout', '?')} held-out ones can tell."
-        )
+        drawn, held = facts.get("images", n.get("generated", "?")), n.get("holdout", "?")
+        text = f"This generator {PHRASE[word]}, as far as {drawn} generated exams and {held}"
+        text += " held-out ones can tell."
     names = [_largest(m) if k == "copy_fraction" else k for k in names]
     numbers = "; ".join(f"{title(k)} {shown(m[k])}" for k in names if m.get(k))
     told = [text, f"{numbers}." if numbers else "", counted]
@@ -246,35 +238,24 @@ def _largest(m: dict) -> str:
 
 
 def plain_facts(found: dict, word: str = "") -> str:
-    """The counts in words: how many images are copies of how many exams, which exams, and what is drawn again and again."""
-    parts, total = [], max(found.get("images", 1), 1)
-    if found.get("copies"):
-        named = ", ".join(
-            f"exam {e['train']}" + (f" ({e['count']} times)" if e["count"] > 1 else "")
-            for e in found["exams"][:5]
-        )
-        more = ", …" if found["n_exams"] > 5 else ""
-        exams = (
-            "1 training exam accounts"
-            if found["n_exams"] == 1
-            else f"{found['n_exams']} training exams account"
-        )
-        parts.append(
-            f"{exams} for {found['copies']} of the {total} images ({found['copies'] / total:.1%}; "
-            f"{found['exact']} of them exact): {named}{more}."
-        )
+    """The counts in words: how many images are copies of which exams, and what is drawn again."""
+    parts, total, copies = [], max(found.get("images", 1), 1), found.get("copies")
+    if copies:
+        times = [f" ({e['count']} times)" if e["count"] > 1 else "" for e in found["exams"][:5]]
+        named = [f"exam {e['train']}{t}" for e, t in zip(found["exams"], times, strict=False)]
+        named += ["…"] * (found["n_exams"] > 5)
+        one = found["n_exams"] == 1
+        exams = "1 training exam accounts" if one else f"{found['n_exams']} training exams account"
+        share = f"{copies / total:.1%}; {found['exact']} of them exact"
+        parts.append(f"{exams} for {copies} of the {total} images ({share}): {', '.join(named)}.")
     repeats = found.get("repeats") or []
-    if (
-        repeats
-        and (word == "collapsed" or repeats[0]["count"] > 0.05 * total)
-        and not found.get("copies")
-    ):
-        images = sum(r["count"] for r in repeats)
-        parts.append(
-            f"{len(repeats)} image{'s are' if len(repeats) > 1 else ' is'} drawn again and again and make"
-            f"{'' if len(repeats) > 1 else 's'} {images / total:.0%} of the output (image {repeats[0]['generated']}: "
-            f"{repeats[0]['count']} times)."
-        )
+    often = repeats and (word == "collapsed" or repeats[0]["count"] > 0.05 * total)
+    if often and not copies:
+        first, share = repeats[0], sum(r["count"] for r in repeats) / total
+        many = len(repeats) > 1
+        said = f"{len(repeats)} image{'s are' if many else ' is'} drawn again and again"
+        said += f" and make{'' if many else 's'} {share:.0%} of the output"
+        parts.append(f"{said} (image {first['generated']}: {first['count']} times).")
     return " ".join(parts)
 
 
@@ -284,24 +265,26 @@ def limit(detectable: dict) -> str:
         return ""
     again = f"one exam drawn {FEW} times or more exactly"
     if detectable.get("smallest") is None:
-        return f"Copies of different exams could not have been noticed at this number of images, only {again}."
+        return (
+            "Copies of different exams could not have been noticed at this number of images,"
+            f" only {again}."
+        )
     return (
-        f"Noisy copies of different training exams would have been noticed from about {detectable['smallest']:.0%} of the "
-        f"images upwards, and {again}."
+        "Noisy copies of different training exams would have been noticed from about "
+        f"{detectable['smallest']:.0%} of the images upwards, and {again}."
     )
 
 
-# -------------------------------------------------------------------------------------------------------------- controls
+# The controls
 
 
 def make_control(kind: str, train, fresh, n: int | None = None, seed: int = 0) -> ImageSet:
     """Images of a generator with a known fault, made from real exams alone.
 
     Args:
-        kind: `ideal`: fresh exams as they are. `copier`: training exams, 2 % noise. `blender`: two
-            training exams of one class, 30 to 70 % each. `collapsed`: two fresh exams per class
-            again and again, 2 % noise. `blurred`: fresh exams, Gaussian of 1/40 of the height, at
-            least 0.8 pixels.
+        kind: `ideal`: fresh exams. `copier`: training exams, 2 % noise. `blender`: two training
+            exams of one class, 30 to 70 % each. `collapsed`: two fresh exams per class again and
+            again, 2 % noise. `blurred`: fresh exams, Gaussian of 1/40 of the height.
         train, fresh: `ImageSet`s: training exams, and exams that are in no other set.
         n: images to make; default as many as training exams (`ideal`, `blurred`: as fresh at most).
 
@@ -313,9 +296,7 @@ def make_control(kind: str, train, fresh, n: int | None = None, seed: int = 0) -
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     train, fresh = as_set(train, "training"), as_set(fresh, "fresh")
     n = len(train) if n is None else n
-    t_y, f_y = (
-        np.zeros(len(s), np.int64) if s.labels is None else s.labels for s in (train, fresh)
-    )
+    t_y, f_y = (np.zeros(len(s), int) if s.labels is None else s.labels for s in (train, fresh))
     if kind in ("ideal", "blurred"):
         images, labels = fresh.images[:n], f_y[:n]
         if kind == "blurred":
@@ -348,7 +329,7 @@ def _noisy(images: np.ndarray, rng) -> np.ndarray:
 
 
 def halves(train: ImageSet, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Split training exams into two random halves, class by class, patient by patient: one plays the fresh exams."""
+    """Split training exams into random halves by class and patient: one plays the fresh exams."""
     rng, n = np.random.default_rng(seed), len(train)
     labels = np.zeros(n, int) if train.labels is None else np.asarray(train.labels)
     groups = np.arange(n) if train.patients is None else np.asarray(train.patients)
@@ -363,7 +344,7 @@ def halves(train: ImageSet, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def run_controls(
     train, holdout, fresh=None, kinds=KINDS, rounds: int = 200, seed: int = 0
 ) -> list[dict]:
-    """Evaluate every control exactly as a generator (pixel features), and say whether the verdict is right.
+    """Evaluate every control as a generator is, and say whether the verdict is right.
 
     Without `fresh`, half of the training exams play the fresh ones.
 
