@@ -1,12 +1,11 @@
-"""Evaluate a generator of images: is it good, is it diverse, is it useful, and does it repeat its training set?
+"""Evaluate a generator of images: is it good, diverse and useful, and does it repeat its exams?
 
 Every measure works on `ImageSet`s: images float32 (n, rows, columns) in linear units (SUV), labels
 and patients if known. Nothing here needs TensorFlow until a classifier or a walk is asked for, and
-names load when first used. Explained in notebooks/04_evaluation.ipynb and
-notebooks/05_memorization.ipynb.
+names load when first used.
 """
 
-import importlib
+import lazy_loader
 
 _HOME = {
     "features": ["EvaluationError", "ImageSet", "area_average", "nearest", "pooled", "spectrum"],
@@ -24,22 +23,6 @@ _HOME = {
     "verdicts": ["Verdict", "make_control", "run_controls", "verdict"],
     "report": ["evaluate", "model_card", "plain", "write_report"],
     "images": ["read_images"],
-    "sweep": ["recipe_rows", "sweep_points", "sweep_table"],
+    "sweep": ["recipe_rows", "sweep_table"],
 }
-__all__ = sorted(name for names in _HOME.values() for name in names)
-
-
-def __getattr__(name: str):
-    for module, names in _HOME.items():
-        if name in names:
-            value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-            globals()[name] = value
-            return value
-    try:
-        return importlib.import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-
-
-def __dir__():
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOME)

@@ -34,27 +34,18 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, _, what in SETS:
-        parser.add_argument(
-            f"--{name}", required=True, metavar="PATH", help=f"{what}: folder, .npy or .npz"
-        )
-    parser.add_argument(
-        "--out",
-        default="report",
-        metavar="DIR",
-        help="for metrics.json, report.html, MODEL_CARD.md",
-    )
-    parser.add_argument(
-        "--use", action="store_true", help="also label agreement, TSTR and gain (needs classes)"
-    )
-    parser.add_argument(
-        "--light", action="store_true", help="show high values light (photographs), not dark (PET)"
-    )
-    parser.add_argument(
-        "--no-controls", action="store_true", help="leave out the five controls of known fault"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=200, help="bootstrap and permutation rounds, at least 10"
-    )
+        what = f"{what}: folder, .npy or .npz"
+        parser.add_argument(f"--{name}", required=True, metavar="PATH", help=what)
+    what = "for metrics.json, report.html, MODEL_CARD.md"
+    parser.add_argument("--out", default="report", metavar="DIR", help=what)
+    what = "also label agreement, TSTR and gain (needs classes)"
+    parser.add_argument("--use", action="store_true", help=what)
+    what = "show high values light (photographs), not dark (PET)"
+    parser.add_argument("--light", action="store_true", help=what)
+    what = "leave out the five controls of known fault"
+    parser.add_argument("--no-controls", action="store_true", help=what)
+    what = "bootstrap and permutation rounds, at least 10"
+    parser.add_argument("--rounds", type=int, default=200, help=what)
     parser.add_argument("--seed", type=int, default=0, help="from 0")
     machine.forgiving_output()
     machine.hush_tensorflow()
@@ -78,28 +69,21 @@ def _run(a: argparse.Namespace) -> int:
         sets.append(given)
         known += [names] if names else []
         if len(given) < 10:
-            raise EvaluationError(
-                f"there are {len(given)} {title} images; give at least 10 of each, better hundreds."
-            )
+            fault = f"there are {len(given)} {title} images"
+            raise EvaluationError(f"{fault}; give at least 10 of each, better hundreds.")
     if any(n != known[0] for n in known):
         each = "; ".join(", ".join(n) for n in known)
         raise EvaluationError(f"the class folders differ between the three sets: {each}.")
     if any(s.labels is None for s in sets):
         if a.use:
-            raise EvaluationError(
-                "--use needs classes in all three sets: subfolders, or `labels` in an .npz file."
-            )
+            fault = "--use needs classes in all three sets"
+            raise EvaluationError(f"{fault}: subfolders, or `labels` in an .npz file.")
         sets, known = [replace(s, labels=None) for s in sets], []
     settings = {"command": "python -m radiogan_lib.evaluation", "seed": a.seed, "rounds": a.rounds}
-    report = evaluate(
-        *sets,
-        {"controls": not a.no_controls, "provenance": settings}
-        | ({"utility": True} if a.use else {}),
-        known[0] if known else None,
-        a.rounds,
-        a.seed,
-        invert=not a.light,
-    )
+    parts = {"controls": not a.no_controls, "provenance": settings}
+    parts |= {"utility": True} if a.use else {}
+    names = known[0] if known else None
+    report = evaluate(*sets, parts, names, a.rounds, a.seed, invert=not a.light)
     written = write_report(report, a.out)
     print(report["verdict"]["sentence"])
     print(f"{written['page']} holds the report, {written['metrics'].name} beside it the numbers.")

@@ -1,8 +1,7 @@
-"""Sets of images, and what they are compared by: pooled linear intensities and the nearest neighbours among them.
+"""Sets of images, and what they are compared by: pooled linear intensities and near neighbours.
 
-A feature space fitted on the training exams makes them look nearer than held-out ones by itself, and
-a blend of two exams is a straight line only in linear intensity. Explained in
-notebooks/05_memorization.ipynb.
+Features fitted on the training exams would make these look nearer than held-out ones, and a blend
+of two exams is a straight line only in linear intensity.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class EvaluationError(RadioganError, ValueError):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images (n, h, w) in linear intensity (SUV), labels (n,) int or None, patients (n,) of any type or None."""
+    """Images (n, h, w) in linear intensity (SUV); labels (n,) int and patients (n,), or None."""
 
     images: np.ndarray
     labels: np.ndarray | None = None
@@ -70,16 +69,15 @@ def as_set(given, name: str = "given") -> ImageSet:
     if patients is not None:
         patients = np.unique(np.asarray(patients), return_inverse=True)[1].ravel()
         if len(patients) != len(images):
-            raise EvaluationError(
-                f"the {name} patients have {len(patients)} entries; give {len(images)}, one per image."
-            )
+            fault = f"the {name} patients have {len(patients)} entries"
+            raise EvaluationError(f"{fault}; give {len(images)}, one per image.")
         if patients.max() + 1 == len(images):
             patients = None
     return ImageSet(images, labels, patients)
 
 
 def one_each(given: ImageSet, seed: int = 0) -> np.ndarray:
-    """Indices of one exam of each patient, at random: two exams of a patient are no independent evidence."""
+    """Indices of one exam of each patient, at random: two are no independent evidence."""
     if given.patients is None:
         return np.arange(len(given))
     order = np.random.default_rng(seed).permutation(len(given))
@@ -126,20 +124,19 @@ def check_images(images, name: str) -> np.ndarray:
 
 
 def check_sets(train, holdout, generated) -> tuple[ImageSet, ...]:
-    """The three sets, checked; labels stay only where all three have them, and must have classes in common."""
+    """The three sets, checked; labels stay only where all three have them."""
     sets = tuple(as_set(x, n) for x, n in zip((train, holdout, generated), NAMES, strict=True))
     if any(s.labels is None for s in sets):
         return tuple(replace(s, labels=None) for s in sets)
     for s, name in zip(sets[1:], NAMES[1:], strict=True):
         if not np.isin(s.labels, sets[0].labels).any():
-            raise EvaluationError(
-                f"no label of the {name} images occurs among the training labels; number the classes alike in all sets."
-            )
+            fault = f"no label of the {name} images occurs among the training labels"
+            raise EvaluationError(f"{fault}; number the classes alike in all sets.")
     return sets
 
 
 def one_thread(function):
-    """Run with one BLAS thread: the matrices are small, and threads that wait for each other cost more than they give."""
+    """Run with one BLAS thread: for these small matrices several cost more than they give."""
 
     @functools.wraps(function)
     def wrapped(*arguments, **named):
@@ -158,7 +155,7 @@ def blocks(n: int, row_bytes: int, limit: int = BLOCK_BYTES) -> Iterator[slice]:
 
 
 def _overlap(n_in: int, n_out: int) -> np.ndarray:
-    """Rows average the input cells that each output cell covers, weighted by the covered length: (n_out, n_in)."""
+    """(n_out, n_in): each row averages the input cells that an output cell covers, by length."""
     edges_in, edges_out = np.arange(n_in + 1), np.linspace(0, n_in, n_out + 1)
     low = np.maximum(edges_out[:-1, None], edges_in[None, :-1])
     high = np.minimum(edges_out[1:, None], edges_in[None, 1:])
@@ -166,7 +163,7 @@ def _overlap(n_in: int, n_out: int) -> np.ndarray:
 
 
 def area_average(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize (n, h, w) to (n, *shape) by averaging the area each new pixel covers, fractions included."""
+    """Resize (n, h, w) to (n, *shape) by averaging the area that each new pixel covers."""
     images = np.asarray(images, np.float32)
     if images.shape[1:] == tuple(shape):
         return images
@@ -175,18 +172,18 @@ def area_average(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def pooled_shape(shape: tuple[int, int], side: int = POOLED_SIDE) -> tuple[int, int]:
-    """The small shape that images of `shape` are compared at: longer side `side`, never enlarged."""
+    """`shape` made smaller, with the longer side `side`; never larger."""
     scale = min(1.0, side / max(shape))
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def common_shape(*shapes: tuple[int, int]) -> tuple[int, int]:
-    """The small shape at which images of these shapes are compared: the smallest one's, at most `POOLED_SIDE` long."""
+    """The shape at which images of these shapes are compared: the smallest one's, pooled."""
     return pooled_shape(min(shapes, key=lambda s: s[0] * s[1]))
 
 
 def pooled(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Area-averaged linear intensity, flattened: float32 (n, features). A unit of distance is a unit of RMS intensity per pixel."""
+    """Area-averaged intensity, flattened: float32 (n, features); distances are RMS per pixel."""
     flat = area_average(images, shape or pooled_shape(images.shape[1:])).reshape(len(images), -1)
     return flat / np.float32(np.sqrt(flat.shape[1]))
 
@@ -198,7 +195,7 @@ def common(*sets: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances (len(a), len(b)), float32, never negative. For one block, or small sets."""
+    """Squared Euclidean distances (len(a), len(b)), float32, never negative."""
     centre = b.mean(axis=0)  # distances do not change, but fewer digits cancel
     a, b = a - centre, b - centre
     d = a @ b.T
@@ -210,7 +207,7 @@ def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def nearest_k(
     a: np.ndarray, b: np.ndarray, k: int = 1, apart=None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest rows of b (m, d) for every row of a (n, d); distances are exact to float32, also at zero.
+    """The k nearest rows of b (m, d) for every row of a (n, d), exact to float32, also at zero.
 
     `apart`: group numbers (n,), (m,); rows of one group are no neighbours (same patient, or the row
     itself). Returns distances (n, k) ascending, inf where there are fewer, and indices (n, k).
@@ -234,14 +231,18 @@ def nearest_k(
 
 
 def nearest(images, bank, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest images of `bank` for every image: indices (n, k), and distances (n, k) in RMS SUV per pooled pixel."""
+    """The k nearest images of `bank` for every image.
+
+    Returns:
+        indices (n, k), and distances (n, k) in RMS SUV per pooled pixel.
+    """
     a, b = common(check_images(images, "given"), check_images(bank, "bank"))
     distances, indices = nearest_k(a, b, k)
     return indices, distances
 
 
 def distinct(features: np.ndarray, radius: float) -> np.ndarray:
-    """For every row the index of the row that it repeats, within `radius`: its own where it repeats none."""
+    """For every row the index of the row that it repeats, within `radius`; else its own."""
     stands, own = np.arange(len(features)), np.arange(len(features))
     near = nearest_k(features, features, 1, (own, own))[0][:, 0]
     rest = np.flatnonzero(near <= radius)
@@ -296,13 +297,11 @@ class Moved:
         return distances, indices
 
     def _windows(self):
-        """Mean and norm of every window, (n, shifts): the norm is that of the window minus its mean."""
+        """Sum of every window, (n, shifts), and the norm of the window minus its mean."""
         r = self.reach
         h, w = self.small.shape[1] - 2 * r, self.small.shape[2] - 2 * r
-        sums = [
-            _box(v.astype(np.float64), h, w).reshape(len(v), -1)
-            for v in (self.small, self.small**2)
-        ]
+        both = (v.astype(np.float64) for v in (self.small, self.small**2))
+        sums = [_box(v, h, w).reshape(len(v), -1) for v in both]
         norm = np.sqrt(np.maximum(sums[1] - sums[0] ** 2 / (h * w), 0))
         floor = 1e-3 * np.sqrt(h * w) * max(float(self.small.std()), 1e-12)
         return sums[0], np.maximum(norm, floor).astype(np.float32)
@@ -324,14 +323,13 @@ def _unit(images: np.ndarray) -> np.ndarray:
 
 
 def spectrum(images: np.ndarray, bands: int = 8) -> np.ndarray:
-    """Log power per ring of spatial frequency up to Nyquist: (n, bands), coarse to fine; the rim is tapered (Hann)."""
+    """Log power per ring of spatial frequency up to Nyquist, coarse to fine: (n, bands)."""
     n, h, w = images.shape
     window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[None, 1:-1]
     power = np.abs(np.fft.rfft2((images - images.mean(axis=(1, 2), keepdims=True)) * window)) ** 2
     radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None, :])
-    ring = np.minimum(
-        (radius / 0.5 * bands).astype(int), bands
-    )  # corners beyond Nyquist are left out
+    # corners beyond Nyquist are left out
+    ring = np.minimum((radius / 0.5 * bands).astype(int), bands)
     inside = [ring == b for b in range(bands)]
     sums = [power[:, r].mean(axis=1) if r.any() else np.zeros(n) for r in inside]
     return np.log(np.stack(sums, 1) + 1e-12)

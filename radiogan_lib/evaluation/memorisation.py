@@ -1,7 +1,7 @@
-"""Does the generator repeat its training exams? Copies, repeated draws, blends: every measure of memory.
+"""Does the generator repeat its training exams? Copies, repeated draws and blends.
 
 A fresh exam is as near to the training exams T as held-out exams P are; a copy is nearer. All
-thresholds come from the real exams themselves. Explained in notebooks/05_memorization.ipynb.
+thresholds come from the real exams themselves.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MEMBERSHIP_AUC, COPY_FRACTION = 0.52, 0.08
 
 @dataclass
 class Near:
-    """Nearest exams of some images in one view: `d` (n, k + 1), `i` (n, k + 1), `score` (n,) in [0, 1]."""
+    """Nearest exams of images in one view: `d` and `i` (n, k + 1), `score` (n,) in [0, 1]."""
 
     d: np.ndarray
     i: np.ndarray
@@ -54,7 +54,7 @@ class Near:
 
     @classmethod
     def of(cls, d: np.ndarray, i: np.ndarray) -> Near:
-        """score = d(q, nearest exam) ÷ mean d(q, its next k exams): small only where one exam stands out.
+        """score = d(q, nearest exam) ÷ mean d(q, next k exams): small where one exam stands out.
 
         The local scale of Carlini et al. (2023): an average image, near everybody, is no copy.
         """
@@ -66,7 +66,7 @@ class Near:
 
 @dataclass
 class Reference:
-    """What the real exams say about themselves; made once and used for every generator that was trained on them.
+    """What the real exams say about themselves; made once for every generator trained on them.
 
     `leaks`: held-out exams that are training exams. `reasons`: why the sets do not belong together,
     in words, if they do not.
@@ -128,7 +128,7 @@ class Reference:
 
     @functools.cached_property
     def near_auc(self) -> dict[str, Measure]:
-        """By view: do held-out exams lie further from training exams than these from each other? 0.5 where both are of one world."""
+        """By view: do held-out exams lie further from training exams than these from each other?"""
         one = self.t_one
         labels = self.p_y, None if self.t_y is None else self.t_y[one]
         pairs = {v: (self.p_near[v].d[:, 0], self.own[v].d[one, 0]) for v in self.own}
@@ -178,7 +178,7 @@ class Reference:
         return best
 
     def _leaks(self) -> np.ndarray:
-        """Held-out exams that are training exams: exact ones, and near ones where there are more than among training exams."""
+        """Held-out exams that are training exams: exact ones, or unusually many near ones."""
         found = np.zeros(len(self.p), bool)
         for view, own in self.own.items():
             known = own.d[:, 0][np.isfinite(own.d[:, 0])]
@@ -229,15 +229,12 @@ def memorization_report(
     t_y, p_y = (ref.t_y[ref.t_one], ref.p_y) if q_y is not None else (None, None)
     moved = Moved(part.images, shape)
     near, beside = ref.near(q, moved, ref.t, ref.moved_t), ref.near(q, moved, ref.p, ref.moved_p)
-    # blurred images lie nearer to each other than real ones do: a repeat is near on the generated images' own scale
-    alike = [
-        np.median(squared(x[::step], x[::step])) for x in (q, ref.t) for step in [1 + len(x) // 400]
-    ]
+    # blurred images lie nearer to each other than real ones: a repeat is near on their own scale
+    few = (x[:: 1 + len(x) // 400] for x in (q, ref.t))
+    alike = [np.median(squared(x, x)) for x in few]
     scale = float(np.clip(np.sqrt(alike[0] / max(alike[1], 1e-30)), 0.1, 1))
     stands = distinct(q, scale * ref.radius["whole"])
-    own = np.flatnonzero(
-        stands == np.arange(len(q))
-    )  # repeated draws are no new evidence for a share
+    own = np.flatnonzero(stands == np.arange(len(q)))  # repeats are no new evidence for a share
     own_y = None if q_y is None else q_y[own]
     report = {"facts": facts(ref, near, beside, q, stands, kept)}
     views = {"whole": "copy_fraction", "moved": "moved_fraction", "part": "part_fraction"}
@@ -251,10 +248,9 @@ def memorization_report(
     report["moved_auc"] = auc(-d[0][ref.t_one], -d[1], (t_y, p_y), many, seed)
     report["moved_auc"]["real"] = ref.near_auc["moved"].value
     repeats = len(q) - len(own)
-    real = ref.real_hits["whole"]
-    report["repeated_fraction"] = Measure(
-        repeats / len(q), *wilson(repeats, len(q)), real=real[0] / max(real[1], 1)
-    )
+    hits, n_real = ref.real_hits["whole"]
+    interval = wilson(repeats, len(q))
+    report["repeated_fraction"] = Measure(repeats / len(q), *interval, real=hits / max(n_real, 1))
     report |= _blends(ref, q[own], own_y, kept[own], rounds, seed)
     report["doubts"] = [*ref.doubts, *preconditions.with_generated(ref, part, report)]
     order = np.argsort(np.minimum(near["whole"].score, near["moved"].score), kind="stable")[:8]
@@ -344,7 +340,7 @@ def facts(
 
 
 def copying(report: dict, membership=MEMBERSHIP_AUC, copies=COPY_FRACTION) -> bool:
-    """Does one of the copy tests speak? The rule of the verdict, and of the smallest share that could be noticed."""
+    """Does one of the copy tests speak? The rule of the verdict and of `detectable_copies`."""
     if (report.get("facts") or {}).get("decides"):
         return True
 
@@ -360,11 +356,11 @@ def copying(report: dict, membership=MEMBERSHIP_AUC, copies=COPY_FRACTION) -> bo
     return any(above(n, copies) for n in ("copy_fraction", "moved_fraction", "part_fraction"))
 
 
-# ---------------------------------------------------------------------------------------------------------------- blends
+# Blends
 
 
 def segment_residual(q: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of each q to the segment from a to b, and the share of b at the foot point. Row by row, float64."""
+    """Distance of each q to the segment from a to b, and the share of b there; float64."""
     q, a, b = (np.asarray(v, np.float64) for v in (q, a, b))
     u = b - a
     along = ((q - a) * u).sum(-1) / np.maximum((u**2).sum(-1), 1e-30)
@@ -375,7 +371,7 @@ def segment_residual(q: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.nd
 def best_pair(
     features, bank, first: int = 128, between=None, own: bool = False
 ) -> dict[str, np.ndarray]:
-    """The two bank rows whose segment comes nearest to each row of features: ρ₂(q) = min ‖q − (1 − α) tᵢ − α tⱼ‖.
+    """The two bank rows whose segment comes nearest to each row: min ‖q − (1 − α) tᵢ − α tⱼ‖.
 
     One end is searched among the `first` nearest bank rows, the other among all: a blend lies at
     most half the pair's distance from its nearer end. Needs only distances: (q − tᵢ)·(tⱼ − tᵢ) =
@@ -417,10 +413,10 @@ def best_pair(
 
 
 def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.ndarray:
-    """How much better two training exams explain an image than two held-out ones do: log ratio (n,), far below 0 for blends.
+    """How much better two training exams explain an image than two held-out ones do.
 
-    Compared is ρ₂ ÷ the distance to the nearest exam, so that a blurred image, near every blend of
-    either set, is none. A copy (within `radius`) scores 0.
+    A log ratio (n,), far below 0 for blends. Compared is ρ₂ ÷ the distance to the nearest exam, so
+    that a blurred image, near every blend of either set, is none. A copy (within `radius`) is 0.
     """
     left = [
         np.maximum(s["residual"], 1e-9) / np.maximum(s["single"], 1e-9)
@@ -431,7 +427,7 @@ def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.n
 
 
 def _blends(ref: Reference, q: np.ndarray, q_y, index: np.ndarray, rounds: int, seed: int) -> dict:
-    """Blend fraction and the images most like a blend. `index`: their numbers among the generated."""
+    """Blend fraction and the images most like a blend; `index`: of q among the generated."""
     pairs = best_pair(q, ref.t, between=ref.between)
     score = blend_score(pairs, best_pair(q, ref.p), ref.radius["whole"])
     p_y = ref.p_y if q_y is not None else None
@@ -450,7 +446,7 @@ def _blends(ref: Reference, q: np.ndarray, q_y, index: np.ndarray, rounds: int, 
     }
 
 
-# ------------------------------------------------------------------------------------------------------------- detection
+# Detection
 
 
 @one_thread
@@ -463,7 +459,7 @@ def detectable_copies(
     most=1500,
     seed=0,
 ) -> dict:
-    """From which share on copies of different exams would have been noticed at this number of exams? By planting them.
+    """From which share on would copies of different exams have been noticed? By planting them.
 
     All real exams are shuffled into a training half, fresh ones and held-out ones; copies, as far
     from their exam as `likeness` × a held-out exam's median distance, replace a share of the fresh
@@ -499,19 +495,13 @@ def detectable_copies(
         for s, part in enumerate(shares):
             planted = round(part * half)
             source = np.concatenate([t[:planted], g[planted:]])  # both are in random order already
-            add = np.where(
-                np.arange(half) < planted, offset, 0
-            )  # noise adds its square to every distance
+            # noise adds its square to every distance
+            add = np.where(np.arange(half) < planted, offset, 0)
             beside = [_scores(d2[np.ix_(source, x)] + add[:, None], k) for x in (t, p)]
             near = [np.sqrt((d2[np.ix_(x, source)] + add).min(axis=1)) for x in (t, p)]
-            noticed[s] += copying(
-                {
-                    "membership_auc": auc(-near[0], -near[1], rounds=499, seed=seed),
-                    "copy_fraction": fraction(
-                        beside[0], score_p, (None, None), beside[1], 499, seed
-                    ),
-                }
-            )
+            membership = auc(-near[0], -near[1], rounds=499, seed=seed)
+            copies = fraction(beside[0], score_p, (None, None), beside[1], 499, seed)
+            noticed[s] += copying({"membership_auc": membership, "copy_fraction": copies})
     found |= {"rates": (noticed / trials).tolist(), "trials": trials}
     for part, rate in zip(reversed(shares), reversed(found["rates"]), strict=True):
         if part == 0 or rate < 0.8:

@@ -1,4 +1,4 @@
-"""Do the three sets belong together? Asked before any measure is believed. Explained in notebooks/05_memorization.ipynb."""
+"""Do the three sets belong together? Asked before any measure is believed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from radiogan_lib.evaluation.statistics import ALPHA, FEW, auc, fraction
 
 
 def refuse(train: ImageSet, holdout: ImageSet) -> None:
-    """Raise EvaluationError where no comparison can mean anything: too few or equal real images, other units."""
+    """Raise EvaluationError where no comparison can mean anything.
+
+    That is with too few or equal real images, or other units.
+    """
     for s, name in ((train, "training"), (holdout, "held-out")):
         if len(s) < 5:
             raise EvaluationError(
@@ -21,15 +24,14 @@ def refuse(train: ImageSet, holdout: ImageSet) -> None:
         low, high = ends(s.images)
         sample = s.images[:: max(1, len(s) // 2000)].reshape(-1, s.images[0].size)
         if high - low < 1e-12 or len(np.unique(sample, axis=0)) < 5:
-            raise EvaluationError(
-                f"the {name} images are all equal, or nearly so; there is nothing to compare them by."
-            )
+            fault = f"the {name} images are all equal, or nearly so"
+            raise EvaluationError(f"{fault}; there is nothing to compare them by.")
     a, b = ends(train.images), ends(holdout.images)
     ratio = (b[1] - b[0]) / (a[1] - a[0])
     if not 1 / 3 < ratio < 3:
-        raise EvaluationError(
-            f"the held-out images span {b[0]:.3g} to {b[1]:.3g}, the training images {a[0]:.3g} to {a[1]:.3g}; bring both to the same units."
-        )
+        spans = f"the held-out images span {b[0]:.3g} to {b[1]:.3g}, the training images"
+        spans += f" {a[0]:.3g} to {a[1]:.3g}"
+        raise EvaluationError(f"{spans}; bring both to the same units.")
 
 
 def ends(images: np.ndarray) -> tuple[float, float]:
@@ -55,9 +57,8 @@ def between_real(ref, seed: int = 0) -> list[str]:
         near = ref.near_auc[view]
         if clear(near, 0.05) or (other["low"] > 0.1 and other["p"] < 0.002):
             far = "nearer to" if near["value"] < 0.5 else "further from"
-            found.append(
-                f"held-out images lie {far} training images than these lie from each other (AUC {near['value']:.2f})"
-            )
+            lie = f"held-out images lie {far} training images than these lie from each other"
+            found.append(f"{lie} (AUC {near['value']:.2f})")
             break
     components = PCA(min(32, *ref.t.shape), svd_solver="full").fit(ref.t)
     parts = ref.train.take(ref.kept_train[one]), ref.holdout.take(ref.p_index)
@@ -113,19 +114,17 @@ def with_generated(ref, generated: ImageSet, memorization: dict) -> list[str]:
         mapped = (mapped - drawn[0]) * scale + real[0]
         after = coverage_density(ref.p, pooled(mapped, ref.shape))[0].mean()
         if after > 0.5 and before < 0.5 * after:
-            found.append(
-                f"generated images span {drawn[0]:.3g} to {drawn[1]:.3g}, training images {real[0]:.3g} to {real[1]:.3g}, "
-                "and are alike once rescaled: bring them to the same units"
-            )
+            spans = f"generated images span {drawn[0]:.3g} to {drawn[1]:.3g}, training images"
+            spans += f" {real[0]:.3g} to {real[1]:.3g}"
+            found.append(f"{spans}, and are alike once rescaled: bring them to the same units")
     heldout = (memorization.get("facts") or {}).get("heldout", 0)
     if heldout >= FEW and heldout > 3 * memorization["facts"]["real_resemblances"]:
         found.append(f"{heldout} generated images are held-out images")
     for name in ("membership_auc", "moved_auc"):
         m = memorization.get(name) or {}
         if m.get("high") is not None and m["high"] < 0.45 and m.get("p_below", 1) < ALPHA:
-            found.append(
-                f"generated images are nearer to held-out than to training images (AUC {m['value']:.2f}): the sets may be swapped, or "
-                "the generator trained on both"
-            )
+            nearer = "generated images are nearer to held-out than to training images"
+            why = "the sets may be swapped, or the generator trained on both"
+            found.append(f"{nearer} (AUC {m['value']:.2f}): {why}")
             break
     return found

@@ -1,8 +1,7 @@
-"""Do generated exams look like real ones, and are they as varied? Overall and per class, in two feature spaces.
+"""Do generated exams look like real ones, and are they as varied? Overall and per class.
 
-`pixels` is pooled linear intensity; `classifier` is the last hidden layer of a classifier trained on
-real exams. No measure here notices copying: read beside memorisation.py. Explained in
-notebooks/04_evaluation.ipynb.
+In two feature spaces: `pixels` is pooled linear intensity, `classifier` the last hidden layer of a
+classifier trained on real exams. No measure here notices copying: see memorisation.py.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ MAX_KERNEL = 2500  # rows of a Gram matrix; larger sets are subsampled
 
 
 def _scaled(*sets: np.ndarray) -> list[np.ndarray]:
-    """Centre and scale every set by the first one's mean and overall spread, so that ‖x‖² / d is about 1."""
+    """Centre and scale every set by the first one's mean and spread: ‖x‖² / d is about 1."""
     mean, spread = sets[0].mean(axis=0), max(float(sets[0].std(axis=0).mean()), 1e-6)
     return [((s - mean) / spread).astype(np.float64) for s in sets]
 
 
 def kid(x: np.ndarray, y: np.ndarray, y_weights=None, rounds: int = 200, seed: int = 0) -> Measure:
-    """Kernel inception distance (Bińkowski et al., ICLR 2018): unbiased MMD² with kernel (x·y / d + 1)³.
+    """Kernel inception distance: unbiased MMD² with kernel (x·y / d + 1)³ (Bińkowski et al., 2018).
 
     Args:
         x, y: scaled features (n, d), (m, d). y_weights: (m,) to match the class mix of x.
@@ -87,7 +86,7 @@ def kid(x: np.ndarray, y: np.ndarray, y_weights=None, rounds: int = 200, seed: i
 def coverage_density(
     real: np.ndarray, generated: np.ndarray, k: int = 5
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Per real exam: is a generated one within its k-th real neighbour's distance, and how many ÷ k?
+    """Per real exam: is a generated one within its k-th neighbour's distance, and how many ÷ k?
 
     Coverage and density of Naeem et al. (ICML 2020) are the means of the two. Coverage is the share
     of real exams that the generator can reach; density above 1 means a crowd in the middle.
@@ -101,9 +100,10 @@ def coverage_density(
 
 
 def vendi(features: np.ndarray, bandwidth: float) -> float:
-    """Effective number of different images: exp of the entropy of the kernel's eigenvalues (Friedman & Dieng 2023).
+    """Effective number of different images (Friedman & Dieng 2023).
 
-    Kernel exp(−d² / 2h²). 1 when all images are equal, n when none resembles another.
+    The exp of the entropy of the eigenvalues of the kernel exp(−d² / 2h²): 1 when all images are
+    equal, n when none resembles another.
     """
     gram = np.exp(-squared(features, features).astype(np.float64) / (2 * bandwidth**2))
     values = np.linalg.eigvalsh(gram / len(gram))
@@ -112,7 +112,7 @@ def vendi(features: np.ndarray, bandwidth: float) -> float:
 
 
 def vendi_ratio(real: np.ndarray, generated: np.ndarray, most=300, draws=10, seed=0) -> Measure:
-    """Vendi score of generated ÷ that of real exams at equal n: 1 is as varied as real, near 0 collapsed.
+    """Vendi score of generated ÷ that of real exams at equal n: 1 as varied, near 0 collapsed.
 
     Means over subsamples of at most `most` exams and at most 80 % of the smaller set; the interval
     is the delete-d jackknife's (Shao & Wu 1989).
@@ -130,7 +130,7 @@ def vendi_ratio(real: np.ndarray, generated: np.ndarray, most=300, draws=10, see
 
 
 def sharpness(holdout: np.ndarray, generated: np.ndarray, weights=None) -> Measure:
-    """Amplitude of fine detail, generated ÷ held-out: the upper half of spatial frequencies, geometric mean.
+    """Amplitude of the upper half of spatial frequencies, generated ÷ held-out, geometric mean.
 
     Below 1: blurred. Above 1: noisier or checkered. Normal interval on the log scale.
     """
@@ -143,7 +143,11 @@ def sharpness(holdout: np.ndarray, generated: np.ndarray, weights=None) -> Measu
 
 
 def two_sample_scores(x: np.ndarray, y: np.ndarray, seed: int = 0):
-    """Out-of-fold scores of a logistic regression that tells y from x, fold numbers, and sides (0, 1); None below ten images a set."""
+    """Out-of-fold scores of a logistic regression that tells y from x.
+
+    Returns:
+        scores, fold numbers and sides (0, 1), each (n + m,); None below ten images a set.
+    """
     if min(len(x), len(y)) < 10:
         return None
     both, side = np.concatenate([x, y]), np.repeat([0, 1], [len(x), len(y)])
@@ -156,7 +160,7 @@ def two_sample_scores(x: np.ndarray, y: np.ndarray, seed: int = 0):
 
 
 def two_sample_auc(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Measure:
-    """Cross-validated AUC of a linear classifier that tells generated (y) from real (x) (Lopez-Paz & Oquab, ICLR 2017)."""
+    """Cross-validated AUC of telling generated (y) from real (x) (Lopez-Paz & Oquab, 2017)."""
     found = two_sample_scores(x, y, seed)
     if found is None:
         return Measure(None)
@@ -167,13 +171,13 @@ def two_sample_auc(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Measure:
 
 
 def appearance(images: ImageSet, pooled: np.ndarray, components: PCA, spectra: bool) -> np.ndarray:
-    """What the two-sample classifier is given: principal components and, at equal sizes, the spectrum."""
+    """What the two-sample classifier is given: components and, at equal sizes, the spectrum."""
     parts = [components.transform(pooled)] + ([spectrum(images.images)] if spectra else [])
     return np.concatenate(parts, axis=1)
 
 
 def _matched(labels_t, labels_q, n_t: int, n_q: int, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Random indices into T and Q, equally many per class, so that real and generated are compared at equal n."""
+    """Random indices into T and Q, equally many per class: they are compared at equal n."""
     if labels_t is None or labels_q is None:
         n = min(n_t, n_q)
         return rng.permutation(n_t)[:n], rng.permutation(n_q)[:n]
@@ -242,13 +246,13 @@ def quality_report(
     spectra = len({s.images.shape[1:] for s in sets}) == 1
     components = PCA(min(64, *t.shape), svd_solver="full").fit(t)
     told = [appearance(s, x, components, spectra) for s, x in ((part_t, t[ti]), (part_q, q[qi]))]
-    fine = [
-        sharpness(holdout.images, x, weights) if spectra else Measure(None)
-        for x in (generated.images, part_t.images)
-    ]
+    fine = fine_floor = Measure(None)
+    if spectra:
+        fine = sharpness(holdout.images, generated.images, weights)
+        fine_floor = sharpness(holdout.images, part_t.images, weights)
     report = {
-        "fine_detail": fine[0],
-        "fine_detail_floor": fine[1],
+        "fine_detail": fine,
+        "fine_detail_floor": fine_floor,
         "two_sample_auc": two_sample_auc(told[0], told[1], seed),
     }
     for name, (t, p, q) in spaces.items():
@@ -271,7 +275,7 @@ def quality_report(
 
 
 def yardsticks(train: ImageSet, holdout: ImageSet, seed: int) -> dict[str, Measure]:
-    """KID of training exams with a known change: what a number like 0.01 is worth, on these very exams."""
+    """KID of training exams with a known change: what a number like 0.01 is worth here."""
     x = train.images
     changed = {
         "half a pixel of blur": ndimage.gaussian_filter(x, (0, 0.5, 0.5)),

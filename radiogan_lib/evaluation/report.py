@@ -1,7 +1,7 @@
-"""Everything at once: a generator's numbers, its controls and its verdict, and the files that hold them.
+"""Everything at once: a generator's numbers, its controls and its verdict, and their files.
 
 `metrics.json` holds the numbers, `report.html` is one page that fetches nothing, `MODEL_CARD.md` is
-the model card. Explained in notebooks/05_memorization.ipynb.
+the model card.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ GAP = 3  # pixels between images of a sheet
 
 
 class Report(dict):
-    """The content of metrics.json, and beside it `pictures`: {name: PNG bytes} for the report page."""
+    """The content of metrics.json, and `pictures`, {name: PNG bytes}, for the report page."""
 
     def __init__(self, values: dict, pictures: dict[str, bytes] | None = None):
         super().__init__(values)
@@ -87,21 +87,18 @@ def evaluate(
     """
     parts = dict(parts or {})
     if unknown := set(parts) - set(SECTIONS):
-        raise EvaluationError(
-            f"there is no part {sorted(unknown)[0]!r}; parts are {', '.join(SECTIONS)}."
-        )
+        fault = f"there is no part {sorted(unknown)[0]!r}"
+        raise EvaluationError(f"{fault}; parts are {', '.join(SECTIONS)}.")
     if rounds < 10 or seed < 0:
-        raise EvaluationError(
-            f"rounds is {rounds} and seed {seed}; give at least 10 rounds and a seed from 0."
-        )
+        fault = f"rounds is {rounds} and seed {seed}"
+        raise EvaluationError(f"{fault}; give at least 10 rounds and a seed from 0.")
     sets = check_sets(train, holdout, generated)
     sets, class_names = _named(sets, class_names)
     utility, classifier = parts.get("utility"), None
     if utility is True:
         if class_names is None:
-            raise EvaluationError(
-                "label agreement and TSTR need labels of all three sets; give them, or leave utility out."
-            )
+            fault = "label agreement and TSTR need labels of all three sets"
+            raise EvaluationError(f"{fault}; give them, or leave utility out.")
         from radiogan_lib.evaluation.utility import train_classifier, utility_report
 
         classifier = train_classifier(sets[0], len(class_names), seed=seed)
@@ -109,23 +106,26 @@ def evaluate(
     memorization = parts.get("memorization") or memorization_report(
         *sets, discriminator_scores=parts.get("discriminator_scores"), rounds=rounds, seed=seed
     )
+    quality = parts.get("quality") or quality_report(
+        *sets, classifier=classifier, rounds=rounds, seed=seed
+    )
     controls = parts.get("controls", True)
     if controls is True:
         controls = run_controls(sets[0], sets[1], rounds=rounds, seed=seed)
+    names = "train", "holdout", "generated"
     shapes = [s.images.shape[1:] for s in sets]
     report = {
         "schema_version": SCHEMA_VERSION,
         "seed": seed,
-        "n": dict(zip(("train", "holdout", "generated"), map(len, sets), strict=True)),
-        "image_shapes": dict(zip(("train", "holdout", "generated"), shapes, strict=True)),
+        "n": dict(zip(names, map(len, sets), strict=True)),
+        "image_shapes": dict(zip(names, shapes, strict=True)),
         "compared_at": {
             "shape": common_shape(*shapes),
             "note": f"area-averaged to at most {POOLED_SIDE} pixels on the longer side",
         },
         "class_names": class_names,
         "memorization": memorization,
-        "quality": parts.get("quality")
-        or quality_report(*sets, classifier=classifier, rounds=rounds, seed=seed),
+        "quality": quality,
         "utility": utility or None,
         "detectable": detectable_copies(sets[0], sets[1], seed=seed),
         "controls": controls or None,
@@ -145,17 +145,16 @@ def _named(sets, class_names):
         new = [ImageSet(s.images, np.searchsorted(codes, s.labels), s.patients) for s in sets]
         return tuple(new), [f"class {c}" for c in codes]
     if codes[0] < 0 or codes[-1] >= len(class_names):
-        raise EvaluationError(
-            f"labels run from {codes[0]} to {codes[-1]}, but there are {len(class_names)} class names; they must be indices."
-        )
+        fault = f"labels run from {codes[0]} to {codes[-1]}, but there are {len(class_names)}"
+        raise EvaluationError(f"{fault} class names; they must be indices.")
     return sets, list(class_names)
 
 
-# -------------------------------------------------------------------------------------------------------------- pictures
+# The pictures
 
 
 def window_of(images: np.ndarray) -> tuple[float, float]:
-    """Intensities shown as the two ends of grey: 0 (or the 1st percentile, if negative) to the 99th percentile."""
+    """Intensities at the ends of grey: 0 (or a negative 1st percentile) and the 99th percentile."""
     low, high = np.quantile(images[:: max(1, len(images) // 200)], [0.01, 0.99])
     return min(0.0, float(low)), max(float(high), float(low) + 1e-6)
 
@@ -163,7 +162,7 @@ def window_of(images: np.ndarray) -> tuple[float, float]:
 def mosaic(
     rows: list[np.ndarray], window: tuple[float, float], invert: bool = True, side: int = 160
 ) -> bytes:
-    """Rows of images (k, h, w), possibly of different sizes, as one PNG; all are brought to one height."""
+    """Rows of images (k, h, w), possibly of different sizes, as one PNG of one height each."""
     from PIL import Image
 
     h, w = rows[0].shape[1:]
@@ -183,7 +182,7 @@ def mosaic(
 
 
 def pictures(sets, memorization: dict, invert: bool = True) -> dict[str, bytes]:
-    """The sheets of the page: the most copied images beside their exams, the most blended, and typical ones beside real ones."""
+    """The sheets of the page: the images most like copies, most like blends, and typical ones."""
     train, holdout, generated = sets
     window, sheets = window_of(train.images), {}
     worst = memorization.get("audit", [])
@@ -192,9 +191,8 @@ def pictures(sets, memorization: dict, invert: bool = True) -> dict[str, bytes]:
         shape = common_shape(drawn.shape[1:], holdout.images.shape[1:])
         q, p = pooled(drawn, shape), pooled(holdout.images, shape)
         other = holdout.images[nearest_k(q, p)[1][:, 0]]
-        sheets["copied"] = mosaic(
-            [drawn, train.images[[a["train"] for a in worst]], other], window, invert
-        )
+        rows = [drawn, train.images[[a["train"] for a in worst]], other]
+        sheets["copied"] = mosaic(rows, window, invert)
     blends = memorization.get("blend_examples", [])
     if blends:
         first, second = (train.images[[b[k] for b in blends]] for k in ("first", "second"))
@@ -203,26 +201,25 @@ def pictures(sets, memorization: dict, invert: bool = True) -> dict[str, bytes]:
     rng, rows = np.random.default_rng(0), []
     for s in (holdout, generated):
         pick = rng.permutation(len(s))[:8]
-        rows.append(
-            s.images[pick if s.labels is None else pick[np.argsort(s.labels[pick], kind="stable")]]
-        )
+        if s.labels is not None:
+            pick = pick[np.argsort(s.labels[pick], kind="stable")]
+        rows.append(s.images[pick])
     sheets["typical"] = mosaic(rows, window, invert)
     return sheets
 
 
-# ------------------------------------------------------------------------------------------------------------------ page
+# The page
 
 
 def _rows(section: dict) -> list[list[str]]:
-    """One row per measure of a section: title, value, what fresh real exams give, what a departure means, definition."""
-    about = {k: MEASURES[k] for k, m in section.items() if is_measure(m) and k in MEASURES}
-    return [
-        [a.title, shown(section[k]), a.ideal, a.departure, a.definition] for k, a in about.items()
-    ]
+    """One row per measure of a section: title, value, and what measures.csv says of it."""
+    known = [k for k, m in section.items() if is_measure(m) and k in MEASURES]
+    about = [(section[k], MEASURES[k]) for k in known]
+    return [[a.title, shown(m), a.ideal, a.departure, a.definition] for m, a in about]
 
 
 def _classes(report: dict) -> list[list[str]]:
-    """A header and a row per class: quality in the classifier's (else pixel) features, label agreement and its ceiling."""
+    """A header and a row per class: quality in classifier (else pixel) features, agreement."""
     quality, use = report["quality"].get("classes") or {}, report.get("utility") or {}
     agreement = (use.get("label_agreement") or {}).get("classes", {})
     names, columns = report.get("class_names") or [], ("kid", "coverage_ratio", "vendi_ratio")
@@ -250,41 +247,37 @@ def _groups(report: dict) -> dict[str, list]:
 
     head = ["measure", "value (95 % interval)", "fresh real exams", "a departure means"]
     head.append("definition")
-    groups = {"Beside generators with a known fault": [["generator", "verdict", *map(title, keys)]]}
-    known = groups["Beside generators with a known fault"]
+    known = [["generator", "verdict", *map(title, keys)]]
     known += [row("this generator", report["verdict"]["word"], flat)] if controls else []
     for c in controls:
         told = c["word"] if c["right"] else f"{c['word']} (should be: {c['expected']})"
         known.append(row(c["kind"], told, c))
-    groups["Memorisation"] = [head, *_rows(report["memorization"])]
-    groups["Quality and diversity"] = [head, *_rows(quality)]
-    for space, words in (("pixels", "in pixels"), ("classifier", "in the classifier's features")):
-        groups[f"Quality {words}"] = [head, *_rows(quality.get(space) or {})]
     overall = (use.get("label_agreement") or {}).get("overall")
-    groups["Use"] = [head, *_rows({"overall": overall, **use})]
+    in_classifier = quality.get("classifier") or {}
     yards = (quality.get("yardsticks") or {}).items()
-    groups["What a KID is worth here: real exams after a known change"] = [["change", "KID"]]
-    groups["What a KID is worth here: real exams after a known change"] += [
-        [k, shown(v)] for k, v in yards
-    ]
-    groups["Per class"] = _classes(report)
-    groups["Few real exams, with and without generated ones"] = [
-        ["real exams per class", "real only", "generated first, then real", "gain"],
-        *(
-            [r["per_class"], *(shown(r[k]) for k in ("real", "both", "gain"))]
-            for r in use.get("augmentation", [])
-        ),
-    ]
+    gains = [["real exams per class", "real only", "generated first, then real", "gain"]]
+    for r in use.get("augmentation", []):
+        gains.append([r["per_class"], *(shown(r[k]) for k in ("real", "both", "gain"))])
     walks = report.get("walks") or []
-    groups["Walks: median (quartiles)"] = [list(map(title, walks[0] if walks else ()))]
-    groups["Walks: median (quartiles)"] += [
-        [shown(v) if is_measure(v) else v for v in w.values()] for w in walks
-    ]
+    measured = [[shown(v) if is_measure(v) else v for v in w.values()] for w in walks]
+    yardsticks = "What a KID is worth here: real exams after a known change"
+    groups = {
+        "Beside generators with a known fault": known,
+        "Memorisation": [head, *_rows(report["memorization"])],
+        "Quality and diversity": [head, *_rows(quality)],
+        "Quality in pixels": [head, *_rows(quality.get("pixels") or {})],
+        "Quality in the classifier's features": [head, *_rows(in_classifier)],
+        "Use": [head, *_rows({"overall": overall, **use})],
+        yardsticks: [["change", "KID"], *([k, shown(v)] for k, v in yards)],
+        "Per class": _classes(report),
+        "Few real exams, with and without generated ones": gains,
+        "Walks: median (quartiles)": [list(map(title, walks[0] if walks else ())), *measured],
+    }
     return {k: rows for k, rows in groups.items() if len(rows) > 1}
 
 
 def html(report) -> str:
-    """The report page as text. `report` is what `evaluate` returned, or the content of a metrics.json (no pictures)."""
+    """The report page as text, from what `evaluate` returned or metrics.json (no pictures)."""
     import jinja2
 
     flat, drawn = flat_measures(report), getattr(report, "pictures", {})
@@ -307,44 +300,51 @@ def html(report) -> str:
 def not_noticed(report) -> str:
     """What this evaluation could not notice, in words."""
     return (
-        limit(report["detectable"])
-        + " Images were compared whole and by halves, at low resolution, up to small shifts, mirroring and rescaling of intensity. "
-        "Copies that are turned, bent or smaller than half of the image (a copied lesion inside a new body), blends of shifted exams, "
-        "one shifted exam drawn again and again, and rarer copies than stated may pass."
+        f"{limit(report['detectable'])} Images were compared whole and by halves, at low"
+        " resolution, up to small shifts, mirroring and rescaling of intensity. Copies that are"
+        " turned, bent or smaller than half of the image (a copied lesion inside a new body),"
+        " blends of shifted exams, one shifted exam drawn again and again, and rarer copies than"
+        " stated may pass."
     )
 
 
 def model_card(report) -> str:
-    """The model card (Mitchell et al., 2019) in Markdown: what it is, how it was evaluated, what it is not for."""
+    """The model card (Mitchell et al., 2019) in Markdown."""
     n, found, flat = report["n"], report["verdict"], flat_measures(report)
     use = report.get("utility") or {}
-    measures = {
-        k: flat[k]
-        for k in (*SHOWN, "discriminator_auc", "two_sample_auc", "kid", "kid_floor")
-        if k in flat
-    }
+    keys = (*SHOWN, "discriminator_auc", "two_sample_auc", "kid", "kid_floor")
+    measures = {k: flat[k] for k in keys if k in flat}
     measures |= {k: use[k] for k in ("trtr", "tstr") if k in use}
-    lines = "\n".join(
-        f"| {MEASURES[k].title} | {shown(m)} | {MEASURES[k].ideal} |" for k, m in measures.items()
-    )
+    about = ((MEASURES[k], m) for k, m in measures.items())
+    lines = "\n".join(f"| {a.title} | {shown(m)} | {a.ideal} |" for a, m in about)
     made = "\n".join(f"- {k}: {x}" for k, x in report["provenance"].items()) or "- not recorded"
     notes = "".join(f" {x[0].upper()}{x[1:]}." for x in report["memorization"].get("notes", []))
-    whose = (
-        "Generated images repeat training exams, whole or in parts: where those are of patients, treat the images and the "
-        "weights as patient data and do not pass them on."
-        if found["flags"].get("memorises") or found["flags"].get("blends")
-        else "No generated exam was found to be that of a patient, as far as the numbers below can tell; that is no proof of privacy."
+    if found["flags"].get("memorises") or found["flags"].get("blends"):
+        whose = (
+            "Generated images repeat training exams, whole or in parts: where those are of"
+            " patients, treat the images and the weights as patient data and do not pass them on."
+        )
+    else:
+        whose = (
+            "No generated exam was found to be that of a patient, as far as the numbers below can"
+            " tell; that is no proof of privacy."
+        )
+    use_of_it = "Teaching, and research on generative models of medical images."
+    use_of_it += " Not for diagnosis or any other clinical"
+    classes = ", ".join(report.get("class_names") or []) or "none given"
+    counts = (
+        f"{n['train']} training, {n['holdout']} held-out and {n['generated']} generated images."
     )
     return f"""# Model card
 
-**What it is.** A conditional generator of images; classes: {", ".join(report.get("class_names") or []) or "none given"}.
+**What it is.** A conditional generator of images; classes: {classes}.
 
 **Verdict.** {found["sentence"]}
 
-**Intended use.** Teaching, and research on generative models of medical images. Not for diagnosis or any other clinical
+**Intended use.** {use_of_it}
 use: the class that an exam was asked for is not a finding. {whose}
 
-**How it was evaluated.** {n["train"]} training, {n["holdout"]} held-out and {n["generated"]} generated images.{notes}
+**How it was evaluated.** {counts}{notes}
 
 | measure | value (95 % interval) | fresh real exams |
 |---|---|---|
@@ -358,7 +358,7 @@ use: the class that an exam was asked for is not a finding. {whose}
 """
 
 
-# ------------------------------------------------------------------------------------------------------------------ disk
+# The disk
 
 
 NEEDED = """schema_version seed n.train n.holdout n.generated detectable provenance

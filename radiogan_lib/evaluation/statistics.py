@@ -120,7 +120,7 @@ def matching_weights(labels, like) -> np.ndarray | None:
 
 
 def weighted_quantile(values, q: float, weights=None) -> float:
-    """The smallest value with at least a share q of the weight at or below it (no interpolation)."""
+    """The smallest value with at least a share q of the weight at or below it."""
     values = np.asarray(values, float)
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)
     order = np.argsort(values, kind="stable")
@@ -137,7 +137,7 @@ def _placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray,
 
 
 def auc(positive, negative, labels=(None, None), rounds: int = 999, seed: int = 0) -> Measure:
-    """AUC of `positive` above `negative` within classes, with DeLong's interval and permutation p-values.
+    """AUC of `positive` above `negative` within classes, with DeLong's interval and permutation p.
 
     The classes' AUCs are weighted by n⁺n⁻ (DeLong et al. 1988; stratified Wilcoxon: van Elteren
     1960). Scores must be of independent exams.
@@ -178,7 +178,7 @@ def auc(positive, negative, labels=(None, None), rounds: int = 999, seed: int = 
 def fraction(
     q, p, labels=(None, None), beside_holdout=None, rounds: int = 999, seed: int = 0
 ) -> Measure:
-    """Share of generated exams with a score below the 5 % quantile of held-out exams, with Wilson's interval.
+    """Share of generated exams that score below 95 % of held-out exams, with Wilson's interval.
 
     p exchanges generated and held-out exams, so that it knows how uncertain that quantile is. With
     `beside_holdout`, the generated exams' scores beside held-out exams, p is the larger of that and

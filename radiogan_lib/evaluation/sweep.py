@@ -1,4 +1,4 @@
-"""Tables of many runs, from what `write_report` left on disk. Explained in notebooks/05_memorization.ipynb."""
+"""Tables of many runs, from what `write_report` left on disk."""
 
 from __future__ import annotations
 
@@ -66,25 +66,6 @@ def sweep_table(reports):
     return pd.DataFrame(rows).sort_values(["recipe", "n_train", "seed"], ignore_index=True)
 
 
-def sweep_points(table, measure: str = "membership_auc") -> dict[str, dict]:
-    """Arrays ready for a figure: {recipe: {"n", "value", "low", "high"}}, ordered by n; seeds stay separate points."""
-    if measure not in table:
-        raise EvaluationError(
-            f"the table holds no {measure!r}; it has {', '.join(c for c in table if not c.endswith(('_low', '_high')))}."
-        )
-    out = {}
-    for recipe, part in table.groupby("recipe", sort=True):
-        part = part.dropna(subset=[measure]).sort_values("n_train")
-        out[recipe] = {"n": part["n_train"].to_numpy(int)}
-        for k, column in (
-            ("value", measure),
-            ("low", f"{measure}_low"),
-            ("high", f"{measure}_high"),
-        ):
-            out[recipe][k] = part[column].to_numpy(float)
-    return out
-
-
 def recipe_rows(path) -> list[dict]:
     """The csv of benchmarks/recipes.py as rows of a table: one per measure, a column per run.
 
@@ -97,14 +78,12 @@ def recipe_rows(path) -> list[dict]:
         table = pd.read_csv(path)
         runs = table.groupby(["recipe", "steps", "seed"], sort=True)
     except (OSError, ValueError, KeyError) as e:
-        raise EvaluationError(
-            f"{Path(path).name} is not a table of recipes ({type(e).__name__}); python benchmarks/recipes.py makes it."
-        ) from None
+        fault = f"{Path(path).name} is not a table of recipes ({type(e).__name__})"
+        raise EvaluationError(f"{fault}; python benchmarks/recipes.py makes it.") from None
     rows: dict[str, dict] = {m: {"measure": m} for m in table["measure"].drop_duplicates()}
     for (recipe, steps, seed), part in runs:
         for _, r in part.iterrows():
             measure = {k: None if pd.isna(r[k]) else float(r[k]) for k in ("value", "low", "high")}
-            rows[r["measure"]][f"{recipe}, {steps:,} steps, seed {seed}"] = (
-                measure if measure["low"] is not None else measure["value"]
-            )
+            shown = measure["value"] if measure["low"] is None else measure
+            rows[r["measure"]][f"{recipe}, {steps:,} steps, seed {seed}"] = shown
     return list(rows.values())

@@ -124,7 +124,7 @@ class Thresholds:
         return replace(found, silent=tuple(dict.fromkeys(silent)))
 
     def flags(self, m: dict) -> dict[str, bool]:
-        """Which faults the measures (flat dict by name, with `facts`) show. More than one may be true."""
+        """Which faults the measures (flat dict by name, with `facts`) show; perhaps several."""
 
         def low(name, bound):
             return bool(m.get(name)) and m[name].get("low") is not None and m[name]["low"] > bound
@@ -162,7 +162,7 @@ def copied_share(m: dict) -> list[float]:
 
 
 def flat_measures(report: dict) -> dict:
-    """Measures of all sections of a report in one dict by name; pixel features before the classifier's."""
+    """Measures of all sections of a report in one dict by name, those of pixels for quality."""
     quality = report.get("quality") or {}
     return {**quality, **quality.get("pixels", {}), **(report.get("memorization") or {})}
 
