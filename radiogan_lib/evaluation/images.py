@@ -1,4 +1,4 @@
-"""Images from a folder or file, for people who trained another generator: pictures, .npy, .npz, NIfTI.
+"""Images of another generator from a folder or file: pictures, .npy, .npz, NIfTI.
 
 Used by `python -m radiogan_lib.evaluation`. Nothing is pickled, and what is ambiguous is refused
 rather than guessed.
@@ -38,24 +38,20 @@ def read_images(path, name: str = "given") -> tuple[ImageSet, list[str] | None]:
     if path.is_file():
         return (_stack_file(path, name), None)
     if not path.is_dir():
-        raise EvaluationError(
-            f"there is no file or folder {path} for the {name} images; correct the path."
-        )
+        fault = f"there is no file or folder {path} for the {name} images"
+        raise EvaluationError(f"{fault}; correct the path.")
     files, folders = _listing(path)
     groups = [(f.name, _listing(f)) for f in folders]
     groups = [(n, files_in, deeper) for n, (files_in, deeper) in groups if files_in or deeper]
     if deeper := [f"{n}/{d[0].name}" for n, _, d in groups if d]:
-        raise EvaluationError(
-            f"{path.name}/{deeper[0]} lies two folders deep; give a folder whose subfolders are the classes."
-        )
+        fault = f"{path.name}/{deeper[0]} lies two folders deep"
+        raise EvaluationError(f"{fault}; give a folder whose subfolders are the classes.")
     if files and groups:
-        raise EvaluationError(
-            f"the folder {path} holds images and the subfolder {groups[0][0]}; put all images into class folders, or none."
-        )
+        fault = f"the folder {path} holds images and the subfolder {groups[0][0]}"
+        raise EvaluationError(f"{fault}; put all images into class folders, or none.")
     if not files and not groups:
-        raise EvaluationError(
-            f"the folder {path} holds no images; it may hold {', '.join(SUFFIXES)}."
-        )
+        kinds = ", ".join(SUFFIXES)
+        raise EvaluationError(f"the folder {path} holds no images; it may hold {kinds}.")
     images, labels = [], []
     for c, members in enumerate([files] if files else [m for _, m, _ in groups]):
         images += members
@@ -70,13 +66,13 @@ def read_images(path, name: str = "given") -> tuple[ImageSet, list[str] | None]:
 def described(given: ImageSet, name: str, names: list[str] | None) -> str:
     """One line about a set: how many images of which size, their range and classes."""
     h, w = given.images.shape[1:]
-    text = f"{name}: {len(given)} images, {h} × {w}, {given.images.min():.4g} to {given.images.max():.4g}"
+    low, high = given.images.min(), given.images.max()
+    text = f"{name}: {len(given)} images, {h} × {w}, {low:.4g} to {high:.4g}"
     if given.labels is not None:
         classes, counts = np.unique(given.labels, return_counts=True)
-        each = [
-            f"{names[c] if names else c} {n}" for c, n in zip(classes[:8], counts, strict=False)
-        ]
-        text += f", classes {', '.join(each)}" + (", …" if len(classes) > 8 else "")
+        first = zip(classes[:8], counts, strict=False)
+        each = [f"{names[c] if names else c} {n}" for c, n in first] + ["…"] * (len(classes) > 8)
+        text += f", classes {', '.join(each)}"
     return text
 
 
@@ -86,15 +82,14 @@ def _suffix(path: Path) -> str:
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Image files, and folders that hold anything; hidden ones and leavings of archives are passed over."""
-    found = sorted(
-        p for p in folder.iterdir() if not p.name.startswith(".") and p.name not in IGNORED
-    )
-    folders = [p for p in found if p.is_dir()]
-    folders = [
-        p for p in folders if any(_suffix(q) for q in p.rglob("*") if "__MACOSX" not in q.parts)
-    ]
-    return [p for p in found if p.is_file() and _suffix(p)], folders
+    """Image files, and folders that hold any; hidden files and archive leavings are left out."""
+    found = [p for p in folder.iterdir() if not p.name.startswith(".") and p.name not in IGNORED]
+    files = [p for p in found if p.is_file() and _suffix(p)]
+
+    def holds(folder: Path) -> bool:
+        return any(_suffix(q) for q in folder.rglob("*") if "__MACOSX" not in q.parts)
+
+    return sorted(files), sorted(p for p in found if p.is_dir() and holds(p))
 
 
 def _failed(path: Path, e: Exception) -> EvaluationError:
@@ -102,9 +97,8 @@ def _failed(path: Path, e: Exception) -> EvaluationError:
     if isinstance(e, ExamError):
         return EvaluationError(f"{path.name}: {e}")
     reason = f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
-    return EvaluationError(
-        f"{path.name} cannot be read ({reason}); save it as plain numbers or a grey picture."
-    )
+    remedy = "save it as plain numbers or a grey picture."
+    return EvaluationError(f"{path.name} cannot be read ({reason}); {remedy}")
 
 
 def _arrays(path: Path) -> dict | np.ndarray:
@@ -127,9 +121,8 @@ def _array(path: Path, key: str = "images") -> np.ndarray:
     try:
         return found[chosen]
     except Exception as e:
-        raise EvaluationError(
-            f"the {key} in {path.name} cannot be read ({type(e).__name__}); save plain numbers."
-        ) from None
+        fault = f"the {key} in {path.name} cannot be read ({type(e).__name__})"
+        raise EvaluationError(f"{fault}; save plain numbers.") from None
 
 
 def _stack_file(path: Path, name: str) -> ImageSet:
@@ -151,26 +144,23 @@ def _stack_file(path: Path, name: str) -> ImageSet:
         raise EvaluationError(f"{path.name} has shape {values.shape}; give (n, rows, columns).")
     images = check_images(values, name)
     if labels is not None:
-        whole = labels.dtype.kind in "iuf" and bool(
-            np.all((labels == np.rint(labels)) & (np.abs(labels) < 2.0**53))
-        )
+        number = labels.dtype.kind in "iuf"
+        whole = number and np.all((labels == np.rint(labels)) & (np.abs(labels) < 2.0**53))
         if not whole or labels.shape != (len(images),):
-            raise EvaluationError(
-                f"the labels in {path.name} have shape {labels.shape} and type {labels.dtype}; give one whole number per image."
-            )
+            fault = f"the labels in {path.name} have shape {labels.shape} and type {labels.dtype}"
+            raise EvaluationError(f"{fault}; give one whole number per image.")
         labels = labels.astype(np.int64)
     return ImageSet(images, labels)
 
 
 def _read(path: Path) -> tuple[np.ndarray, float | None]:
-    """One file as (h, w) float32, and its whitest value (None for numbers). A NIfTI volume becomes its coronal MIP."""
+    """One file as (h, w) float32, a volume as its MIP, and its whitest value (None for numbers)."""
     kind = _suffix(path)
     if kind == ".npz":
         values = _array(path)
         if values.ndim != 2:
-            raise EvaluationError(
-                f"{path.name} has shape {values.shape}; give one image (rows, columns) per file."
-            )
+            fault = f"{path.name} has shape {values.shape}"
+            raise EvaluationError(f"{fault}; give one image (rows, columns) per file.")
         return values.astype(np.float32), None
     if kind in VOLUMES:
         import nibabel
@@ -186,7 +176,7 @@ def _read(path: Path) -> tuple[np.ndarray, float | None]:
 
 
 def _stack(files: list[Path]) -> np.ndarray:
-    """One image per file in one array; where sizes differ, all are area-averaged to the median size."""
+    """One image per file in one array, area-averaged to the median size where sizes differ."""
     parts, whites = [], {}
     for path in files:
         try:
@@ -199,9 +189,8 @@ def _stack(files: list[Path]) -> np.ndarray:
         parts.append(values)
     if len(whites) > 1:
         kinds = [f"{n} ({'numbers' if w is None else f'0 to {w}'})" for w, n in whites.items()]
-        raise EvaluationError(
-            f"the images are of different depths: {', '.join(kinds)}; save all in one."
-        )
+        fault = f"the images are of different depths: {', '.join(kinds)}"
+        raise EvaluationError(f"{fault}; save all in one.")
     shapes = np.array([p.shape for p in parts])
     if (shapes == shapes[0]).all():
         return np.stack(parts)

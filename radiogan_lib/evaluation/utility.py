@@ -1,7 +1,7 @@
-"""Are generated exams of use? Label agreement, training on generated exams (TSTR), adding them to few real ones.
+"""Are generated exams of use? Label agreement, TSTR, and adding them to few real exams.
 
-The judge is a small convolutional network, no diagnostic tool. A generator that copies scores well
-here: read beside memorisation.py. Explained in notebooks/04_evaluation.ipynb.
+The classifier is a small convolutional network, no diagnostic tool. A generator that copies scores
+well here: read beside memorisation.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WIDTH = 12  # channels of the first convolution
 
 
 def prepare(images: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """SUV (n, h, w) to the classifier's input (n, h', w', 1): area average, then a square root that lifts faint lesions."""
+    """SUV (n, h, w) to the classifier's input (n, h', w', 1); the root lifts faint lesions."""
     small = area_average(images, shape or pooled_shape(images.shape[1:], SIDE))
     return np.sqrt(np.clip(small, 0, 20) / 20)[..., None].astype(np.float32)
 
@@ -45,7 +45,7 @@ def _build(shape: tuple[int, int], n_classes: int):
 
     def block(x, width, pool=False):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
-        # Pooled before it is normalised: ReLU and a positive scale keep the maximum, and a quarter of the pixels is left to do
+        # Pooled first: ReLU and a positive scale keep the maximum, and fewer pixels are left
         x = layers.MaxPooling2D(2, padding="same")(x) if pool else x
         return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
@@ -55,7 +55,7 @@ def _build(shape: tuple[int, int], n_classes: int):
         for k, width in enumerate(widths, 1):
             x = block(x, width, pool=k == len(widths))
     x = block(block(x, 8 * WIDTH), 8 * WIDTH)
-    # A lesion is one hot spot anywhere: the maximum over the body keeps it, the mean tells how much there is
+    # A lesion is one hot spot anywhere: the maximum keeps it, the mean tells how much there is
     x = layers.Concatenate()([layers.GlobalMaxPooling2D()(x), layers.GlobalAveragePooling2D()(x)])
     features = layers.Dense(64, activation="relu", name="features")(layers.Dropout(0.3)(x))
     logits = layers.Dense(n_classes, name="logits")(features)
@@ -91,13 +91,13 @@ def _network(shape: tuple[int, int], n_classes: int):
 
 
 def side_by_side(jobs: Sequence[Callable[[], object]]) -> list:
-    """Results of independent small trainings, two at a time: one alone keeps two cores only half busy."""
+    """Results of independent small trainings, two at a time: one keeps two cores half busy."""
     with ThreadPoolExecutor(min(2, machine.cores())) as pool:
         return list(pool.map(lambda job: job(), jobs))
 
 
 class Classifier:
-    """A trained classifier. `probabilities` (n, classes), `predict` (n,), `features` (n, 64) of unit length."""
+    """A trained classifier: the weights of a network for one shape and number of classes."""
 
     def __init__(self, shape: tuple[int, int], n_classes: int, weights: list[np.ndarray]):
         self.shape, self.n_classes, self.weights = shape, n_classes, weights
@@ -131,7 +131,7 @@ class Classifier:
 
 
 def _jitter(x: np.ndarray, rng) -> np.ndarray:
-    """Each image moved by up to `SHIFT` pixels and brightened or dimmed by up to 10 %; never flipped: organs have sides."""
+    """Each image moved by up to `SHIFT` pixels and scaled by up to 10 %; organs have sides."""
     n, h, w, _ = x.shape
     padded = np.pad(x, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
     dy, dx = rng.integers(0, 2 * SHIFT + 1, (2, n))
@@ -148,7 +148,7 @@ def train_classifier(
     start: Classifier | None = None,
     seed=0,
 ) -> Classifier:
-    """Train a classifier; classes are drawn equally often, Adam with a cosine from 2e-3 to 0, shifts of ±2 pixels.
+    """Train a classifier: classes drawn equally often, Adam with a cosine from 2e-3 to 0, shifts.
 
     Args:
         real: `ImageSet` or dataset with labels 0 to n_classes − 1.
@@ -166,9 +166,8 @@ def train_classifier(
         )
     n_classes = int(labels.max()) + 1 if n_classes is None else n_classes
     if labels.min() < 0 or labels.max() >= n_classes or n_classes > max(1000, len(images)):
-        raise EvaluationError(
-            f"labels run from {labels.min()} to {labels.max()} for {n_classes} classes; number the classes from 0."
-        )
+        fault = f"labels run from {labels.min()} to {labels.max()} for {n_classes} classes"
+        raise EvaluationError(f"{fault}; number the classes from 0.")
     from radiogan_lib.gan import engine  # Keras only where a classifier is trained
 
     engine.keep_memory()
@@ -188,7 +187,7 @@ def train_classifier(
 
 
 def _restart(model, classifier, weights: list[np.ndarray] | None, seed: int) -> None:
-    """Give a used network the weights of a new one (or those that are given); forget its optimizer's and dropout's past."""
+    """Give a used network the weights of a new one, or those given, and forget its past."""
     import keras
 
     with _BUILDING:
@@ -203,7 +202,7 @@ def _restart(model, classifier, weights: list[np.ndarray] | None, seed: int) -> 
 
 
 def _balanced(values: np.ndarray, labels: np.ndarray, rounds: int, seed: int) -> Measure:
-    """Mean over classes of values (classifiers, n); interval: bootstrap of exams within classes, and of classifiers."""
+    """Mean over classes of values (classifiers, n); exams and classifiers are resampled."""
     rng, parts = np.random.default_rng(seed), [values[:, labels == c] for c in np.unique(labels)]
 
     def once() -> float:
@@ -222,13 +221,13 @@ def balanced_accuracy(predictions: list, labels: np.ndarray, rounds=200, seed=0)
 
 
 def _paired(alone: list, both: list, labels: np.ndarray, rounds: int, seed: int) -> Measure:
-    """Difference of balanced accuracies; exams and classifiers are resampled together for both, so that luck cancels."""
+    """Difference of balanced accuracies, resampled together, so that luck cancels."""
     apart = (np.stack(both) == labels).astype(float) - (np.stack(alone) == labels)
     return _balanced(apart, labels, rounds, seed)
 
 
 def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
-    """How often a classifier trained on real exams finds the class that the generator was asked for.
+    """How often a classifier of real exams finds the class that the generator was asked for.
 
     Returns:
         `overall` and `classes` {label: Measure} with `ceiling`: what the same classifier reaches on
@@ -317,7 +316,7 @@ def utility_report(
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 
     Args:
-        train, holdout, generated: `ImageSet`s with labels; one exam of each held-out patient is used.
+        train, holdout, generated: `ImageSet`s with labels; one exam of each held-out patient.
         classifier: trained on the real exams; made here if missing. epochs: of every classifier.
 
     Returns:
@@ -329,11 +328,8 @@ def utility_report(
         raise EvaluationError("label agreement and TSTR need labels of all three sets.")
     holdout = holdout.take(one_each(holdout, seed))
     y, same = holdout.labels, (rounds, seed)
-    n = (
-        classifier.n_classes
-        if classifier
-        else int(max(s.labels.max() for s in (train, holdout, generated))) + 1
-    )
+    largest = max(s.labels.max() for s in (train, holdout, generated))
+    n = classifier.n_classes if classifier else int(largest) + 1
     classifier = classifier or train_classifier(train, n, epochs=epochs, seed=seed)
     synthetic = train_classifier(generated, n, epochs=epochs, seed=seed)
     real, synth = classifier.predict(holdout.images), synthetic.predict(holdout.images)

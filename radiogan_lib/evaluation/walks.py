@@ -28,7 +28,7 @@ KINDS = ("slerp", "lerp", "label", "paper")
 
 @dataclass(frozen=True)
 class Walk:
-    """Frames of one walk. `frames` (steps, h, w) SUV; `start`, `end` (class index, seed); `weights` (steps,)."""
+    """One walk: `frames` (steps, h, w) SUV, ends as (class index, seed), `weights` (steps,)."""
 
     frames: np.ndarray
     kind: str
@@ -41,7 +41,7 @@ class Walk:
 
 
 def slerp(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Spherical interpolation (steps, d): turns the direction and blends the length, so that z stays where z is drawn.
+    """Spherical interpolation (steps, d): it turns the direction and blends the length.
 
     A straight line would cut through the empty inside of the sphere that Gaussian noise lies near
     (White, Sampling generative networks, 2016). Parallel vectors fall back to it.
@@ -52,9 +52,8 @@ def slerp(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
     angle = np.arccos(cosine)
     if np.sin(angle) < 1e-4:
         return (1 - weights) * a + weights * b
-    direction = (
-        np.sin((1 - weights) * angle) * a / norm_a + np.sin(weights * angle) * b / norm_b
-    ) / np.sin(angle)
+    turned = np.sin((1 - weights) * angle) * a / norm_a + np.sin(weights * angle) * b / norm_b
+    direction = turned / np.sin(angle)
     return direction * ((1 - weights) * norm_a + weights * norm_b)
 
 
@@ -106,9 +105,8 @@ def walk(
     start, end = (int(start[0]), int(start[1])), (int(end[0]), int(end[1]))
     for c in (start[0], end[0]):
         if not 0 <= c < len(table):
-            raise EvaluationError(
-                f"the generator knows classes 0 to {len(table) - 1}; there is no class {c}."
-            )
+            known = f"the generator knows classes 0 to {len(table) - 1}"
+            raise EvaluationError(f"{known}; there is no class {c}.")
     noise_dim = generator.inputs[0].shape[-1]
     z, e, weights = path(kind, start, end, steps, noise_dim, table)
     return Walk(draw(generator, embedding_generator(generator), z, e), kind, start, end, weights)
@@ -130,7 +128,7 @@ def draw(
 
 
 def shape_of(frames: np.ndarray) -> dict:
-    """Chord ratio, off-chord and largest step of a path (steps, d): a cross-fade, a morph or a jump?
+    """Chord ratio, off-chord and largest step of a path (steps, d): a fade, a morph or a jump?
 
     - chord_ratio Σ‖Δ‖ / ‖x_K − x_1‖: 1 for a cross-fade, more for a path that goes its own way;
     - off_chord: largest distance of a frame from the straight line, in chords: 0 for a cross-fade;
@@ -150,7 +148,7 @@ def shape_of(frames: np.ndarray) -> dict:
 
 
 def fine_detail(frames: np.ndarray) -> float:
-    """Least amplitude of fine detail in the middle half of a walk ÷ at its ends; frames (steps, h, w) SUV.
+    """Least fine detail in the middle half of a walk ÷ at its ends; frames (steps, h, w) SUV.
 
     Averaging two images averages their noise away: a cross-fade of two exams has about 0.7, a true
     morph of phantoms about 0.9 (docs/claims.md).
@@ -162,7 +160,7 @@ def fine_detail(frames: np.ndarray) -> float:
 
 
 class WalkMeasures(dict):
-    """The numbers under a walk: a plain dict, with `captions` (one short line per frame) for figures."""
+    """The numbers under a walk: a plain dict with `captions`, one per frame, for figures."""
 
     @property
     def captions(self) -> list[str]:
@@ -194,18 +192,19 @@ class WalkMeasures(dict):
         b, chord = self["blend_frame"], "a closed walk"
         if self["chord_ratio"] is not None:
             chord = f"chord ratio {self['chord_ratio']:.2f}, off-chord {self['off_chord']:.2f}"
-        return (
-            f"{chord}, largest step {self['largest_step']:.2f} (even: {self['even_step']:.2f}); frame {b['index'] + 1} is nearest "
-            f"to a blend: exams {b['first']} and {b['second']}, residual {b['residual_ratio']:.2f} of held-out exams'"
-        )
+        step = f"largest step {self['largest_step']:.2f} (even: {self['even_step']:.2f})"
+        pair = f"exams {b['first']} and {b['second']}"
+        residual = f"residual {b['residual_ratio']:.2f} of held-out exams'"
+        frame = f"frame {b['index'] + 1} is nearest to a blend: {pair}, {residual}"
+        return f"{chord}, {step}; {frame}"
 
 
 class WalkReference:
-    """What the frames of walks are compared with: pooled exams, and what held-out ones give. Made once for many walks.
+    """What the frames of walks are compared with; made once for many walks.
 
     Args:
-        train, holdout: `ImageSet`s or (n, h, w) SUV. shape: of the frames, which may be of another
-            size.
+        train, holdout: `ImageSet`s or (n, h, w) SUV.
+        shape: of the frames, which may be of another size.
     """
 
     @one_thread
@@ -259,17 +258,18 @@ class WalkReference:
 
 
 def walk_measures(walk, train, holdout) -> WalkMeasures:
-    """The numbers printed under a walk: its shape, and blend residual and nearest exam of each frame.
+    """The numbers printed under a walk: its shape, and residual and nearest exam of each frame.
 
     Args:
         walk: a `Walk` or frames (steps, h, w) SUV.
         train, holdout: `ImageSet`s or (n, h, w) SUV.
 
     Returns:
-        the numbers of `shape_of`; `fine_detail`; per frame `nearest` training exam, `nearest_distance`,
-        `nearest_ratio` (÷ held-out exams' median), `residual_ratio` (distance to the nearest
-        segment between two training exams ÷ held-out exams' median: near 0 for a blend or a copy,
-        near 1 for a real exam), `pair` (those exams, share of the second); and `blend_frame`.
+        the numbers of `shape_of`; `fine_detail`; per frame `nearest` (training exam),
+        `nearest_distance`, `nearest_ratio` (÷ held-out exams' median), `residual_ratio` (distance
+        to the nearest segment between two training exams ÷ held-out exams' median: near 0 for a
+        blend or a copy, near 1 for a real exam), `pair` (those exams, share of the second); and
+        `blend_frame`.
     """
     frames = check_images(walk.frames if isinstance(walk, Walk) else walk, "walk")
     return WalkReference(train, holdout, frames.shape[1:]).measure(frames)
@@ -278,7 +278,7 @@ def walk_measures(walk, train, holdout) -> WalkMeasures:
 def walk_table(
     generator, train, holdout, walks: int = 8, steps: int = 21, seed: int = 0, kinds=KINDS
 ) -> list[dict]:
-    """Walks of every kind between random classes and seeds, and cross-fades of random training exams.
+    """Walks of every kind between random classes and seeds, and cross-fades of training exams.
 
     Returns:
         one dict per kind: walks, and median with quartiles of chord_ratio, off_chord, largest_step
