@@ -388,7 +388,7 @@ def _memories(cfg, build, few, held, a) -> list[dict]:
 def _blend(m, frames: int) -> list[dict]:
     """Of one walk: is its frame in red a blend?
 
-    The red frame is chosen by the rule of `WalkMeasures.blend_frame`: nearest to the segment between two training exams,
+    The red frame is chosen by the rule of `evaluation.walk_measures`: nearest to the segment between two exams,
     and not merely near one. We call it a blend if fewer than 5 % of held-out exams are as near to such a segment, the
     second exam explains half of the distance to the first or more, and either exam has a share of a fifth or more.
     """

@@ -159,46 +159,6 @@ def fine_detail(frames: np.ndarray) -> float:
     return float(np.exp(middle.min() - (fine[0] + fine[-1]) / 2))
 
 
-class WalkMeasures(dict):
-    """The numbers under a walk: a plain dict with `captions`, one per frame, for figures."""
-
-    @property
-    def captions(self) -> list[str]:
-        """Blend residual and nearest training exam of each frame."""
-        both = zip(self["residual_ratio"], self["nearest"], strict=True)
-        return [f"residual {r:.2f}\nexam {i}" for r, i in both]
-
-    @property
-    def blend_frame(self) -> dict:
-        """The frame that a blend of two training exams explains best (framed in red, as in Fig. 4).
-
-        It minimises √(residual ratio × residual ÷ distance to the nearest exam) ÷ how even the two
-        shares are. Frames that are copies or nearly all one exam come last.
-        """
-        return self["blend_frame"]
-
-    def summary(self) -> dict:
-        """One row of a table that compares walks: its shape, and the frame in red."""
-        b = self["blend_frame"]
-        return {
-            **{k: self[k] for k in ("chord_ratio", "off_chord", "largest_step")},
-            "red_frame": b["index"] + 1,
-            "its_residual": b["residual_ratio"],
-            "share_of_second_exam": b["share_of_second"],
-            "explained_by_second": b["explained_by_second"],
-        }
-
-    def __str__(self) -> str:
-        b, chord = self["blend_frame"], "a closed walk"
-        if self["chord_ratio"] is not None:
-            chord = f"chord ratio {self['chord_ratio']:.2f}, off-chord {self['off_chord']:.2f}"
-        step = f"largest step {self['largest_step']:.2f} (even: {self['even_step']:.2f})"
-        pair = f"exams {b['first']} and {b['second']}"
-        residual = f"residual {b['residual_ratio']:.2f} of held-out exams'"
-        frame = f"frame {b['index'] + 1} is nearest to a blend: {pair}, {residual}"
-        return f"{chord}, {step}; {frame}"
-
-
 class WalkReference:
     """What the frames of walks are compared with; made once for many walks.
 
@@ -219,7 +179,7 @@ class WalkReference:
         )
 
     @one_thread
-    def measure(self, frames: np.ndarray) -> WalkMeasures:
+    def measure(self, frames: np.ndarray) -> dict:
         """`walk_measures` of frames (steps, h, w)."""
         frames = check_images(frames, "walk")
         f = pooled(frames, self.shape)
@@ -228,14 +188,15 @@ class WalkReference:
         ratio = pairs["residual"] / self.residual
         gain = pairs["residual"] / np.maximum(pairs["single"], 1e-12)
         copy = pairs["single"] <= 0.05 * self.single  # a copy is explained by one exam, not by two
+        # The frame in red (as in Fig. 4) is the one that a blend of two training exams explains best,
+        # the more so the more even their shares; copies and nearly one exam come last.
         balance = 4 * pairs["alpha"] * (1 - pairs["alpha"])  # 1 at half and half
         blend = (np.sqrt(ratio * gain) + 0.02) / np.maximum(balance, 1e-12)
         blend = np.where(copy | (balance < 0.2), np.inf, blend)
         k = int(np.argmin(blend)) if np.isfinite(blend).any() else int(np.argmin(ratio))
         both = zip(pairs["i"], pairs["j"], pairs["alpha"], strict=True)
-        found = [
-            {"first": int(i), "second": int(j), "share_of_second": float(a)} for i, j, a in both
-        ]
+        names = "first", "second", "share_of_second"
+        found = [dict(zip(names, (int(i), int(j), float(a)), strict=True)) for i, j, a in both]
         frame = {
             "index": k,
             **found[k],
@@ -243,21 +204,19 @@ class WalkReference:
             "explained_by_second": float(1 - gain[k]),
             "share_of_holdout_below": float((self.residuals <= pairs["residual"][k]).mean()),
         }
-        return WalkMeasures(
-            {
-                **shape_of(f),
-                "fine_detail": fine_detail(frames),
-                "nearest": near[:, 0].tolist(),
-                "nearest_distance": d[:, 0].astype(float).tolist(),
-                "nearest_ratio": (d[:, 0] / self.single).astype(float).tolist(),
-                "residual_ratio": ratio.astype(float).tolist(),
-                "pair": found,
-                "blend_frame": frame,
-            }
-        )
+        return {
+            **shape_of(f),
+            "fine_detail": fine_detail(frames),
+            "nearest": near[:, 0].tolist(),
+            "nearest_distance": d[:, 0].astype(float).tolist(),
+            "nearest_ratio": (d[:, 0] / self.single).astype(float).tolist(),
+            "residual_ratio": ratio.astype(float).tolist(),
+            "pair": found,
+            "blend_frame": frame,
+        }
 
 
-def walk_measures(walk, train, holdout) -> WalkMeasures:
+def walk_measures(walk, train, holdout) -> dict:
     """The numbers printed under a walk: its shape, and residual and nearest exam of each frame.
 
     Args:
