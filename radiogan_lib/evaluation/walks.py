@@ -188,8 +188,8 @@ class WalkReference:
         ratio = pairs["residual"] / self.residual
         gain = pairs["residual"] / np.maximum(pairs["single"], 1e-12)
         copy = pairs["single"] <= 0.05 * self.single  # a copy is explained by one exam, not by two
-        # The frame in red (as in Fig. 4) is the one that a blend of two training exams explains best,
-        # the more so the more even their shares; copies and nearly one exam come last.
+        # The frame in red (as in Fig. 4) is the one that a blend of two training exams explains
+        # best, the more so the more even their shares; copies and nearly one exam come last.
         balance = 4 * pairs["alpha"] * (1 - pairs["alpha"])  # 1 at half and half
         blend = (np.sqrt(ratio * gain) + 0.02) / np.maximum(balance, 1e-12)
         blend = np.where(copy | (balance < 0.2), np.inf, blend)
