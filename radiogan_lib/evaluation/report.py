@@ -278,16 +278,11 @@ def _groups(report: dict) -> dict[str, list]:
 
 def html(report) -> str:
     """The report page as text, from what `evaluate` returned or metrics.json (no pictures)."""
-    import jinja2
-
     flat, drawn = flat_measures(report), getattr(report, "pictures", {})
     unseen, said = not_noticed(report), limit(report["detectable"])
     if said in report["verdict"]["sentence"]:
         unseen = unseen.removeprefix(said)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
-    )
-    return environment.get_template("report.html.j2").render(
+    return _template("report.html.j2", autoescape=True).render(
         report=report,
         unseen=unseen,
         pictures={k: base64.b64encode(v).decode() for k, v in drawn.items()},
@@ -310,52 +305,21 @@ def not_noticed(report) -> str:
 
 def model_card(report) -> str:
     """The model card (Mitchell et al., 2019) in Markdown."""
-    n, found, flat = report["n"], report["verdict"], flat_measures(report)
-    use = report.get("utility") or {}
+    flat, use = flat_measures(report), report.get("utility") or {}
     keys = (*SHOWN, "discriminator_auc", "two_sample_auc", "kid", "kid_floor")
     measures = {k: flat[k] for k in keys if k in flat}
     measures |= {k: use[k] for k in ("trtr", "tstr") if k in use}
-    about = ((MEASURES[k], m) for k, m in measures.items())
-    lines = "\n".join(f"| {a.title} | {shown(m)} | {a.ideal} |" for a, m in about)
-    made = "\n".join(f"- {k}: {x}" for k, x in report["provenance"].items()) or "- not recorded"
-    notes = "".join(f" {x[0].upper()}{x[1:]}." for x in report["memorization"].get("notes", []))
-    if found["flags"].get("memorises") or found["flags"].get("blends"):
-        whose = (
-            "Generated images repeat training exams, whole or in parts: where those are of"
-            " patients, treat the images and the weights as patient data and do not pass them on."
-        )
-    else:
-        whose = (
-            "No generated exam was found to be that of a patient, as far as the numbers below can"
-            " tell; that is no proof of privacy."
-        )
-    use_of_it = "Teaching, and research on generative models of medical images."
-    use_of_it += " Not for diagnosis or any other clinical"
-    classes = ", ".join(report.get("class_names") or []) or "none given"
-    counts = (
-        f"{n['train']} training, {n['holdout']} held-out and {n['generated']} generated images."
-    )
-    return f"""# Model card
+    rows = [[title(k), shown(m), MEASURES[k].ideal] for k, m in measures.items()]
+    card = _template("MODEL_CARD.md.j2", autoescape=False)
+    return card.render(report=report, unseen=not_noticed(report), measures=rows)
 
-**What it is.** A conditional generator of images; classes: {classes}.
 
-**Verdict.** {found["sentence"]}
+def _template(name: str, autoescape: bool):
+    import jinja2
 
-**Intended use.** {use_of_it}
-use: the class that an exam was asked for is not a finding. {whose}
-
-**How it was evaluated.** {counts}{notes}
-
-| measure | value (95 % interval) | fresh real exams |
-|---|---|---|
-{lines}
-
-**What could not be noticed.** {not_noticed(report)}
-
-**Made with**
-
-{made}
-"""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=autoescape, trim_blocks=True)
+    return environment.get_template(name)
 
 
 # The disk
