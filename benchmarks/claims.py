@@ -67,14 +67,19 @@ def proportional(world: tools.World, seed: int):
     return train, held
 
 
-ARMS = ("one model", "five models", "one model, no auxiliary classifier")
+ARMS = (
+    "one model",
+    "five models",
+    "five models, as many steps each",
+    "one model, no auxiliary classifier",
+)
 
 
 def one_or_five(world: tools.World, a) -> None:
     """Every arm and seed: images of each class, and what they are worth."""
     for seed in a.seeds:
         train, held = proportional(world, seed)
-        for arm in a.arms or ARMS[:2]:
+        for arm in a.arms or ARMS[:3]:
             key = {"world": world.name, "arm": arm, "seed": seed, "steps": a.steps}
             tools.cell(
                 a.results,
@@ -95,6 +100,8 @@ def _arm(world: tools.World, train, held, what: tuple[str, int, int]) -> list[di
         made = _drawn(cfg, train, steps, len(names), seed)
     elif arm == "five models":
         made = _one_each(cfg, train, steps, seed)
+    elif arm == "five models, as many steps each":
+        made = _one_each(cfg, train, steps, seed, shared=False)
     else:
         made = _drawn(dataclasses.replace(cfg, auxiliary=0.0), train, steps, len(names), seed)
     real = tools.as_images(train)
@@ -117,14 +124,18 @@ def _drawn(cfg, train, steps: int, n: int, seed: int) -> evaluation.ImageSet:
     return list(found.values())[-1]
 
 
-def _one_each(cfg, train, steps: int, seed: int) -> evaluation.ImageSet:
-    """One unconditional model per class; the steps are shared in proportion to the exams, so that each exam is seen as often."""
+def _one_each(cfg, train, steps: int, seed: int, shared: bool = True) -> evaluation.ImageSet:
+    """One unconditional model per class.
+
+    `shared`: the steps are divided in proportion to the exams, so that each exam is seen as often as by one model of all
+    classes. Otherwise every model gets all the steps: several times the computation.
+    """
     # with one class there is nothing for the label, the auxiliary classifier or balanced batches to say
     cfg = dataclasses.replace(cfg, auxiliary=0.0, auxiliary_augment="", balanced=False)
     images, labels = [], []
     for c in range(len(train.class_names)):
         own = train.subset(np.flatnonzero(train.labels == c))
-        n = max(tools.STRETCH, round(steps * len(own) / len(train)))
+        n = max(tools.STRETCH, round(steps * len(own) / len(train))) if shared else steps
         found = tools.train(
             dataclasses.replace(cfg, seed=100 * seed + c),
             own,
@@ -576,7 +587,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1500, help="of a training, in all")
     parser.add_argument("--sizes", type=numbers, default=[16, 64, 256, 1000])
-    parser.add_argument("--arms", nargs="*", help="one_or_five: which; default the first two")
+    parser.add_argument("--arms", nargs="*", help="one_or_five: which; default the first three")
     parser.add_argument("--walks", type=int, default=100, help="of each kind")
     parser.add_argument("--frames", type=int, default=11, help="of each walk")
     parser.add_argument("--morphs", type=int, default=20, help="true morphs of phantoms")

@@ -118,7 +118,7 @@ def filled(n: int, least: int = 512) -> np.ndarray:
 def train(cfg, mips, steps: int, look, at=None, n_classes: int | None = None, build=None) -> dict:
     """Train without a run's folder, and look at the generator after some of the steps.
 
-    The game, the order of the batches and the averaged weights are the library's. Models of equal settings are
+    The losses, the order of the batches and the averaged weights are the library's. Models of equal settings are
     compiled once and given fresh weights.
 
     Args:
@@ -138,7 +138,10 @@ def train(cfg, mips, steps: int, look, at=None, n_classes: int | None = None, bu
     from radiogan_lib.gan import engine, radiogan, training
 
     stretches = -(-steps // STRETCH)
-    cfg = dataclasses.replace(cfg, epochs=stretches)
+    # The weights are averaged over the last quarter of the steps before the first look, or less. A longer average would
+    # still hold the random start, which made one model per class look worse than its weights are.
+    ema = min(cfg.ema, 1 - 4 / min(at or [steps]))
+    cfg = dataclasses.replace(cfg, epochs=stretches, ema=ema)
     n_classes = n_classes or len(mips.class_names)
     model = _model(cfg, n_classes, mips.suv_max, build or radiogan.compiled)
     rows = filled(len(mips))
