@@ -177,7 +177,11 @@ class _Reader:
                 if "TransferSyntaxUID" not in ds.file_meta:
                     # Without a preamble it can only be uncompressed.
                     ds.file_meta.TransferSyntaxUID = _UNCOMPRESSED[ds.original_encoding]
-                return ds if value(ds, "SOPClassUID") or value(ds, "Modality") else None
+                if value(ds, "SOPClassUID") or value(ds, "Modality"):
+                    return ds
+                if not force:  # it begins as DICOM and ends before it says what it is
+                    self.faults["damaged DICOM files"] += 1
+                return None
             except InvalidDicomError:
                 continue  # old exports lack the preamble: try again without it
             except PermissionError:

@@ -68,7 +68,9 @@ def vet(members: list[Dataset]) -> Series:
         ExamError: whatever makes it unfit, by name.
     """
     notes: list[str] = []
-    members = _without_copies(_without_foreign(members, notes), notes)
+    members = _without_foreign(members, notes)
+    foreign = "".join(f"; {note}" for note in notes)
+    members = _without_copies(members, notes)
     for ds in members:
         slope = number(ds, "RescaleSlope")
         if slope is None:
@@ -80,7 +82,10 @@ def vet(members: list[Dataset]) -> Series:
         _refuse_lossy(ds)
     # Tracer and corrections come first: a reader needs to hear of them about a wrong series.
     factor = suv.factor(members)
-    geometry = grid.stack(members)
+    try:
+        geometry = grid.stack(members)
+    except ExamError as error:  # a missing slice may be there, cut short or of another size
+        raise ExamError(error.reason + foreign, error.remedy) from None
     ordered = [members[i] for i in geometry.order]
     said = number(members[0], "NumberOfSlices")
     if said and len(members) > said:

@@ -318,6 +318,22 @@ def test_one_foreign_image_in_a_good_series(tmp_path, suv, change):
     assert value == pytest.approx(9, rel=1e-4) and "1 of 31 images" in said
 
 
+@pytest.mark.parametrize("fault", ["cut short", "another size"])
+def test_a_slice_that_was_passed_over_is_named_beside_the_gap(tmp_path, suv, fault):
+    folder = write(nib.Nifti1Image(suv, AFFINE), tmp_path)
+    file = folder / "slice-0007.dcm"
+    if fault == "cut short":
+        file.write_bytes(file.read_bytes()[:300])
+    else:
+        ds = pydicom.dcmread(file)
+        ds.Rows = 10
+        ds.PixelData = ds.PixelData[: 2 * 10 * ds.Columns]
+        ds.save_as(file)
+    named = {"cut short": "1 damaged DICOM files", "another size": "1 of 30 images"}[fault]
+    with pytest.raises(petsuv.ExamError, match=f"slices are missing.*{named}"):
+        petsuv.read(folder)
+
+
 # ---- texts and names ----------------------------------------------------------------------------------------------
 
 
