@@ -253,6 +253,28 @@ def taught(number, wanted, space):
     raise AssertionError(f"notebook {number} does not write {wanted}")
 
 
+@pytest.mark.parametrize("profile", ["smoke", "teach", "real"])
+def test_the_notebooks_networks_fit_every_profile(profile):
+    """The library's weights fit the networks that notebook 02 writes, also where a profile sets widths of its own."""
+    import keras
+
+    from radiogan_lib import config, gan
+
+    cfg, n = config.load(profile, recipe="paper"), 4
+    space = {"keras": keras, "layers": keras.layers}
+    mine = (
+        taught("02", "write_generator", space)(
+            cfg.doublings, cfg.generator_channels, n, cfg.generator_least
+        ),
+        taught("02", "write_discriminator", space)(
+            cfg.doublings, cfg.discriminator_channels, n, cfg.dropout
+        ),
+    )
+    library = gan.build_generator(cfg, n), gan.build_discriminator(cfg, n)
+    for written, built in zip(mine, library):
+        assert [v.shape for v in written.weights] == [v.shape for v in built.weights]
+
+
 @pytest.mark.slow
 def test_the_notebooks_gan_is_the_librarys():
     """Notebook 02's networks draw and judge as the library's; notebook 03's step moves every weight alike."""
