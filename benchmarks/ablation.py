@@ -69,7 +69,14 @@ def main(arguments=None) -> int:
     parser.add_argument("--dataset", default="", help="a prepared dataset; default the profile's")
     parser.add_argument("--csv", default=str(CSV))
     a = parser.parse_args(arguments)
-    base = config.load(a.profile)
+    try:
+        base = config.load(a.profile, **({"epochs": a.epochs} if a.epochs else {}))
+        seeds = [config.load(a.profile, seed=int(s)).seed for s in a.seeds.split(",")]
+    except ValueError as e:  # also config.ConfigError
+        parser.error(str(e))
+    wanted = a.rows.split(",") if a.rows else list(rows())
+    if unknown := set(wanted) - set(rows()):
+        parser.error(f"there is no row {min(unknown)!r}; choose among {', '.join(rows())}.")
     folder = paths.need(
         Path(a.dataset or paths.dataset_dir(base)) / "dataset.json", "01_data_preparation"
     ).parent
@@ -91,12 +98,8 @@ def main(arguments=None) -> int:
         name: {"recipe": "improved"} | {k: v[0] for k, v in map(parse_setting, settings.split(";"))}
         for name, _, settings in (row.partition(":") for row in a.also)
     }
-    chosen = {
-        k: v
-        for k, v in (rows() | also).items()
-        if not a.rows or k in a.rows.split(",") or k in also
-    }
-    for seed in map(int, a.seeds.split(",")):
+    chosen = {k: v for k, v in (rows() | also).items() if k in wanted or k in also}
+    for seed in seeds:
         for name, settings in chosen.items():
             cfg = config.load(a.profile, **settings, **({"epochs": a.epochs} if a.epochs else {}))
             cfg = dataclasses.replace(cfg, seed=seed)

@@ -595,6 +595,12 @@ def main(arguments=None) -> int:
     parser.add_argument("--results", type=Path, default=paths.home() / "runs" / "claims")
     parser.add_argument("--tables", type=Path, default=tools.TABLES)
     a = parser.parse_args(arguments)
+    if min(a.steps, a.walks, a.morphs, a.doublings, *a.sizes) < 1 or a.frames < 2:
+        parser.error(
+            "--steps, --sizes, --walks, --morphs and --doublings are numbers from 1, --frames from 2."
+        )
+    if min(a.seeds) < 0:
+        parser.error("--seeds are whole numbers from 0.")
     EXPERIMENTS[a.experiment](tools.world(a.world, a.dataset, a.doublings), a)
     return 0
 

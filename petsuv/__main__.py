@@ -41,8 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     """0 if every path was read, 1 if one was refused."""
     parser = argparse.ArgumentParser(prog="python -m petsuv", description=__doc__)
     parser.add_argument("paths", nargs="+", help="a DICOM folder, a NIfTI file, a study folder")
+    given = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a path may hold characters that the terminal lacks
+            stream.reconfigure(errors="replace")
     refused = 0
-    for path in parser.parse_args(arguments).paths:
+    for path in given.paths:
         try:
             print("\n".join([path, *facts(path)]))
         except petsuv.ExamError as error:

@@ -108,3 +108,18 @@ def test_further_rows_and_a_table_without_doubles(ablation):
 def test_a_misspelt_setting_is_one_sentence(ablation):
     with pytest.raises(config.ConfigError, match="auxiliary"):
         ablation.main(["--profile", "smoke", "--csv", str(ablation.csv), "--also", "x:giude=0.8"])
+
+
+@pytest.mark.parametrize(
+    "words, fault",
+    [
+        (("--seeds", "-1"), "seed = -1"),
+        (("--seeds", "a"), "invalid literal"),
+        (("--epochs", "-1"), "epochs = -1"),
+        (("--rows", "papre"), "no row 'papre'"),
+    ],
+)
+def test_senseless_options_are_refused_before_anything_is_read(ablation, capsys, words, fault):
+    with pytest.raises(SystemExit):
+        ablation.main(["--profile", "smoke", "--csv", str(ablation.csv), *words])
+    assert fault in capsys.readouterr().err

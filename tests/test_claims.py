@@ -171,3 +171,18 @@ def test_walks_are_drawn_and_a_missing_table_names_its_command(tmp_path):
     assert len(lab.walk_distributions(pd.DataFrame(walks)).axes) == 4
     with pytest.raises(paths.MissingArtefact, match="claims.py over_time"):
         lab.claim("over_time", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words, fault",
+    [
+        (("--steps", "0"), "--steps"),
+        (("--frames", "1"), "--frames from 2"),
+        (("--sizes", "16,0"), "--sizes"),
+        (("--seeds", "-1"), "--seeds are whole numbers from 0"),
+    ],
+)
+def test_senseless_options_are_refused_before_anything_is_read(claims, capsys, words, fault):
+    with pytest.raises(SystemExit):
+        claims.main(["one_or_five", *words])
+    assert fault in capsys.readouterr().err.splitlines()[-1]

@@ -151,6 +151,18 @@ def test_a_keras_that_cannot_work_is_one_sentence(tmp_path, file, variable, word
     assert words in done.stdout and done.stdout.count("\n") == 1, done.stdout + done.stderr
 
 
+def test_a_page_is_not_written_with_a_keras_that_cannot_work(tmp_path):
+    words = ("-m", "radiogan_lib.lab.page", "--out", str(tmp_path / "x.html"))
+    done = python(*words, KERAS_BACKEND="torch")
+    assert done.returncode == 1 and "asks for the backend 'torch'" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_path_that_the_terminal_cannot_show_is_still_named(tmp_path):
+    done = python("-m", "petsuv", str(tmp_path / "β→"), PYTHONIOENCODING="ascii:strict")
+    assert done.returncode == 1 and "refused" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_provenance_asks_keras_and_not_the_variable(monkeypatch):
     import keras
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from petsuv.errors import ExamError
 from petsuv.plausible import check_suv
-from radiogan_lib import paths
+from radiogan_lib import machine, paths
 from radiogan_lib.config import ConfigError, RadioganError
 
 if TYPE_CHECKING:
@@ -348,6 +348,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="where the pictures are")
     parser.add_argument("--out", type=Path, help="the csv; default: cohort.csv in the folder")
     options = parser.parse_args(arguments)
+    machine.forgiving_output()
     try:
         cohort, unknown = public_cohort(options.folder)
         out = options.out or options.folder / "cohort.csv"

@@ -148,7 +148,8 @@ def _stack_file(path: Path, name: str) -> ImageSet:
         whole = number and np.all((labels == np.rint(labels)) & (np.abs(labels) < 2.0**53))
         if not whole or labels.shape != (len(images),):
             fault = f"the labels in {path.name} have shape {labels.shape} and type {labels.dtype}"
-            raise EvaluationError(f"{fault}; give one whole number per image.")
+            remedy = f"give one whole number for each of the {len(images)} images."
+            raise EvaluationError(f"{fault}; {remedy}")
         labels = labels.astype(np.int64)
     return ImageSet(images, labels)
 

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from radiogan_lib import paths
+from radiogan_lib import machine, paths
 from radiogan_lib.config import RadioganError
 from radiogan_lib.lab.figures import readable
 from radiogan_lib.lab.latent import FAR, KIND_WORDS, NEARNESS, Space, unit_word
@@ -401,7 +401,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, default=shipped, metavar="FOLDER", help=what)
     parser.add_argument("--out", type=Path, default=Path("explorer.html"), metavar="FILE")
     given = parser.parse_args(arguments)
+    machine.forgiving_output()
+    machine.hush_tensorflow()
     try:
+        machine.keras_backend()  # a Keras that cannot work is told before it is imported
         path = write(given.weights, given.out)
     except RadioganError as e:
         sys.exit(f"{type(e).__name__}: {e}")
