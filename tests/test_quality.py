@@ -43,6 +43,15 @@ def test_kid_equals_the_plain_double_sum():
     assert quality.kid(x, y)["value"] == pytest.approx(plain)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_kid_has_an_interval_where_few_images_carry_the_weight():
+    """All generated images of one class: random splits may leave a side with a single image."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(3, 4)), rng.normal(size=(40, 4))
+    found = quality.kid(x, y, np.where(np.arange(40) < 4, 10.0, 0.0), rounds=200)
+    assert found["low"] < found["value"] < found["high"] and 0 < found["p"] <= 1
+
+
 def test_kid_interval_and_p():
     rng = np.random.default_rng(1)
     same = [quality.kid(*rng.normal(size=(2, 60, 4)), rounds=99, seed=s) for s in range(30)]
