@@ -1,5 +1,5 @@
 # Two commands: `make run` (everything, headless) and `make test`. Each sets up the environment first, if it must.
-#   make run  PROFILE=smoke|teach|paper  COHORT=exams.csv  SET="seed=1 epochs=5"
+#   make run  PROFILE=smoke|teach|real|paper  COHORT=exams.csv  SET="seed=1 epochs=5"
 #   make quick | make test | make lint | make lab | make page WEIGHTS=folder (→ explorer.html) | make site (→ _build/site/index.html) | make lock | make clean-runs
 # PYTHON=/path/to/python3.12 chooses an interpreter; VENV=folder another place for the environment.
 
