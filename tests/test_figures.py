@@ -64,6 +64,23 @@ def test_walk_strip_names_the_unit_and_window_of_uncalibrated_exams():
     assert [t.get_text() for t in bar.get_yticklabels()] == ["0", "5"]
 
 
+def test_no_figure_calls_uncalibrated_exams_suv():
+    """What a notebook draws of a cohort of pictures has the dataset's own unit at its colour bar."""
+    unit, some = "uncalibrated (window 0 to 10)", np.random.default_rng(0).random((6, 20, 12))
+    labels = np.arange(6) % len(NAMES)
+    figures = (
+        lab.training_strip(some[:, None], class_names=NAMES[:1], unit=unit),
+        lab.sets_side_by_side({"held-out": (some, labels)}, NAMES, unit=unit),
+        lab.what_is_wrong(some, some, unit=unit),
+        lab.audit(some[:2], some, some, n=2, unit=unit),
+        lab.walk_strips({"": walk()}, {}, NAMES, unit=unit),
+        lab.walk_with_neighbours(walk(), walk().frames, np.ones(10), NAMES, unit=unit),
+    )
+    for fig in figures:
+        labelled = [ax.get_ylabel() for ax in fig.axes]
+        assert unit in labelled and "SUV" not in labelled
+
+
 def test_walk_strips_letter_frames_and_mark_the_red_one():
     w = walk()
     fig = lab.walk_strip(w, NAMES)

@@ -75,7 +75,11 @@ def _name_lines(ax, x: float, ends: list[tuple[float, str]]) -> None:
 
 
 def training_strip(
-    samples, epochs: Sequence[int] = (), class_names: Sequence[str] = (), columns: int = 7
+    samples,
+    epochs: Sequence[int] = (),
+    class_names: Sequence[str] = (),
+    columns: int = 7,
+    unit: str = "SUV",
 ) -> Figure:
     """The same latent points over the epochs: one row per point, one column per saved epoch.
 
@@ -84,6 +88,7 @@ def training_strip(
         epochs: the epoch of each entry of `samples`; default 1, 2, ….
         class_names: of the rows, where the points are one per class.
         columns: at most this many epochs are drawn, spread evenly, first and last included.
+        unit: of the pixels, at the colour bar.
     """
     samples = np.asarray(samples)
     if samples.ndim != 4 or len(samples) == 0:
@@ -93,7 +98,7 @@ def training_strip(
     keep = np.unique(np.linspace(0, n - 1, min(columns, n)).round().astype(int))
     titles = [("epoch " if k == 0 else "") + str(epochs[k]) for k in keep]
     rows = samples[keep].swapaxes(0, 1)
-    return grid(rows, [readable(c) for c in class_names], titles)[0]
+    return grid(rows, [readable(c) for c in class_names], titles, unit=unit)[0]
 
 
 def failures(trials: Mapping[str, tuple], class_names: Sequence[str], vectors: int = 2) -> Figure:

@@ -161,7 +161,7 @@ def mip_row(images, titles: Sequence[str] = (), window=WINDOW, height: float = 2
 
 
 def sets_side_by_side(
-    sets: Mapping[str, tuple], class_names: Sequence[str], per_class: int = 3
+    sets: Mapping[str, tuple], class_names: Sequence[str], per_class: int = 3, unit: str = "SUV"
 ) -> Figure:
     """Sets of images beside each other, one row per class, nothing picked.
 
@@ -169,6 +169,7 @@ def sets_side_by_side(
         sets: {title: (images (n, h, w), labels (n,))}; the first `per_class` of a class are drawn.
         class_names: in label order.
         per_class: images of a class and set.
+        unit: of the pixels, at the colour bar.
     """
     rows = []
     for k in range(len(class_names)):
@@ -180,7 +181,7 @@ def sets_side_by_side(
     columns = [""] * (per_class * len(sets))
     for k, title in enumerate(sets):  # over the middle picture of its set
         columns[k * per_class + per_class // 2] = title.replace(", ", "\n")
-    return grid(rows, [readable(c) for c in class_names], columns, 1.35)[0]
+    return grid(rows, [readable(c) for c in class_names], columns, 1.35, unit=unit)[0]
 
 
 def oddities(suv: np.ndarray) -> dict[str, np.ndarray]:
@@ -205,7 +206,7 @@ def oddities(suv: np.ndarray) -> dict[str, np.ndarray]:
     return found | {"faint brain": -np.array(top), "no bladder": -np.array(bottom)}
 
 
-def what_is_wrong(generated, holdout, kind: str = "exams", n: int = 2) -> Figure:
+def what_is_wrong(generated, holdout, kind: str = "exams", n: int = 2, unit: str = "SUV") -> Figure:
     """The `n` oddest generated images by each of `oddities`, above the oddest held-out ones."""
     rows, columns = [], []
     for suv in (generated, holdout):
@@ -214,7 +215,7 @@ def what_is_wrong(generated, holdout, kind: str = "exams", n: int = 2) -> Figure
             row += [suv[i] for i in np.argsort(-values, kind="stable")[:n]]
             columns += [name] + [""] * (n - 1)
         rows.append(row)
-    return grid(rows, ["generated", f"held-out {kind}"], columns, 1.9)[0]
+    return grid(rows, ["generated", f"held-out {kind}"], columns, 1.9, unit=unit)[0]
 
 
 def class_figure(dataset, window: Sequence[float] = WINDOW) -> Figure:
@@ -343,7 +344,7 @@ def rotating_mip(image, n_angles: int = 24, window: Sequence[float] = WINDOW) ->
     return Turning(packed.getvalue(), n_angles, seen)
 
 
-def audit(generated, train, holdout, n: int = 5) -> Figure:
+def audit(generated, train, holdout, n: int = 5, unit: str = "SUV") -> Figure:
     """The `n` generated images (·, h, w) nearest to a training exam.
 
     Below each stand that training exam and the nearest held-out one, with their distances.
@@ -358,7 +359,7 @@ def audit(generated, train, holdout, n: int = 5) -> Figure:
     below = {(1, c): f"distance {distance[k]:.3g}" for c, k in enumerate(worst)}
     below |= {(2, c): f"distance {d:.3g}" for c, d in enumerate(d_other)}
     names = ["generated", "nearest training", "nearest held-out"]
-    return grid(rows, names, [f"image {k}" for k in worst], 1.7, below=below)[0]
+    return grid(rows, names, [f"image {k}" for k in worst], 1.7, below=below, unit=unit)[0]
 
 
 # Walks
@@ -431,7 +432,9 @@ def walk_strips(
     return fig
 
 
-def walk_with_neighbours(walk, neighbours_suv, distances, class_names: Sequence[str]) -> Figure:
+def walk_with_neighbours(
+    walk, neighbours_suv, distances, class_names: Sequence[str], unit: str = "SUV"
+) -> Figure:
     """Each frame of a walk above its nearest training exam, with their distance.
 
     Args:
@@ -439,6 +442,7 @@ def walk_with_neighbours(walk, neighbours_suv, distances, class_names: Sequence[
         neighbours_suv: (steps, h, w): the training exam nearest to each frame.
         distances: (steps,), in the unit of `evaluation.nearest`.
         class_names: in label order.
+        unit: of the pixels, at the colour bar.
     """
     n, keep = len(walk.frames), _kept(walk)
     near = np.asarray(neighbours_suv)
@@ -449,14 +453,20 @@ def walk_with_neighbours(walk, neighbours_suv, distances, class_names: Sequence[
         same = c and np.array_equal(near[keep[c - 1]], near[k])
         below[1, c] = f"{distances[k]:.3g}" + ("\nsame exam" if same else "\n")
     rows = [walk.frames[keep], near[keep]]
-    fig, _ = grid(rows, ["generated", "nearest training"], _letters(keep), 1.6, below=below)
+    names = ["generated", "nearest training"]
+    fig, _ = grid(rows, names, _letters(keep), 1.6, below=below, unit=unit)
     title = _described(walk, class_names) + "; below, the distance to each nearest exam"
     fig.suptitle(title, fontsize=10, color=INK)
     return fig
 
 
 def directions(
-    space, label: int, seed: int = 0, class_names: Sequence[str] = (), amounts=(-6, -3, 0, 3, 6)
+    space,
+    label: int,
+    seed: int = 0,
+    class_names: Sequence[str] = (),
+    amounts=(-6, -3, 0, 3, 6),
+    unit: str = "SUV",
 ) -> Figure:
     """One patient moved along the directions of z that change a class's images most.
 
@@ -466,6 +476,7 @@ def directions(
         seed: of the patient's z.
         class_names: in label order.
         amounts: how far z is moved; a random z is about ten long.
+        unit: of the pixels, at the colour bar.
     """
     z, e = space.path((label, seed), (label, seed), 2)
     found = space.directions(label)
@@ -473,7 +484,7 @@ def directions(
     suv = space.draw(points, np.tile(e[0], (len(points), 1)))
     rows = suv.reshape(len(found), len(amounts), *suv.shape[1:])
     names = [f"direction {k + 1}" for k in range(len(found))]
-    fig, _ = grid(rows, names, [f"{a:+d}" if a else "0" for a in amounts], 1.35)
+    fig, _ = grid(rows, names, [f"{a:+d}" if a else "0" for a in amounts], 1.35, unit=unit)
     if len(class_names):
         fig.suptitle(f"{readable(class_names[label])}, seed {seed}", fontsize=10, color=INK)
     return fig
