@@ -140,7 +140,7 @@ def train(cfg, mips, steps: int, look, at=None, n_classes: int | None = None, bu
     stretches = -(-steps // STRETCH)
     # The weights are averaged over the last quarter of the steps before the first look, or less. A longer average would
     # still hold the random start, which made one model per class look worse than its weights are.
-    ema = min(cfg.ema, 1 - 4 / min(at or [steps]))
+    ema = min(cfg.ema, max(0.0, 1 - 4 / min(at or [steps])))
     cfg = dataclasses.replace(cfg, epochs=stretches, ema=ema)
     n_classes = n_classes or len(mips.class_names)
     model = _model(cfg, n_classes, mips.suv_max, build or radiogan.compiled)
