@@ -274,7 +274,7 @@ def test_speed_by_the_browsers_own_clock(opened, kept, which, limit):
 
 
 def test_the_animated_picture_is_made(opened, kept):
-    """docs/page.gif: the page of the real exams in use, for the README."""
+    """docs/page.gif: the page of the real exams in use, for notebook 07."""
     page = opened("real", width=1200, height=760)
     rest(page)
     pictures = []
