@@ -12,6 +12,7 @@ import toy_mips
 
 from radiogan_lib import evaluation, lab, paths
 from radiogan_lib.data.dataset import MipDataset
+from radiogan_lib.lab import charts
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = ["normal", "head_neck", "oesophagus", "lung", "lymphoma"]
@@ -159,6 +160,23 @@ def test_a_blend_of_two_training_exams_is_named_and_a_copy_is_not(tools, claims)
 
     assert blend((1 - share) * first + share * second) == 1
     assert blend(np.where(share < 0.5, first, second)) == 0
+
+
+def test_trainings_are_drawn_by_class_and_over_time():
+    rows = [
+        {"world": "phantoms", "arm": arm, "seed": seed, "class": c, "exams": n, "measure": m}
+        | {"value": 0.5 + 0.1 * seed, "steps": 50 * (1 + seed)}
+        for arm in ("one model", "five models")
+        for seed in (0, 1)
+        for n, c in enumerate(NAMES, 9)
+        for m in (*charts.PANELS, "trtr")
+    ]
+    by_class = lab.one_or_five(pd.DataFrame(rows)).axes
+    assert len(by_class) == 6
+    assert "(9)" in by_class[0].get_xticklabels()[-1].get_text()  # the smallest class comes last
+    lines = lab.over_time(pd.DataFrame(rows)).axes[0].lines
+    assert [line.get_label() for line in lines] == ["9", "10", "11", "12", "13"]
+    assert lines[0].get_xdata().tolist() == [50, 100]
 
 
 def test_walks_are_drawn_and_a_missing_table_names_its_command(tmp_path):

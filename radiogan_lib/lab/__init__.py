@@ -42,6 +42,8 @@ _HOME = {
         "confusion",
         "curves",
         "failures",
+        "one_or_five",
+        "over_time",
         "sweep",
         "training_strip",
         "walk_distributions",

@@ -234,6 +234,78 @@ def claim(experiment: str, folder: Path | str | None = None) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
+# Experiments of docs/claims.md, a title for each measure
+PANELS = {
+    "kid": "KID (0 is best)",
+    "coverage": "coverage",
+    "vendi_ratio": "Vendi ratio",
+    "tstr": "TSTR, recall",
+    "membership_auc": "membership AUC",
+    "copy_fraction": "copy fraction",
+}
+MARKS = ("o", "s", "^", "D")
+WITHOUT_MEMORY = {"membership_auc": 0.5, "copy_fraction": 0.05}
+
+
+def one_or_five(table: pd.DataFrame, world: str = "phantoms") -> Figure:
+    """One model of all classes beside one per class: a panel per measure, a mark per training.
+
+    Args:
+        table: of the experiment `one_or_five`.
+        world: "phantoms" or "real".
+    """
+    table = table[(table["world"] == world) & (table["class"] != "all")]
+    size = table.groupby("class")["exams"].max().sort_values(ascending=False)
+    classes, arms = list(size.index), list(dict.fromkeys(table["arm"]))
+    fig = new(9, 5.0)
+    for ax, (measure, title) in zip(fig.subplots(2, 3).flat, PANELS.items(), strict=True):
+        rows = table[table["measure"] == measure]
+        for k, arm in enumerate(arms):
+            part = rows[rows["arm"] == arm]
+            x = np.array([classes.index(c) for c in part["class"]]) + 0.22 * (k - 1)
+            face = INK if arm == "one model" else "white"
+            ax.plot(x, part["value"], MARKS[k], ms=5, mec=INK, mfc=face, label=arm)
+        if measure == "tstr":
+            real = table[table["measure"] == "trtr"].groupby("class")["value"].mean()
+            ax.plot(range(len(classes)), real.reindex(classes), "_", ms=22, color="0.6")
+            title += " (bars: trained on exams)"
+        if measure in WITHOUT_MEMORY:
+            ax.axhline(WITHOUT_MEMORY[measure], color="0.75", lw=0.8, zorder=0)
+        plain(ax, title)
+        names = [f"{readable(c).replace('& ', '&' + chr(10))}\n({size[c]:.0f})" for c in classes]
+        ax.set_xticks(range(len(classes)), names, fontsize=6)
+        if measure not in WITHOUT_MEMORY:
+            ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+    handles, labels = fig.axes[0].get_legend_handles_labels()
+    found = dict(zip(labels, handles))
+    fig.legend(
+        found.values(), found, loc="outside upper center", ncols=4, fontsize=8, frameon=False
+    )
+    fig.supxlabel("class (training exams)", fontsize=9)
+    return fig
+
+
+def over_time(table: pd.DataFrame, world: str = "phantoms") -> Figure:
+    """KID and memory over the steps of a training: a line for every number of exams."""
+    table = table[table["world"] == world]
+    fig = new(9, 2.8)
+    for ax, measure in zip(fig.subplots(1, 3), ("kid", "membership_auc", "copy_fraction")):
+        rows = table[table["measure"] == measure]
+        for k, (n, part) in enumerate(rows.groupby("exams")):
+            mean = part.groupby("steps")["value"].mean()
+            shade = str(0.65 * k / max(1, rows["exams"].nunique() - 1))
+            ax.plot(mean.index, mean, MARKS[k % 4] + "-", ms=3.5, lw=1.2, color=shade, label=f"{n}")
+        ax.set_xscale("log")
+        if measure == "kid":
+            ax.set_yscale("symlog", linthresh=0.1)
+        else:
+            ax.axhline(WITHOUT_MEMORY[measure], color="0.75", lw=0.8, zorder=0)
+        plain(ax, PANELS[measure])
+        ax.set_xlabel("steps", fontsize=9)
+    fig.axes[1].legend(title="training exams", fontsize=7, title_fontsize=7, frameon=False)
+    return fig
+
+
 def walk_distributions(table: pd.DataFrame) -> Figure:
     """Each measure over all walks of a kind: the median, the middle half, and every walk as a dot.
 

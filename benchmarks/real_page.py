@@ -1,0 +1,191 @@
+"""docs/real, the results on real exams without a picture of one: python benchmarks/real_page.py RUN [--other NAME=RUN]
+
+RUN is the folder of a finished `make run PROFILE=real COHORT=…/cohort.csv`. From its notebooks 03 to 06 only the outputs
+in OUTPUTS are taken: tables, curves and generated images. A figure that shows exams is not in that list.
+`--other` adds images of a training with another recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+from radiogan_lib import evaluation, gan, lab, notebooks, paths
+from radiogan_lib.lab import figures
+
+PAGE = paths.REPO / "docs" / "real"
+DRAWN = 10  # images of each class
+
+# Notebook, a text of the cell, file of the figure or "", heading, sentence.
+OUTPUTS = (
+    (
+        "03_training",
+        "train_by_hand()",
+        "by_hand",
+        "The paper's recipe, twenty epochs",
+        "The training step that notebook 03 writes out, on real exams. One noise vector, all classes.",
+    ),
+    (
+        "03_training",
+        "lab.curves(",
+        "curves",
+        "Training curves",
+        "Recipe `real`. Dotted lines are the values of a discriminator that cannot tell real from generated.",
+    ),
+    (
+        "03_training",
+        "gan.samples_over_epochs(run)  #",
+        "epochs",
+        "One noise vector over the epochs",
+        "The generator has been trained on phantoms before. Anatomy is there from the first epochs; "
+        "lesions and texture follow.",
+    ),
+    (
+        "04_evaluation",
+        "evaluation.train_classifier(train",
+        "",
+        "Quality",
+        "Held-out exams are the 94 of the `test` split. `yardsticks` are the KID of real exams after a known change.",
+    ),
+    (
+        "04_evaluation",
+        "evaluation.utility_report(",
+        "",
+        "Use",
+        "A classifier trained on generated images (TSTR) beside one trained on real exams (TRTR).",
+    ),
+    (
+        "04_evaluation",
+        "lab.confusion(",
+        "confusion",
+        "Which class a classifier sees",
+        "Rows are the labels that the generator was given.",
+    ),
+    (
+        "05_memorization",
+        "evaluation.run_controls(",
+        "",
+        "Controls of the verdict",
+        "Five generators whose fault is known, made from these exams.",
+    ),
+    (
+        "05_memorization",
+        "evaluation.memorization_report(",
+        "",
+        "Memory",
+        "The discriminator's AUC is its own; it is not published.",
+    ),
+    (
+        "05_memorization",
+        "evaluation.evaluate(",
+        "",
+        "Verdict",
+        "",
+    ),
+    (
+        "06_walks",
+        "evaluation.walk_table(",
+        "",
+        "Kinds of walk",
+        "A cross-fade of two exams has a chord ratio of 1.",
+    ),
+)
+
+NOT_SHOWN = """## What is not shown
+
+These figures show exams of patients. You see them when you run the notebooks on your own machine:
+04 *generated beside held-out exams* and *what is wrong with these pictures*, 05 *the most similar exams*,
+06 *Fig. 4* (its GAN has stored exams) and *the nearest exams of a walk*.
+"""
+
+
+def main(arguments=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--other", action="append", default=[], metavar="NAME=RUN")
+    a = parser.parse_args(arguments)
+    PAGE.mkdir(exist_ok=True)
+    run = gan.load_run(a.run)
+    parts = [_opening(run), _images(run, "samples", "Recipe `real`, 160 × 96")]
+    for k, (name, folder) in enumerate(other.split("=", 1) for other in a.other):
+        parts.append(_images(gan.load_run(folder), f"other{k}", name))
+    parts += [_part(a.run, *row) for row in OUTPUTS]
+    paths.write_text(PAGE / "README.md", "\n".join([*parts, NOT_SHOWN]))
+
+
+def _opening(run) -> str:
+    cfg = run.config
+    return f"""# Real exams: what the notebooks gave
+
+One run of notebooks 03 to 06 on 375 real whole-body projections ([what they are](../../data_manifest/README.md)), {cfg}.
+All images on this page are generated. [All numbers, what was tried, other recipes](../../benchmarks/real.md).
+
+```
+make run PROFILE=real COHORT=…/cohort.csv
+python benchmarks/real_page.py RUN
+```
+"""
+
+
+def _images(run, name: str, title: str) -> str:
+    """Images of every class, and a walk from lung to lymphoma."""
+    names = run.class_names
+    labels = np.repeat(np.arange(len(names)), DRAWN)
+    drawn = gan.sample(run.generator, labels, seed=5)
+    rows = drawn.reshape(len(names), DRAWN, *drawn.shape[1:])
+    unit = "uncalibrated"
+    _save(figures.grid(rows, [figures.readable(c) for c in names], unit=unit)[0], f"{name}.png")
+    ends = (names.index("lung"), 3), (names.index("lymphoma"), 8)
+    walk = evaluation.walk(run.generator, *ends, steps=DRAWN)
+    _save(lab.walk_strip(walk, names, unit=unit), f"{name}_walk.png")
+    epochs = int(run.history["epoch"].iloc[-1])
+    return f"""## {title}
+
+{epochs} epochs. Ten images of each class, drawn with seed 5; then a walk from lung to lymphoma with the seeds that all our walks have.
+
+![Generated images by class]({name}.png)
+
+![A walk from lung to lymphoma]({name}_walk.png)
+"""
+
+
+def _part(run: Path, notebook: str, text: str, name: str, title: str, sentence: str) -> str:
+    """One output of a notebook as Markdown."""
+    cells = json.loads((run / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    found = [c for c in cells if c["cell_type"] == "code" and text in "".join(c["source"])]
+    if len(found) != 1:
+        raise SystemExit(f"{notebook}: {len(found)} cells hold {text!r}; one is needed.")
+    outputs = found[0]["outputs"]
+    results = [o["data"] for o in outputs if o["output_type"] == "execute_result"]
+    if name:
+        _write(base64.b64decode(results[0]["image/png"]), f"{name}.png")
+        body = f"![{title}]({name}.png)"
+    elif results:
+        body = "```\n" + "".join(results[0]["text/plain"]) + "\n```"
+    else:
+        said = "".join("".join(o["text"]) for o in outputs if o.get("name") == "stdout")
+        body = "> " + said.strip()
+    return f"## {title}\n\n{sentence}\n\n{body}\n"
+
+
+def _save(figure, name: str) -> None:
+    packed = io.BytesIO()
+    figure.savefig(packed, format="png", dpi=150)
+    _write(packed.getvalue(), name)
+
+
+def _write(png: bytes, name: str) -> None:
+    small = base64.b64decode(notebooks.slim(base64.b64encode(png).decode(), 32))
+    (PAGE / name).write_bytes(small)
+
+
+if __name__ == "__main__":
+    main()
