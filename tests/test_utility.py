@@ -9,6 +9,7 @@ from radiogan_lib.evaluation import (
     ImageSet,
     augmentation_gain,
     label_agreement,
+    statistics,
     train_classifier,
     utility,
     utility_report,
@@ -75,6 +76,22 @@ def test_label_agreement_sees_wrong_labels(world, classifier):
     assert right["overall"]["low"] > wrong["overall"]["high"]
     assert abs(right["overall"]["value"] - right["overall"]["ceiling"]) < 0.15
     np.testing.assert_allclose(np.sum(right["confusion"], axis=1), 1, atol=1e-3)
+
+
+def test_label_agreement_weighs_classes_equally_as_its_ceiling_does():
+    class Fixed:
+        n_classes = 2
+
+        def predict(self, images):
+            return np.zeros(len(images), int)
+
+    y = np.repeat([0, 1], [90, 10])
+    images = np.zeros((100, 8, 8), np.float32)
+    mostly_first = label_agreement(Fixed(), ImageSet(images, y), ImageSet(images, y))["overall"]
+    assert mostly_first["value"] == mostly_first["ceiling"] == 0.5  # not the 0.9 of all images
+    equal = label_agreement(Fixed(), ImageSet(images, np.repeat([0, 1], 50)))["overall"]
+    assert mostly_first["high"] - mostly_first["low"] > equal["high"] - equal["low"]
+    assert (equal["low"], equal["high"]) == pytest.approx(statistics.wilson(50, 100))
 
 
 def test_intervals_hold_the_value():

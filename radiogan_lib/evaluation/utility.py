@@ -230,16 +230,16 @@ def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
     """How often a classifier of real exams finds the class that the generator was asked for.
 
     Returns:
-        `overall` and `classes` {label: Measure} with `ceiling`: what the same classifier reaches on
-        held-out real exams (overall: mean of the classes); agreement above it warns that only
-        typical cases are drawn. `confusion`: (asked, found), shares of the asked class.
+        `overall` (mean of the classes) and `classes` {label: Measure} with `ceiling`: what the same
+        classifier reaches on held-out real exams; agreement above it warns that only typical cases
+        are drawn. `confusion`: (asked, found), shares of the asked class.
     """
 
     def hits(predicted, labels):
         return {int(c): predicted[labels == c] == c for c in np.unique(labels)}
 
-    def share(h, ceiling):
-        return Measure(np.mean(h), *wilson(int(np.sum(h)), len(h)), ceiling=ceiling)
+    def share(p, n, ceiling):
+        return Measure(p, *wilson(p * n, n), ceiling=ceiling)
 
     generated = as_set(generated, "generated")
     y, found, n = generated.labels, classifier.predict(generated.images), classifier.n_classes
@@ -251,9 +251,13 @@ def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
         holdout = as_set(holdout, "held-out")
         real = hits(classifier.predict(holdout.images), holdout.labels)
         ceiling = {c: float(h.mean()) for c, h in real.items()}
+    mean = float(np.mean(list(ceiling.values()))) if ceiling else None
+    asked = hits(found, y)
+    # as many images as would give the mean of the classes the same variance, were they equally many
+    equal = len(asked) ** 2 / sum(1 / len(h) for h in asked.values())
     return {
-        "overall": share(found == y, float(np.mean(list(ceiling.values()))) if ceiling else None),
-        "classes": {c: share(h, ceiling.get(c)) for c, h in hits(found, y).items()},
+        "overall": share(np.mean([h.mean() for h in asked.values()]), equal, mean),
+        "classes": {c: share(h.mean(), len(h), ceiling.get(c)) for c, h in asked.items()},
         "confusion": np.round(confusion, 4).tolist(),
     }
 
