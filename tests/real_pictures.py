@@ -4,6 +4,7 @@
 """
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -18,6 +19,7 @@ from scipy.fft import dctn
 from radiogan_lib import paths
 from radiogan_lib.data import fit_to_canvas, pictures
 
+MANIFEST = paths.REPO / "data_manifest" / "real.csv"
 REPOSITORY_FOLDER = "tumor-segmentation/data"  # of github.com/amboltio/DM-i-AI-2023
 FIELDS = {"fingerprint": (900.0, 540.0), "fingerprint_whole": (1280.0, 768.0)}
 WINDOW = 0.7  # share of the window that figures show as black
@@ -66,7 +68,7 @@ def bits(value: str) -> np.ndarray:
 
 def known() -> np.ndarray:
     """(n, 191) fingerprints of the manifest, both fields of view."""
-    manifest = pd.read_csv(pictures.MANIFEST, dtype=str)
+    manifest = pd.read_csv(MANIFEST, dtype=str)
     return np.stack([bits(v) for name in FIELDS for v in manifest[name]])
 
 
@@ -132,15 +134,28 @@ def _strings(value) -> list[str]:
     return sum(map(_strings, value.values()), []) if isinstance(value, dict) else []
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a picture's grey values: the same for an RGBA file and its grey copy."""
+    return hashlib.sha256(np.ascontiguousarray(pictures.read(path).values).tobytes()).hexdigest()
+
+
 def row(folder: Path, exam) -> dict:
     """One line of the manifest."""
     kind = "patients" if exam.path.split("/")[-1].startswith("patient") else "controls"
     shown = pictures.project(folder / exam.path)
+    row_mm, column_mm = pictures.KNOWN_MM
     made = {
-        "path": f"{REPOSITORY_FOLDER}/{kind}/imgs/{Path(exam.path).name}",
+        "exam_id": exam.exam_id,
+        "patient_id": exam.patient_id,
         "class": exam.label,
+        "path": f"{REPOSITORY_FOLDER}/{kind}/imgs/{Path(exam.path).name}",
         "split": exam.split,
-        "sha256": pictures.digest(folder / exam.path),
+        "row_mm": str(row_mm),
+        "column_mm": str(column_mm),
+        "suv_white": pictures.UNCALIBRATED,
+        "suv_black": pictures.UNCALIBRATED,
+        "dark_is_high": "yes",
+        "sha256": digest(folder / exam.path),
         "licence": "CC BY 4.0",
         "doi": "10.7937/gkr0-xv29",
         "label_rests_on": BASIS.get(exam.label, MATCHED),
@@ -156,4 +171,4 @@ if __name__ == "__main__":
     source = Path(sys.argv[1])
     exams = pd.read_csv(source / "cohort.csv").rename(columns={"class": "label"})
     table = pd.DataFrame([row(source, exam) for exam in exams.itertuples()])
-    paths.write_text(pictures.MANIFEST, table.to_csv(index=False))
+    paths.write_text(MANIFEST, table.to_csv(index=False))

@@ -112,19 +112,15 @@ def test_another_kernel_size_curve_and_number_of_classes(tmp_path, made):
 
 @needs_node
 def test_other_layers_in_other_orders(tmp_path):
-    """BatchNorm after an activation, a value with two users, plain convolutions, valid padding."""
+    """Activations inside a Dense layer, vectors that are joined, LeakyReLU, kernels that are not square."""
     keras.utils.set_random_seed(3)
     z, label = keras.Input((7,), name="z"), keras.Input((), dtype="int32", name="label")
     e = layers.Embedding(3, 5, embeddings_initializer="normal", name="label_embedding")(label)
-    x = layers.Concatenate()([layers.Dense(9, activation="tanh")(z), e])
+    x = layers.Concatenate()([layers.Dense(9, activation="relu")(z), e])
     x = layers.Reshape((4, 3, 2))(layers.BatchNormalization()(layers.Dense(24)(x)))
-    x = layers.BatchNormalization()(layers.LeakyReLU(negative_slope=0.2)(x))
-    x = layers.Conv2DTranspose(6, 3, 2, "valid")(x)
-    x = layers.Activation("relu")(x)
-    y = layers.Conv2D(5, (3, 2), padding="same")(x)
-    x = layers.Concatenate()([layers.BatchNormalization()(y), layers.ReLU(negative_slope=0.1)(y)])
-    x = layers.Conv2DTranspose(7, 4, 1, "same")(layers.Dropout(0.3)(x))
-    image = SuvImage("linear", 20.0)(layers.Conv2D(1, 2, padding="valid")(x))
+    x = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2DTranspose(6, 3, 2, "same")(x))
+    x = layers.Conv2DTranspose(7, (3, 2), 1, "same", activation="relu")(x)
+    image = SuvImage("linear", 20.0)(layers.Conv2DTranspose(1, 2, 1, "same")(x))
     generator = keras.Model([z, label], image)
     rng = np.random.default_rng(0)
     weights = [
@@ -171,18 +167,37 @@ def model(layer_after_noise):
     "layer",
     [
         layers.UpSampling2D(name="bigger"),
-        layers.Conv2D(1, 2, 2, name="bigger"),
-        layers.Conv2DTranspose(1, 3, 4, name="bigger"),
-        layers.Conv2D(1, 3, dilation_rate=2, padding="same", name="bigger"),
-        layers.Conv2D(1, 3, activation="gelu", padding="same", name="bigger"),
-        layers.ReLU(max_value=6, name="bigger"),
-        layers.BatchNormalization(axis=1, name="bigger"),
+        layers.Conv2D(1, 3, padding="same", name="bigger"),
+        layers.Conv2DTranspose(1, 3, 4, "same", name="bigger"),
+        layers.Conv2DTranspose(1, 3, 2, "valid", name="bigger"),
+        layers.Conv2DTranspose(1, 3, dilation_rate=2, padding="same", name="bigger"),
+        layers.Conv2DTranspose(1, 3, activation="gelu", padding="same", name="bigger"),
+        layers.BatchNormalization(name="bigger"),
     ],
     ids=lambda layer: type(layer).__name__,
 )
 def test_what_cannot_be_exported_is_refused_by_name(layer):
     with pytest.raises(page.ExportError, match="'bigger'"):
         page.export(model(layer))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [layers.ReLU(max_value=6, name="after"), layers.BatchNormalization(axis=1, name="after")],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_after_a_convolution_is_refused_by_name(layer):
+    with pytest.raises(page.ExportError, match="'after'"):
+        page.export(model(lambda x: layer(layers.Conv2DTranspose(2, 3, 1, "same")(x))))
+
+
+def test_a_value_with_two_users_is_refused_by_name():
+    def twice(x):
+        y = layers.Conv2DTranspose(2, 3, 1, "same", name="shared")(x)
+        return layers.Concatenate()([y, layers.ReLU()(y)])
+
+    with pytest.raises(page.ExportError, match="'shared'"):
+        page.export(model(twice))
 
 
 def test_a_generator_that_does_not_know_its_scale_is_refused():

@@ -20,14 +20,14 @@ from radiogan_lib.data import pictures
 SHARED = Path(os.environ.get("RADIOGAN_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 REAL = SHARED / "real_whole_body_mips"
 here = pytest.mark.skipif(not REAL.exists(), reason="the real pictures are not here (shared/data)")
-MANIFEST = pd.read_csv(pictures.MANIFEST, dtype=str)
+MANIFEST = pd.read_csv(real_pictures.MANIFEST, dtype=str)
 MAY_HOLD_IMAGES = (*pictures.IMAGES, ".ipynb", ".html", ".svg", ".md", ".json", ".js")
 
 
 @here
 def test_the_manifest_is_the_shared_folder():
     exams = pd.read_csv(REAL / "cohort.csv", dtype=str)
-    digests = [pictures.digest(REAL / p) for p in exams["path"]]
+    digests = [real_pictures.digest(REAL / p) for p in exams["path"]]
     assert digests == list(MANIFEST["sha256"]) and len(set(digests)) == 492
     assert list(exams["class"]) == list(MANIFEST["class"])
     assert list(exams["split"]) == list(MANIFEST["split"])
@@ -53,7 +53,7 @@ def test_no_picture_of_an_exam_is_committed():
     known, digests, seen = real_pictures.known(), set(MANIFEST["sha256"]), 0
     for path in committed():
         if path.suffix.lower() in pictures.IMAGES:
-            assert pictures.digest(path) not in digests if _grey(path) else True, path.name
+            assert real_pictures.digest(path) not in digests if _grey(path) else True, path.name
         for image in real_pictures.images_of(path):
             seen += 1
             assert real_pictures.exams_in(image, known) == 0, f"{path.name} shows a real exam"
@@ -141,36 +141,21 @@ def test_a_contact_sheet_of_real_exams_would_be_found(tmp_path):
     assert real_pictures.exams_in(Image.open(sheet), real_pictures.known()) >= 20  # of 24
 
 
-def test_the_public_layout_becomes_a_cohort(tmp_path, monkeypatch, capsys):
-    """RGBA pictures below controls/imgs and patients/imgs, known by their grey values whatever their names."""
-    rng, rows = np.random.default_rng(0), []
-    for k in range(6):
-        kind = "patients" if k % 2 else "controls"
-        folder = tmp_path / "set" / kind / "imgs"
-        folder.mkdir(parents=True, exist_ok=True)
+def test_the_manifest_is_a_cohort_in_the_public_layout(tmp_path, monkeypatch):
+    """Copied beside the public folder, with RGBA pictures below controls/imgs and patients/imgs."""
+    monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path / "home"))
+    rng = np.random.default_rng(0)
+    some = MANIFEST.groupby(["class", "split"]).head(1)
+    for path in some["path"]:
         grey = rng.integers(0, 256, (90, 60), np.uint8)
         grey[:, :10] = grey[:, -10:] = 255
         opaque = np.stack([grey] * 3 + [np.full_like(grey, 255)], -1)
-        Image.fromarray(opaque).save(folder / f"{kind}_{k}.png")
-        rows.append(
-            {
-                "path": f"far/{kind}/imgs/{kind}_{k}.png",
-                "class": "lung" if k % 2 else "normal",
-                "split": "test" if k > 3 else "train",
-                "sha256": pictures.digest(folder / f"{kind}_{k}.png"),
-                "licence": "CC BY 4.0",
-                "doi": "10.1/x",
-            }
-        )
-    monkeypatch.setenv("RADIOGAN_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(pictures, "MANIFEST", tmp_path / "real.csv")
-    pd.DataFrame(rows[:5]).to_csv(tmp_path / "real.csv", index=False)
-    assert pictures.main([str(tmp_path / "set")]) == 0
-    assert "5 exams" in (said := capsys.readouterr().out) and "1 other" in said
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(opaque).save(tmp_path / path)
+    some.to_csv(tmp_path / "real.csv", index=False)
     cfg = config.load("smoke", train_exams=[0], test_exams=[0], suv_max=10.0)
-    report = data.prepare(tmp_path / "set" / "cohort.csv", tmp_path / "out", cfg, "sync")
-    assert report.prepared == 5 and data.load(tmp_path / "out").unit == "window"
+    report = data.prepare(tmp_path / "real.csv", tmp_path / "out", cfg, "sync")
+    mips = data.load(tmp_path / "out")
+    assert report.prepared == 10 and mips.unit == "window" and mips.class_names[0] == "normal"
     assert "assumptions" not in str(report)
-    (tmp_path / "empty").mkdir()
-    assert pictures.main([str(tmp_path / "empty")]) == 1
-    assert "controls/imgs" in capsys.readouterr().err
+    assert (mips.exams["licence"] == "CC BY 4.0").all()

@@ -138,16 +138,16 @@ def stream(job: dict) -> dict:
         job: `s3_prefix, instances, bytes, endpoint, series_uid`, and `scratch`, a folder.
 
     Returns:
-        `mip` (rows, cols) float32 SUV at 2 mm, `spacing_mm`, `note`, `again` (files asked for
-        twice), or `reason`, `remedy` and `transient`.
+        `mip` (rows, cols) float32 SUV at 2 mm, `spacing_mm` and `note`, or `reason`, `remedy` and
+        `transient`.
     """
     try:
         with tempfile.TemporaryDirectory(dir=job["scratch"]) as folder:
             place, size = Path(folder), (job["instances"], job["bytes"])
-            again = s3.fetch_series(job["s3_prefix"], place, *size, job["endpoint"])
+            s3.fetch_series(job["s3_prefix"], place, *size, job["endpoint"])
             _expect(place, job["series_uid"])
             mip, spacing, note = readers.read(folder)
-        return {"mip": mip, "spacing_mm": [float(v) for v in spacing], "note": note, "again": again}
+        return {"mip": mip, "spacing_mm": spacing, "note": note}
     except s3.TransferError as e:
         return {"reason": e.reason, "remedy": e.remedy, "transient": e.transient}
     except ExamError as e:
@@ -191,7 +191,7 @@ def fetch(
         scheduler: processes, threads or sync, on this machine.
 
     Returns:
-        Numbers: fetched now, ready before, rejected, gigabytes moved, files asked for again.
+        Numbers: fetched now, ready before, rejected, gigabytes moved.
     """
     out = Path(out_dir)
     scratch = out / _BUSY
@@ -240,7 +240,6 @@ def _write(out: Path, table: pd.DataFrame, work: readers.Work) -> dict:
         "ready": len(work.good) - len(now),
         "rejected": len(rejects),
         "gigabytes": round(float(table["bytes"][now].sum()) / 1e9, 3),
-        "again": sum(work.results[i].get("again", 0) for i in now),
     }
 
 
@@ -281,8 +280,8 @@ def _fetch(given) -> int:
         return 0
     done = fetch(exams, given.out, given.endpoint, given.workers)
     print(
-        f"{done['fetched']} exams fetched now ({done['gigabytes']} GB, {done['again']} files asked "
-        f"for again), {done['ready']} were ready, {done['rejected']} rejected (rejects.csv)."
+        f"{done['fetched']} exams fetched now ({done['gigabytes']} GB), {done['ready']} were ready "
+        f"before, {done['rejected']} were rejected (rejects.csv)."
     )
     cohort = (given.out / "cohort.csv").resolve()
     at_home = cohort.is_relative_to(paths.home())

@@ -7,26 +7,17 @@ The evaluation reads the images of other generators through the same functions.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from petsuv.errors import ExamError
 from petsuv.plausible import check_suv
-from radiogan_lib import machine, paths
-from radiogan_lib.config import ConfigError, RadioganError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from radiogan_lib.config import ConfigError
 
 VERSION = 1  # goes up when the same picture would give other values
-MANIFEST = paths.REPO / "data_manifest" / "real.csv"
 ARRAYS = (".npy",)
 IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 SUFFIXES = (*ARRAYS, *IMAGES)
@@ -293,74 +284,3 @@ def _background(share: np.ndarray) -> float:
     """The grey value of the air: the median of the outermost columns on either side."""
     edge = max(1, share.shape[1] // 50)
     return float(np.median(np.concatenate([share[:, :edge], share[:, -edge:]], axis=1)))
-
-
-def digest(path: str | Path) -> str:
-    """SHA-256 of a picture's grey values: the same for an RGBA file and its grey copy."""
-    return hashlib.sha256(np.ascontiguousarray(read(path).values).tobytes()).hexdigest()
-
-
-def public_cohort(folder: str | Path) -> tuple[pd.DataFrame, int]:
-    """The cohort of the public picture set, wherever its files lie below a folder.
-
-    Pictures are known by their grey values, not by name or place: class and split come from
-    data_manifest/real.csv.
-
-    Args:
-        folder: `tumor-segmentation/data` of the public repository, or any other.
-
-    Returns:
-        The cohort with paths relative to the folder, in the manifest's order, and how many pictures
-        are unknown.
-
-    Raises:
-        ConfigError: no picture of the set is there.
-    """
-    import pandas as pd  # here, because reading an exam does without it
-
-    folder, found, unknown = Path(folder), {}, 0
-    for path in sorted(folder.rglob("*.png")):
-        try:
-            found.setdefault(digest(path), path.relative_to(folder).as_posix())
-        except ExamError:
-            unknown += 1
-    manifest = pd.read_csv(MANIFEST, dtype=str)
-    known = manifest[manifest["sha256"].isin(found)]
-    if known.empty:
-        raise ConfigError(
-            f"no picture below {folder.name} is one of {MANIFEST.name}; give the folder that holds "
-            "controls/imgs and patients/imgs (data_manifest/README.md)."
-        )
-    names = known["path"].map(lambda p: Path(p).stem)
-    cohort = pd.DataFrame({"exam_id": names, "patient_id": names, "class": known["class"]})
-    cohort["path"], cohort["split"] = known["sha256"].map(found), known["split"]
-    cohort["row_mm"], cohort["column_mm"] = KNOWN_MM
-    cohort["suv_white"] = cohort["suv_black"] = UNCALIBRATED
-    cohort["dark_is_high"] = "yes"
-    return cohort.join(known[["licence", "doi"]]), unknown + len(found) - len(known)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m radiogan_lib.data.pictures FOLDER`: write FOLDER/cohort.csv for the public set."""
-    parser = argparse.ArgumentParser(
-        prog="python -m radiogan_lib.data.pictures", description=main.__doc__
-    )
-    parser.add_argument("folder", type=Path, help="where the pictures are")
-    parser.add_argument("--out", type=Path, help="the csv; default: cohort.csv in the folder")
-    options = parser.parse_args(arguments)
-    machine.forgiving_output()
-    try:
-        cohort, unknown = public_cohort(options.folder)
-        out = options.out or options.folder / "cohort.csv"
-        if out.resolve().parent != options.folder.resolve():
-            cohort["path"] = [str(options.folder.resolve() / p) for p in cohort["path"]]
-        paths.write_text(out, cohort.to_csv(index=False))
-    except RadioganError as e:
-        print(e, file=sys.stderr)
-        return 1
-    print(f"{len(cohort)} exams in {out}; {unknown} other pictures are left out.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

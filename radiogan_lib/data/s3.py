@@ -2,23 +2,21 @@
 
 The archive's own client returns as if nothing had happened when a transfer fails. Here every object
 is compared with the listing (bytes, and MD5 where the ETag is one), and the series with the
-manifest (number and bytes).
+manifest (number and bytes). boto3 asks again where the server is busy or the line is cut.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 import urllib.parse
 from concurrent import futures
 from pathlib import Path, PurePosixPath
 
 from radiogan_lib.config import ConfigError, RadioganError
 
-ROUNDS = 4  # times that what is missing or damaged is asked for
+TRIES = 4  # of each object
 CONNECTIONS = 16
-PAUSE_S = 0.5  # before the second round; doubles
 _RUN_AGAIN = "Run the same command again: what is finished is kept."
 _NEW_RELEASE = (
     "The archive's content has moved on; rebuild data_manifest/public.csv with a newer idc-index."
@@ -49,7 +47,7 @@ def client(endpoint: str = ""):
         connect_timeout=10,
         read_timeout=60,
         max_pool_connections=CONNECTIONS,
-        retries={"total_max_attempts": 1},  # what is missing is asked for again here, and counted
+        retries={"total_max_attempts": TRIES, "mode": "standard"},
         response_checksum_validation="when_required",
         s3={"addressing_style": "path"} if endpoint else {},
     )
@@ -103,9 +101,25 @@ def _whole(body: bytes, size: int, etag: str) -> bool:
     return hashlib.md5(body, usedforsecurity=False).hexdigest() == etag.lower()
 
 
+def _body(s3, bucket: str, key: str) -> bytes:
+    return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def _fetched(s3, bucket: str, key: str, size: int, etag: str) -> bytes | None:
+    """The object as it is listed; None if it came cut short or damaged each time."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    for _ in range(TRIES):
+        with contextlib.suppress(HTTPClientError, IncompleteReadError):  # the line was cut
+            body = _body(s3, bucket, key)
+            if _whole(body, size, etag):
+                return body
+    return None
+
+
 def fetch_series(
     prefix: str, folder: Path, instances: int, size_bytes: int, endpoint: str = ""
-) -> int:
+) -> None:
     """Download all objects below a prefix into a folder; return only when they are proven whole.
 
     Args:
@@ -114,65 +128,31 @@ def fetch_series(
         instances, size_bytes: what the manifest says the series has.
         endpoint: of an S3 server other than Amazon's, such as http://127.0.0.1:9000.
 
-    Returns:
-        How many objects had to be asked for again.
-
     Raises:
         TransferError: it did not arrive whole, or the archive holds something else by now.
         ConfigError: boto3 is not installed.
     """
     bucket, key_prefix = _place(prefix)
     s3 = client(endpoint)
-    objects = _listed(s3, bucket, key_prefix)
+    with _faults():
+        objects = listing(s3, bucket, key_prefix)
     listed = sum(size for size, _ in objects.values())
     if (len(objects), listed) != (instances, size_bytes):
         there = f"the archive lists {len(objects)} files of {listed} bytes"
         reason = f"{there} where the manifest says {instances} of {size_bytes}"
         raise TransferError(reason, _NEW_RELEASE, False)
 
-    def one(key: str) -> None:
-        body = _body(s3, bucket, key)
-        if not _whole(body, *objects[key]):
-            raise TransferError("a file arrived damaged")
-        (folder / PurePosixPath(key).name).write_bytes(body)
+    def one(key: str) -> bool:
+        body = _fetched(s3, bucket, key, *objects[key])
+        if body is not None:
+            (folder / PurePosixPath(key).name).write_bytes(body)
+        return body is not None
 
-    missing, again = list(objects), 0
-    for turn in range(ROUNDS):
-        if turn:
-            again += len(missing)
-            time.sleep(PAUSE_S * 2 ** (turn - 1))
-        with futures.ThreadPoolExecutor(CONNECTIONS) as threads:
-            tries = {key: threads.submit(one, key) for key in missing}
-        faults = {key: e for key, t in tries.items() if (e := t.exception()) is not None}
-        missing = list(faults)
-        for e in faults.values():
-            if not getattr(e, "transient", False):
-                raise e  # another try would end the same way
-        if not missing:
-            break
-    else:
-        left = f"{len(missing)} of {instances} files"
-        raise TransferError(f"{left} did not arrive whole in {ROUNDS} rounds")
+    with _faults(), futures.ThreadPoolExecutor(CONNECTIONS) as threads:
+        arrived = list(threads.map(one, objects))
+    if lost := arrived.count(False):
+        said = f"{lost} of {instances} files did not arrive whole"
+        raise TransferError(f"{said}, though each was asked for {TRIES} times")
     stored = list(folder.iterdir())
     if (len(stored), sum(f.stat().st_size for f in stored)) != (instances, size_bytes):
         raise TransferError(f"{len(stored)} files lie on disk where {instances} were fetched")
-    return again
-
-
-def _body(s3, bucket: str, key: str) -> bytes:
-    with _faults():
-        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-
-
-def _listed(s3, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
-    """`listing`, asked for again where the server is busy or the line is cut."""
-    for turn in range(ROUNDS - 1):
-        try:
-            with _faults():
-                return listing(s3, bucket, prefix)
-        except TransferError as fault:
-            if not fault.transient:
-                raise
-        time.sleep(PAUSE_S * 2**turn)
-    with _faults():
-        return listing(s3, bucket, prefix)

@@ -27,15 +27,14 @@ from radiogan_lib.lab.latent import FAR, KIND_WORDS, NEARNESS, Space, unit_word
 from radiogan_lib.lab.notebook import pick_classes
 
 TEMPLATES = Path(__file__).parent / "templates"
-SLOPES = {"linear": 1.0, "relu": 0.0}  # what a ReLU does below zero; 1 leaves a value as it is
+SLOPES = {"linear": 1.0, "relu": 0.0}  # of an activation, below zero
 SMALL = 40_000  # numbers; in late, small layers each rounding error is seen
 THUMBNAIL = (40, 24)  # rows and columns of a training phantom's small picture
 LARGEST_SUV = 30.0  # of a small picture: grey = 255·√(SUV / 30)
 
 
 # Weights of an operation, and how many bits of them are stored
-STORED = dict.fromkeys(("kernel", "table"), np.float16)
-STORED |= dict.fromkeys(("bias", "scale", "shift"), np.float32)
+STORED = {"kernel": np.float16, "table": np.float16, "bias": np.float32}
 
 
 class ExportError(RadioganError, ValueError):
@@ -76,14 +75,13 @@ def export(generator) -> Graph:
     """
     graph, made = Graph(), {}
     users = Counter(name for layer in generator.layers for name in _parents(layer))
-    shared = set()  # operations whose value has several users: nothing may be folded into them
     for layer in generator.layers:
-        op = _operation(layer, [made[name] for name in _parents(layer)], shared)
+        if users[layer.name] > 1:
+            _refuse(layer, "is used by several layers, which is something")
+        op = _operation(layer, [made[name] for name in _parents(layer)])
         if op["name"] not in [known["name"] for known in graph.ops]:
             graph.ops.append(op)
         made[layer.name] = op
-        if users[layer.name] > 1:
-            shared.add(op["name"])
     if graph.ops[-1]["op"] != "decode":
         fault = f"the generator ends in layer {generator.layers[-1].name!r}, which does not know"
         remedy = "the page needs a generator that ends in SuvImage (gan.build_generator)."
@@ -104,17 +102,15 @@ def _parents(layer) -> list[str]:
     return [operation.name for operation in before if operation is not layer]
 
 
-def _operation(layer, before: list[dict], shared: set[str]) -> dict:
+def _operation(layer, before: list[dict]) -> dict:
     """The operation that holds this layer's value: a new one, or one into which it is folded."""
     from keras import layers
 
-    name, shape = layer.name, tuple(layer.output.shape[1:])
-    new = {"name": name, "from": [op["name"] for op in before]}
-    linear = {"slope": 1.0, "tanh": False}
+    new = {"name": layer.name, "from": [op["name"] for op in before]}
     first = before[0] if before else None
     if isinstance(layer, layers.InputLayer):
         return new | {"op": "label" if "int" in layer.output.dtype else "noise"}
-    if isinstance(layer, (layers.Reshape, layers.Flatten, layers.Dropout)):
+    if isinstance(layer, layers.Reshape):
         return first
     if isinstance(layer, layers.Embedding):
         if first["op"] != "label":
@@ -125,24 +121,22 @@ def _operation(layer, before: list[dict], shared: set[str]) -> dict:
         _refuse(layer, "takes the label without an Embedding")
     if isinstance(layer, layers.Dense):
         kernel = layer.get_weights()[0]
-        return _activated(new | {"op": "dense", "kernel": kernel, "bias": _bias(layer)}, layer)
-    if isinstance(layer, layers.BatchNormalization):
-        scale, shift = _normalisation(layer)
-        if first["op"] in ("dense", "conv") and _plain(first) and first["name"] not in shared:
-            times = first["bias"].size // scale.size  # a Dense layer that is reshaped to a map
-            first["bias"] = first["bias"] * np.tile(scale, times) + np.tile(shift, times)
-            first["kernel"] = first["kernel"] * np.tile(scale, times)
+        return new | {"op": "dense", "kernel": kernel, "bias": _bias(layer), "slope": _slope(layer)}
+    if isinstance(layer, layers.Conv2DTranspose):
+        return new | _convolution(layer) | {"bias": _bias(layer), "slope": _slope(layer)}
+    if isinstance(layer, (layers.BatchNormalization, layers.ReLU, layers.LeakyReLU)):
+        if first.get("slope") != 1.0:
+            _refuse(layer, "does not directly follow a Dense or Conv2DTranspose, a place")
+        if not isinstance(layer, layers.BatchNormalization):
+            first["slope"] = _slope(layer)
             return first
-        return new | linear | {"op": "affine", "scale": scale, "shift": shift}
-    if isinstance(layer, (layers.ReLU, layers.LeakyReLU, layers.Activation)):
-        if not ("slope" in first and _plain(first) and first["name"] not in shared):
-            channels = np.ones(shape[-1])
-            first = new | linear | {"op": "affine", "scale": channels, "shift": 0 * channels}
-        return _activated(first, layer)
-    if isinstance(layer, (layers.Conv2D, layers.Conv2DTranspose)):
-        return _activated(new | _convolution(layer), layer)
+        scale, shift = _normalisation(layer)
+        times = first["bias"].size // scale.size  # a Dense layer that is reshaped to a map
+        first["bias"] = first["bias"] * np.tile(scale, times) + np.tile(shift, times)
+        first["kernel"] = first["kernel"] * np.tile(scale, times)
+        return first
     if isinstance(layer, layers.Concatenate):
-        if len(before) != 2 or layer.axis not in (-1, len(shape)):
+        if len(before) != 2 or layer.axis not in (-1, len(layer.output.shape) - 1):
             _refuse(layer, "joins other than two inputs along their channels")
         return new | {"op": "concatenate", "widths": [t.shape[-1] for t in layer.input]}
     if hasattr(layer, "to_suv"):
@@ -153,15 +147,9 @@ def _operation(layer, before: list[dict], shared: set[str]) -> dict:
 def _refuse(layer, what: str) -> NoReturn:
     fault = f"layer {layer.name!r} ({type(layer).__name__}) {what} that the page cannot compute."
     raise ExportError(
-        f"{fault} It knows Dense, Reshape, Flatten, Dropout, BatchNormalization, Embedding,"
-        " Concatenate, Conv2D of stride 1, Conv2DTranspose of stride 1 or 2, ReLU, LeakyReLU,"
-        " Activation and SuvImage."
+        f"{fault} It knows Dense, Reshape, BatchNormalization, Embedding, Concatenate, "
+        "Conv2DTranspose of stride 1 or 2 with the padding 'same', ReLU, LeakyReLU and SuvImage."
     )
-
-
-def _plain(op: dict) -> bool:
-    """Is nothing yet applied to what this operation computes?"""
-    return op["slope"] == 1.0 and not op["tanh"]
 
 
 def _bias(layer) -> np.ndarray:
@@ -169,20 +157,16 @@ def _bias(layer) -> np.ndarray:
     return layer.get_weights()[1] if layer.use_bias else np.zeros(width, np.float32)
 
 
-def _activated(op: dict, layer) -> dict:
-    """The operation followed by the layer's activation: a slope below zero, or tanh."""
-    from keras import layers
-
-    if isinstance(layer, layers.ReLU) and (layer.max_value is not None or layer.threshold):
-        _refuse(layer, "has a limit")
-    if isinstance(layer, (layers.ReLU, layers.LeakyReLU)):
-        op.update(slope=float(layer.negative_slope), tanh=False)
-        return op
-    kind = getattr(layer.activation, "__name__", str(layer.activation))
-    if kind != "tanh" and kind not in SLOPES:
+def _slope(layer) -> float:
+    """What the layer's activation multiplies values below zero with; 1 where it has none."""
+    if hasattr(layer, "negative_slope"):
+        if getattr(layer, "max_value", None) is not None or getattr(layer, "threshold", 0):
+            _refuse(layer, "has a limit")
+        return float(layer.negative_slope)
+    kind = layer.activation.__name__
+    if kind not in SLOPES:
         _refuse(layer, f"has the activation {kind!r}")
-    op.update(slope=SLOPES.get(kind, 1.0), tanh=kind == "tanh")
-    return op
+    return SLOPES[kind]
 
 
 def _normalisation(layer) -> tuple[np.ndarray, np.ndarray]:
@@ -197,25 +181,17 @@ def _normalisation(layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _convolution(layer) -> dict:
-    """A convolution as phases: output pixels of one row and column parity take the same taps.
+    """A transposed convolution by phases: pixels of one row and column parity take the same taps.
 
     A tap (dy, dx) adds the input pixel that lies so far from the output's own.
     """
-    from keras import layers
-
-    transposed = isinstance(layer, layers.Conv2DTranspose)
-    plain = layer.data_format == "channels_last" and set(layer.dilation_rate) == {1}
-    if not plain or getattr(layer, "groups", 1) != 1 or getattr(layer, "output_padding", None):
-        _refuse(layer, "has groups, dilation, output padding or channels first,")
-    stride, same = layer.strides[0], layer.padding == "same"
-    if layer.strides not in (((1, 1), (2, 2)) if transposed else ((1, 1),)):
-        _refuse(layer, f"has strides {layer.strides}")
-    kernel = layer.get_weights()[0]  # (rows, columns, in, out), transposed: (…, out, in)
-    kernel = np.swapaxes(kernel, 2, 3) if transposed else kernel[::-1, ::-1]
-    if transposed:
-        begin = [max(k - stride, 0) // 2 if same else 0 for k in layer.kernel_size]
-    else:
-        begin = [k // 2 if same else k - 1 for k in layer.kernel_size]
+    plain = layer.data_format == "channels_last" and layer.padding == "same"
+    plain = plain and set(layer.dilation_rate) == {1} and not layer.output_padding
+    if not plain or layer.strides not in ((1, 1), (2, 2)):
+        _refuse(layer, "has strides above 2, or another padding, dilation or order of channels")
+    stride = layer.strides[0]
+    kernel = np.swapaxes(layer.get_weights()[0], 2, 3)  # (rows, columns, in, out)
+    begin = [max(k - stride, 0) // 2 for k in layer.kernel_size]
     phases = []
     for row in range(stride):
         for column in range(stride):
@@ -235,7 +211,6 @@ def _convolution(layer) -> dict:
         "pad": [reach[0][0], reach[1][0], reach[0][1], reach[1][1]],  # top, left, bottom, right
         "phases": phases,
         "kernel": kernel,
-        "bias": _bias(layer),
     }
 
 

@@ -122,7 +122,6 @@ class Generator {
         : op.op === "embedding" ? blend(of(op.table), op.width, first)
         : op.op === "dense" ? activate(dense(first, of(op.kernel), of(op.bias)), op)
         : op.op === "conv" ? convolve(first, op, of(op.kernel), of(op.bias))
-        : op.op === "affine" ? activate(affine(first, of(op.scale), of(op.shift)), op)
         : op.op === "concatenate" ? concatenate(first, second, op.widths)
         : op.op === "decode" ? decode(first, op)
         : fail(op.op);
@@ -145,12 +144,6 @@ function dense(x, kernel, bias) {
   return out;
 }
 
-function affine(x, scale, shift) {
-  const out = new Float64Array(x.length);
-  for (let k = 0; k < x.length;) for (let c = 0; c < scale.length; c++, k++) out[k] = x[k] * scale[c] + shift[c];
-  return out;
-}
-
 function concatenate(x, y, [wide, narrow]) {
   const out = new Float64Array(x.length + y.length);
   for (let k = 0, i = 0, j = 0; k < out.length; i += wide, j += narrow) {
@@ -162,12 +155,12 @@ function concatenate(x, y, [wide, narrow]) {
 }
 
 /** ReLU and its leaky form are a slope below zero; 1 leaves the values as they are. */
-function activate(x, { slope, tanh }) {
-  for (let k = 0; k < x.length; k++) x[k] = tanh ? Math.tanh(x[k]) : x[k] < 0 ? slope * x[k] : x[k];
+function activate(x, { slope }) {
+  for (let k = 0; k < x.length; k++) x[k] = x[k] < 0 ? slope * x[k] : x[k];
   return x;
 }
 
-/** A convolution, transposed or not. Every output pixel of one phase (row and column parity at stride 2) takes the same taps,
+/** A transposed convolution. Every output pixel of one phase (row and column parity at stride 2) takes the same taps,
     so a phase is one matrix product. It is computed four channels by two pixels at a time, which keeps the sums in registers. */
 function convolve(x, op, kernel, bias) {
   const { input: [h, w, depth], output: [rows, cols, width], pad: [top, left, bottom, right], stride } = op;
@@ -177,12 +170,12 @@ function convolve(x, op, kernel, bias) {
   const out = new Float64Array(rows * cols * width);
   for (const { row, column, taps, start } of op.phases) {
     const offsets = Int32Array.from(taps, ([dy, dx]) => (dy + top) * line + (dx + left) * depth);
-    const place = { padded, kernel, offsets, depth, line, out, row, column, stride, rows, cols, width, slope: op.tanh ? 1 : op.slope };
+    const place = { padded, kernel, offsets, depth, line, out, row, column, stride, rows, cols, width, slope: op.slope };
     let channel = 0, weight = start;
     for (; channel + 4 <= width; channel += 4, weight += 4 * taps.length * depth) fourChannels(place, channel, weight, bias);
     for (; channel < width; channel++, weight += taps.length * depth) oneChannel(place, channel, weight, bias);
   }
-  return op.tanh ? activate(out, op) : out;
+  return out;
 }
 
 function fourChannels({ padded, kernel, offsets, depth, line, out, row, column, stride, rows, cols, width, slope }, channel, weight, bias) {
