@@ -183,7 +183,6 @@ def _parser() -> argparse.ArgumentParser:
     text = "run a sweep on the workers of this Dask scheduler (tcp://…), which see the same folders"
     add("--scheduler", default="", metavar="ADDRESS", help=text)
     add("--force", action="store_true", help="run also what is finished")
-    add("--publish", action="store_true", help="write the executed notebooks back into notebooks/")
     return parser
 
 
@@ -195,12 +194,8 @@ def _run(args: argparse.Namespace) -> int:
         for combination in itertools.product(*given.values())
     ]
     if len(experiments) == 1:
-        folder = run_all(args.profile, experiments[0], args.first, args.last, args.force)
-        if args.publish:
-            notebooks.publish(folder, notebooks.numbered(args.first, args.last))
+        run_all(args.profile, experiments[0], args.first, args.last, args.force)
         return 0
-    if args.publish:
-        raise ConfigError("--publish takes one experiment, not a sweep.")
     everywhere = set().union(*(notebooks.parameters(p) for p in notebooks.numbered()))
     for e in experiments:  # a misspelt name is reported before anything runs
         config.load(args.profile, **{k: v for k, v in e.items() if k in config.FIELDS})

@@ -1,11 +1,15 @@
 """The batch runner on tiny notebooks of its own: order, strict parameters, failures, what is finished, sweeps, publishing."""
 
 import json
+import sys
 
 import nbformat
 import pytest
 
-from radiogan_lib import batch, config, notebooks, paths
+from radiogan_lib import batch, config, paths
+
+sys.path.insert(0, str(paths.REPO / "notebooks"))
+import publish  # noqa: E402
 
 PARAMETERS = 'profile: str = "smoke"  # p\nseed: int = 0  # s\nsettings: dict = {}  # t'
 SETUP = "from radiogan_lib import config, paths\ncfg = config.load(profile, seed=seed, **settings)\nrun = paths.run_dir(cfg)"
@@ -14,7 +18,7 @@ SETUP = "from radiogan_lib import config, paths\ncfg = config.load(profile, seed
 def notebook(folder, name, *cells, needs=(), makes=()):
     nb = nbformat.v4.new_notebook()
     nb.metadata = {
-        "kernelspec": notebooks.KERNEL,
+        "kernelspec": publish.KERNEL,
         "radiogan": {"needs": list(needs), "makes": list(makes)},
     }
     nb.cells = [
@@ -222,7 +226,8 @@ def test_publish_writes_clean_notebooks_back(home):
         "00_first.ipynb",
         "import sys\nprint('kept')\nprint('… dropped', file=sys.stdout)\nsys.stderr.write('dropped')\n1 + 1",
     )
-    assert batch.main(["--profile", "smoke", "--to", "00", "--publish"]) == 0
+    assert batch.main(["--profile", "smoke", "--to", "00"]) == 0
+    assert publish.main([str(home / "runs" / "smoke"), "--to", "00"]) == 0
     nb = nbformat.read(paths.notebooks() / "00_first.ipynb", 4)
     assert set(nb.metadata) <= {"kernelspec", "language_info", "radiogan"} and nb.metadata.radiogan
     code = [c for c in nb.cells if c.cell_type == "code"]
@@ -238,15 +243,15 @@ def test_publish_refuses_errors_and_giants(home):
     before = source.read_text()
     nb = nbformat.read(run / source.name, 4)
     nb.cells[-1].outputs = [
-        nbformat.v4.new_output("stream", name="stdout", text="x" * notebooks.BUDGET_NOTEBOOK)
+        nbformat.v4.new_output("stream", name="stdout", text="x" * publish.BUDGET_NOTEBOOK)
     ]
     nbformat.write(nb, run / source.name)
     with pytest.raises(config.RadioganError, match="budget"):
-        notebooks.publish(run, [source])
+        publish.publish(run, [source])
     nb.cells[-1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
     nbformat.write(nb, run / source.name)
     with pytest.raises(config.RadioganError, match="error output"):
-        notebooks.publish(run, [source])
+        publish.publish(run, [source])
     assert source.read_text() == before
 
 
@@ -287,8 +292,8 @@ def test_a_red_frame_stays_red_and_greys_stay_even():
     pixels[:4] = (200, 0, 0)
     packed = io.BytesIO()
     Image.fromarray(pixels).save(packed, "PNG")
-    for greys, _ in notebooks.LEVELS:
-        small = notebooks.slim(base64.b64encode(packed.getvalue()).decode(), greys)
+    for greys, _ in publish.LEVELS:
+        small = publish.slim(base64.b64encode(packed.getvalue()).decode(), greys)
         back = np.asarray(Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB")).astype(
             int
         )

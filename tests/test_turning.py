@@ -2,13 +2,17 @@
 
 import base64
 import io
+import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
-from radiogan_lib import lab, notebooks
+from radiogan_lib import lab, paths
+
+sys.path.insert(0, str(paths.REPO / "notebooks"))
+import publish  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -64,5 +68,5 @@ def test_publishing_keeps_an_animation_and_packs_a_still_picture():
     noise = np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), np.uint8)
     pictures = [Image.fromarray(f) for f in noise]
     moving, still = packed(*pictures), packed(pictures[0])
-    assert len(frames(base64.b64decode(notebooks.slim(moving)))) == 3
-    assert len(notebooks.slim(still)) < len(still)
+    assert len(frames(base64.b64decode(publish.slim(moving)))) == 3
+    assert len(publish.slim(still)) < len(still)
