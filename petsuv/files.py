@@ -43,7 +43,7 @@ _UNCOMPRESSED = {
 _KEYWORDS = """
 SOPClassUID SOPInstanceUID Manufacturer StudyInstanceUID SeriesInstanceUID Modality ImageType
 SeriesType SeriesDescription SeriesNumber Units SUVType DecayCorrection CorrectedImage PatientWeight
-PatientSize PatientSex StudyDate SeriesDate SeriesTime AcquisitionDate AcquisitionTime
+StudyDate SeriesDate SeriesTime AcquisitionDate AcquisitionTime
 AcquisitionDateTime TimezoneOffsetFromUTC SpecificCharacterSet FrameReferenceTime
 ActualFrameDuration DecayFactor TriggerTime TemporalPositionIndex NumberOfSlices
 RadiopharmaceuticalInformationSequence ImagePositionPatient ImageOrientationPatient PixelSpacing

@@ -1,8 +1,8 @@
 """From the values a PET scanner stores to SUVbw: every rule as a function of the header alone.
 
 SUVbw = activity concentration (Bq/ml) · body weight (g) / injected activity (Bq) at the time of the
-voxel values. The scanner may store Bq/ml, counts with a private factor, or another kind of SUV,
-corrected for decay to one of three instants; a header that does not say which is refused.
+voxel values. The scanner may store Bq/ml, counts with a private factor, or SUVbw, corrected for
+decay to one of three instants; a header that does not say which is refused.
 Rules: QIBA vendor-neutral pseudo-code and the IBSI SUV project (oncoray.github.io/suv_computation).
 """
 
@@ -25,8 +25,6 @@ from petsuv.tracer import check_fdg
 INJECTION = "RadiopharmaceuticalInformationSequence"
 WEIGHT_KG = (2, 350)
 GRAMS_ABOVE = 1000.0  # a "weight" above this is in grams
-CM_ABOVE = 3.0  # a "size" above this is in centimetres
-HEIGHT_M = (0.3, 2.6)
 # Injected activity per kilogram decides the unit of the dose. FDG is given at 2 to 10 MBq/kg; the
 # least of total-body scanners and the most of small children lie inside the wider bounds. A dose
 # written in MBq is outside them by a factor of thousands; mCi (37 MBq) read as MBq gives at most
@@ -35,8 +33,10 @@ MBQ_PER_KG = (0.2, 30.0)
 MBQ_PER_KG_TYPICAL = (1.0, 20.0)
 FRAME_S = (1.0, 4 * 3600.0)  # of a frame; Actual Frame Duration is in ms
 SUV_TYPES = {"BW", "LBM", "LBMJAMES128", "LBMJANMA", "IBW", "BSA"}
+_BY_WEIGHT = "Export the series in Bq/ml, or in SUV by body weight."
 REFUSED_UNITS = set(
-    "PROPCNTS PROPCPS CPS 1CM NONE PCNT MGMINML UMOLML MLMING MLG UMOLMINML CM2 BQ STDDEV".split()
+    "PROPCNTS PROPCPS CPS CM2ML 1CM NONE PCNT MGMINML UMOLML MLMING MLG UMOLMINML CM2 BQ "
+    "STDDEV".split()
 )
 
 
@@ -91,16 +91,15 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
         return _counts(headers, suv_type, notes)
     if units == "BQML":
         return from_activity(headers, np.ones(len(headers)), "BQML", notes)
-    if units not in ("GML", "CM2ML"):
+    if units != "GML":
         name = units if units in REFUSED_UNITS else "missing" if not units else "an unknown value"
-        lead = "only BQML, GML, CM2ML and Philips CNTS lead to SUV"
-        raise ExamError(f"{tag('Units')} is {name}; {lead}")
-    if suv_type and (units == "CM2ML") != (suv_type == "BSA"):
-        which = f"{tag('Units')} {units} and {tag('SUVType')} {suv_type}"
-        raise ExamError(f"{which} contradict each other")
-    suv_type = suv_type or ("BW" if units == "GML" else "BSA")
-    scale, steps = to_body_weight(headers, suv_type, notes)
-    return SuvFactor(scale, f"{units} {suv_type}", steps, tuple(notes))
+        lead = "only BQML, GML and Philips CNTS lead to SUV by body weight"
+        raise ExamError(f"{tag('Units')} is {name}; {lead}", _BY_WEIGHT)
+    if suv_type not in ("", "BW"):
+        said = f"{tag('SUVType')} is {suv_type}"
+        raise ExamError(f"{said}: the values are not SUV by body weight", _BY_WEIGHT)
+    step = "The values are SUVbw already (GML)."
+    return SuvFactor(np.ones(len(headers)), "GML BW", (step,), tuple(notes))
 
 
 def weight_kg(ds: Dataset, notes: list[str]) -> float:
@@ -118,61 +117,6 @@ def weight_kg(ds: Dataset, notes: list[str]) -> float:
     if found > GRAMS_ABOVE:
         notes.append(f"{tag('PatientWeight')} was in grams")
     return kg
-
-
-def body_measure(
-    suv_type: str, weight_kg: float, height_m: float | None = None, sex: str = ""
-) -> float:
-    """What this kind of SUV divides by: grams of (lean, ideal) body, or cm² of body surface.
-
-    Args:
-        suv_type: DICOM SUV Type (0054,1006). LBM is Morgan 1994, LBMJAMES128 James 1976, LBMJANMA
-            Janmahasatian 2005, IBW Sugawara 1999, BSA DuBois 1916.
-        weight_kg: kg.
-        height_m: m; not needed for BW.
-        sex: M, F, or O for the mean of the two; not needed for BW and BSA.
-    """
-    w, h = weight_kg, height_m
-    if suv_type == "BW":
-        return 1000 * w
-    if suv_type == "BSA":
-        return 1e4 * 0.007184 * w**0.425 * (100 * h) ** 0.725
-    if sex == "O":
-        return (body_measure(suv_type, w, h, "M") + body_measure(suv_type, w, h, "F")) / 2
-    if suv_type == "LBMJANMA":
-        fat = (6680, 216) if sex == "M" else (8780, 244)
-        return 1000 * (9270 * w / (fat[0] + fat[1] * w / h**2))
-    if suv_type == "IBW":
-        at_152_cm, per_cm = (48.0, 1.06) if sex == "M" else (45.5, 0.91)
-        return 1000 * (at_152_cm + per_cm * (100 * h - 152))
-    a, b = (1.10, 0.0120 if suv_type == "LBM" else 0.0128) if sex == "M" else (1.07, 0.0148)
-    return 1000 * (a * w - b * (w / h) ** 2)
-
-
-def to_body_weight(headers, suv_type: str, notes: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Another kind of SUV → SUVbw: times weight, divided by what that kind uses in its place."""
-    if suv_type == "BW":
-        return np.ones(len(headers)), ("The values are SUVbw already (GML).",)
-    first = headers[0]
-    undefined = f"SUV of type {suv_type} cannot be turned into SUVbw"
-    kg = weight_kg(first, notes)
-    height = positive(first, "PatientSize", undefined)
-    if height > CM_ABOVE:
-        notes.append(f"{tag('PatientSize')} was in centimetres")
-        height /= 100
-    if not HEIGHT_M[0] <= height <= HEIGHT_M[1]:
-        raise ExamError(f"{tag('PatientSize')} is no body height in m or cm; {undefined}")
-    sex = text(first, "PatientSex")
-    sex = {"MALE": "M", "FEMALE": "F", "OTHER": "O"}.get(sex, sex)
-    if suv_type != "BSA" and sex not in ("M", "F", "O"):
-        raise ExamError(f"{tag('PatientSex')} is not M, F or O; {undefined}")
-    measure = body_measure(suv_type, kg, height, sex)
-    if not measure > 0:
-        which = f"{tag('PatientWeight')} and {tag('PatientSize')}"
-        raise ExamError(f"{which} give no positive body measure for {suv_type}")
-    ratio = 1000 * kg / measure
-    step = f"The values are SUV of type {suv_type}; times {ratio:.4g} they are SUVbw."
-    return np.full(len(headers), ratio), (step,)
 
 
 def injected_bq(item: Dataset, kg: float, notes: list[str]) -> float:
@@ -304,10 +248,9 @@ def _as_set(ds: Dataset, name: str) -> frozenset:
     return frozenset(words(ds, name))
 
 
-_SETS = ("Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientSex")
+_SETS = ("Units", "SUVType", "DecayCorrection", "CorrectedImage")
 SERIES_WIDE = dict.fromkeys(_SETS, _as_set) | {
     "PatientWeight": _parsed(elements.as_number),
-    "PatientSize": _parsed(elements.as_number),
     "SeriesDate": _parsed(elements.day),
     "SeriesTime": _parsed(elements.clock),
 }
