@@ -19,9 +19,11 @@ import pandas as pd
 import petphantom
 import petsuv
 from radiogan_lib import config, data, paths
-from radiogan_lib.data import idc
 from radiogan_lib.data.dataset import load, prepare
-from radiogan_lib.notebooks import KERNEL
+
+sys.path[:0] = [str(paths.REPO / "data_manifest"), str(paths.REPO / "notebooks")]
+import fetch_public  # noqa: E402
+from publish import KERNEL  # noqa: E402
 
 
 def settings(**more):
@@ -131,7 +133,7 @@ class Download:
     def __init__(self, folder: Path, url: str, series: pd.DataFrame):
         self.url, self.series, self.out, self.kept = url, series, folder / "public", 0
         started = time.monotonic()
-        idc.fetch(series, folder / "reference", url, scheduler="sync")
+        fetch_public.fetch(series, folder / "reference", url, scheduler="sync")
         self.seconds, self.reference = (
             time.monotonic() - started,
             self._content(folder / "reference"),
@@ -149,7 +151,7 @@ class Download:
         ).exists() else ""
 
     def work(self):
-        idc.fetch(self.series, self.out, self.url, scheduler="sync")
+        fetch_public.fetch(self.series, self.out, self.url, scheduler="sync")
 
     def finished(self):
         return (self.out / "cohort.csv").exists()

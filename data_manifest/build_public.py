@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from fetch_public import ONE_SCANNER, PUBLIC, labelled, read_labels, read_manifest
 
 from radiogan_lib import paths
 from radiogan_lib.config import ConfigError, RadioganError
 from radiogan_lib.data.cohort import split_by_patient
-from radiogan_lib.data.idc import ONE_SCANNER, PUBLIC, labelled, read_labels, read_manifest
 
 # Elsewhere everybody in a collection has the same disease. Left out: collections of mixed cancers
 # without a diagnosis in the index (eay131, varepop_apollo), of other tracers, of animals and

@@ -631,10 +631,13 @@ def _png_bomb(folder):
     return sum(([f"--{n}", str(folder / "in")] for n in ("train", "holdout", "generated")), [])
 
 
-def _idc(*arguments):
-    from radiogan_lib.data import idc
+def _fetch_public(*arguments):
+    folder = str(paths.REPO / "data_manifest")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    import fetch_public
 
-    return idc.main(list(arguments))
+    return fetch_public.main(list(arguments))
 
 
 def _file_as_home(folder, monkeypatch):
@@ -704,15 +707,15 @@ COMMANDS = {
     ),
     "evaluation: picture bomb": (lambda f: _evaluation(*_png_bomb(f)), "big.png"),
     "download: no table of labels": (
-        lambda f: _idc("fetch", "--labels", str(f / "gone.csv"), "--classes", "lung"),
+        lambda f: _fetch_public("--labels", str(f / "gone.csv"), "--classes", "lung"),
         "gone.csv",
     ),
     "download: unknown class": (
-        lambda f: _idc("fetch", "--classes", "toe", "--collections", "tcga_luad"),
+        lambda f: _fetch_public("--classes", "toe", "--collections", "tcga_luad"),
         "toe",
     ),
     "download: negative number": (
-        lambda f: _idc("fetch", "--per-class", "-1"),
+        lambda f: _fetch_public("--per-class", "-1"),
         "cannot be negative",
     ),
 }

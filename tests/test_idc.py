@@ -15,11 +15,11 @@ import pytest
 import petsuv
 from radiogan_lib import config, data
 from radiogan_lib.config import ConfigError
-from radiogan_lib.data import idc, s3
 from radiogan_lib.data.dataset import load, prepare
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data_manifest"))
 import build_public  # noqa: E402
+import fetch_public  # noqa: E402
 
 SHARED = Path(os.environ.get("RADIOGAN_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 LABELS = SHARED / "public_labels/Clinical-Metadata-FDG-PET_CT-Lesions.csv.gz"
@@ -136,7 +136,7 @@ def series(server, tmp_path_factory):
 
 def test_from_bucket_to_dataset(series, server, tmp_path):
     out = tmp_path / "public"
-    done = idc.fetch(series, out, server[0], scheduler="threads")
+    done = fetch_public.fetch(series, out, server[0], scheduler="threads")
     assert (done["fetched"], done["ready"], done["rejected"]) == (4, 0, 0)
     assert {f.suffix for f in out.rglob("*") if f.name != ".lock"} == {
         ".npz",
@@ -157,9 +157,9 @@ def test_from_bucket_to_dataset(series, server, tmp_path):
 
 def test_nothing_is_fetched_twice(series, line, tmp_path):
     url, _, asked = line
-    idc.fetch(series.iloc[:2], tmp_path / "out", url, scheduler="sync")
+    fetch_public.fetch(series.iloc[:2], tmp_path / "out", url, scheduler="sync")
     asked.clear()
-    done = idc.fetch(series, tmp_path / "out", url, scheduler="sync")
+    done = fetch_public.fetch(series, tmp_path / "out", url, scheduler="sync")
     assert (done["fetched"], done["ready"]) == (2, 2)
     assert asked.count("list") == 2 and len(asked) == 2 + series["instances"][2:].sum()
     assert len(pd.read_csv(tmp_path / "out/cohort.csv")) == 4
@@ -169,7 +169,7 @@ def test_nothing_is_fetched_twice(series, line, tmp_path):
 def test_a_spoilt_transfer_is_detected_and_repaired(series, line, tmp_path, fault):
     url, faults, asked = line
     faults |= {"slice-0003.dcm": [fault], "slice-0007.dcm": [fault, fault]}
-    done = idc.fetch(series.iloc[:1], tmp_path / "out", url, scheduler="sync")
+    done = fetch_public.fetch(series.iloc[:1], tmp_path / "out", url, scheduler="sync")
     assert (done["fetched"], done["rejected"]) == (1, 0)
     assert asked.count("slice-0003.dcm") == 2 and asked.count("slice-0007.dcm") == 3
     assert asked.count("slice-0004.dcm") == 1  # what came whole is not asked for again
@@ -177,8 +177,8 @@ def test_a_spoilt_transfer_is_detected_and_repaired(series, line, tmp_path, faul
 
 def test_a_transfer_that_stays_damaged_is_said_and_tried_again_next_time(series, line, tmp_path):
     url, faults, _ = line
-    faults["slice-0003.dcm"] = ["flip"] * s3.TRIES
-    done = idc.fetch(series.iloc[:2], tmp_path / "out", url, scheduler="sync")
+    faults["slice-0003.dcm"] = ["flip"] * fetch_public.TRIES
+    done = fetch_public.fetch(series.iloc[:2], tmp_path / "out", url, scheduler="sync")
     assert (done["fetched"], done["rejected"]) == (1, 1)
     reject = pd.read_csv(tmp_path / "out/rejects.csv").iloc[0]
     assert (
@@ -186,7 +186,9 @@ def test_a_transfer_that_stays_damaged_is_said_and_tried_again_next_time(series,
         and "did not arrive whole" in reject.reason
         and "again" in reject.remedy
     )
-    assert idc.fetch(series.iloc[:2], tmp_path / "out", url, scheduler="sync")["fetched"] == 1
+    assert (
+        fetch_public.fetch(series.iloc[:2], tmp_path / "out", url, scheduler="sync")["fetched"] == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,13 +206,15 @@ def test_what_is_not_what_the_manifest_says_is_refused(series, server, tmp_path,
     exams = series.iloc[:2].reset_index(drop=True)
     for column, value in change.items():
         exams.loc[0, column] = value
-    done = idc.fetch(exams, tmp_path / "out", server[0], scheduler="sync")
+    done = fetch_public.fetch(exams, tmp_path / "out", server[0], scheduler="sync")
     assert (done["fetched"], done["rejected"]) == (1, 1)
     assert pd.read_csv(tmp_path / "out/rejects.csv").reason.str.contains(match).all()
 
 
 def test_no_server_is_one_sentence(series, tmp_path):
-    done = idc.fetch(series.iloc[:1], tmp_path / "out", "http://127.0.0.1:9", scheduler="sync")
+    done = fetch_public.fetch(
+        series.iloc[:1], tmp_path / "out", "http://127.0.0.1:9", scheduler="sync"
+    )
     assert (
         done["rejected"] == 1
         and "cannot be reached" in pd.read_csv(tmp_path / "out/rejects.csv").reason[0]
@@ -220,9 +224,9 @@ def test_no_server_is_one_sentence(series, tmp_path):
 def test_a_listing_of_many_pages(server, tmp_path):
     for i in range(7):
         server[1].put_object(Bucket=BUCKET, Key=f"pages/{i}", Body=b"x" * i)
-    client, pages = s3.client(server[0]), []
+    client, pages = fetch_public.client(server[0]), []
     client.meta.events.register("before-call.s3.ListObjectsV2", lambda **_: pages.append(1))
-    found = s3.listing(client, BUCKET, "pages/", page=3)
+    found = fetch_public.listing(client, BUCKET, "pages/", page=3)
     assert {k: v[0] for k, v in found.items()} == {f"pages/{i}": i for i in range(7)}
     assert len(pages) == 3
     assert found["pages/2"][1] == hashlib.md5(b"xx").hexdigest()
@@ -233,14 +237,13 @@ def test_the_real_exam_from_index_to_mip(server, line, tmp_path, capsys):
     if not (SHARED / "real_exam_dicom").exists():
         pytest.skip("the real exam is not here (RADIOGAN_SHARED)")
     url, faults, asked = line
-    row = idc.read_manifest().query("patient_id == 'STS_001'")
+    row = fetch_public.read_manifest().query("patient_id == 'STS_001'")
     prefix = row["s3_prefix"].iloc[0].split("/")[3]
     assert upload(server[1], SHARED / "real_exam_dicom", prefix) == (267, 9_682_406)
     assert (row["instances"].iloc[0], round(row["megabytes"].iloc[0] * 1e6)) == (267, 9_682_406)
     faults |= {"1-100.dcm": ["cut"], "1-200.dcm": ["flip"]}
-    done = idc.main(
+    done = fetch_public.main(
         [
-            "fetch",
             "--classes",
             "sarcoma",
             "--collections",
@@ -279,12 +282,12 @@ class TestManifest:
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
         out = tmp_path / "p.csv"
         assert build_public.main(["manifest", "--labels", str(LABELS), "--out", str(out)]) == 0
-        assert out.read_bytes() == idc.PUBLIC.read_bytes()
+        assert out.read_bytes() == fetch_public.PUBLIC.read_bytes()
 
     def test_the_data_cards_counts(self, capsys):
         if not LABELS.exists():
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
-        table = build_public.counts(idc.read_manifest(), idc.read_labels(LABELS))
+        table = build_public.counts(fetch_public.read_manifest(), fetch_public.read_labels(LABELS))
         assert table["one_scanner_studies"].to_dict() == {
             "normal": 513,
             "head_neck": 0,
@@ -310,25 +313,27 @@ class TestManifest:
         assert all(n in said for n in ("513", "168", "145", "422"))
 
     def test_patients_are_on_one_side_and_classes_keep_their_share(self):
-        manifest = idc.read_manifest()
+        manifest = fetch_public.read_manifest()
         assert (manifest.groupby(["collection", "patient_id"])["split"].nunique() == 1).all()
         if not LABELS.exists():
             pytest.skip("TCIA's clinical table is not here (RADIOGAN_SHARED)")
-        one = idc.labelled(manifest, idc.read_labels(LABELS)).query("class_rule == 'diagnosis'")
+        one = fetch_public.labelled(manifest, fetch_public.read_labels(LABELS)).query(
+            "class_rule == 'diagnosis'"
+        )
         classes = one.groupby("patient_id")["class"].nunique()
         assert (classes > 1).sum() == 30
         share = one[one["split"] == "test"]["class"].value_counts() / one["class"].value_counts()
         assert share.between(0.18, 0.225).all()
 
     def test_labels_are_not_shipped_and_rows_are_complete(self):
-        manifest = idc.read_manifest()
+        manifest = fetch_public.read_manifest()
         assert (manifest.query("class_rule == 'diagnosis'")["class"] == "").all()
         assert (manifest.query("class_rule == 'collection'")["class"] != "").all()
         assert manifest["series_uid"].is_unique and manifest["s3_prefix"].is_unique
         assert (manifest[["licence", "doi", "patient_id", "study_uid"]] != "").all(axis=None)
         assert (
             manifest[manifest["choice"] == 1]["study_uid"].is_unique
-            and idc.PUBLIC.stat().st_size < 900_000
+            and fetch_public.PUBLIC.stat().st_size < 900_000
         )
 
     @pytest.mark.parametrize(
@@ -393,15 +398,17 @@ class TestChoice:
     @pytest.fixture
     def labels(self, tmp_path):
         """A clinical table as TCIA's, for the manifest's own studies, with invented diagnoses."""
-        studies = idc.read_manifest().query("class_rule == 'diagnosis'")["study_uid"]
-        diagnoses = list(idc.DIAGNOSES)
+        studies = fetch_public.read_manifest().query("class_rule == 'diagnosis'")["study_uid"]
+        diagnoses = list(fetch_public.DIAGNOSES)
         rows = [(s, diagnoses[i % 4]) for i, s in enumerate(studies) for _ in range(3)]
         path = tmp_path / "labels.csv"
         pd.DataFrame(rows, columns=["Study UID", "diagnosis"]).to_csv(path, index=False)
         return path
 
     def test_a_few_of_each_class(self, labels):
-        exams = idc.choose(labels, ["lymphoma", "normal"], [idc.ONE_SCANNER], per_class=10)
+        exams = fetch_public.choose(
+            labels, ["lymphoma", "normal"], [fetch_public.ONE_SCANNER], per_class=10
+        )
         assert exams.groupby(["class", "split"], sort=False).size().to_dict() == {
             ("lymphoma", "train"): 8,
             ("lymphoma", "test"): 2,
@@ -410,36 +417,35 @@ class TestChoice:
         }
 
     def test_collections_that_need_no_table(self):
-        exams = idc.choose(None, ["sarcoma", "lung"], ["soft_tissue_sarcoma", "tcga_luad"])
+        exams = fetch_public.choose(None, ["sarcoma", "lung"], ["soft_tissue_sarcoma", "tcga_luad"])
         assert exams["class"].value_counts().to_dict() == {"sarcoma": 50, "lung": 24}
 
     @pytest.mark.parametrize(
         "arguments, match",
         [
-            ((None, ["lung"], [idc.ONE_SCANNER]), "fetch https://.*--labels"),
+            ((None, ["lung"], [fetch_public.ONE_SCANNER]), "fetch https://.*--labels"),
             ((None, ["lung"], ["lung_pet"]), "no collection 'lung_pet'"),
             ((None, ["oesophagus"], ["tcga_luad"]), "no public exam of class oesophagus"),
             (
-                ("nowhere.csv", ["lung"], [idc.ONE_SCANNER]),
+                ("nowhere.csv", ["lung"], [fetch_public.ONE_SCANNER]),
                 "nowhere.csv is not TCIA's clinical table",
             ),
         ],
     )
     def test_faults_are_named(self, arguments, match):
         with pytest.raises(ConfigError, match=match):
-            idc.choose(*arguments)
+            fetch_public.choose(*arguments)
 
     def test_a_table_of_another_release(self, labels):
         table = pd.read_csv(labels)
         table.iloc[30:].to_csv(labels, index=False)
         with pytest.raises(ConfigError, match="no diagnosis for 10 of the 1014"):
-            idc.choose(labels, ["lung"], [idc.ONE_SCANNER])
+            fetch_public.choose(labels, ["lung"], [fetch_public.ONE_SCANNER])
 
     def test_command_line(self, labels, capsys):
         assert (
-            idc.main(
+            fetch_public.main(
                 [
-                    "fetch",
                     "--labels",
                     str(labels),
                     "--classes",
@@ -452,5 +458,5 @@ class TestChoice:
             == 0
         )
         assert "5 exams" in capsys.readouterr().out
-        assert idc.main(["fetch", "--list"]) == 1
+        assert fetch_public.main(["fetch", "--list"]) == 1
         assert "--labels" in capsys.readouterr().err

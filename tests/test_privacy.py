@@ -368,7 +368,8 @@ def test_folders_of_runs_stay_below_home(home):
 
 def test_an_archives_file_names_stay_in_their_folder(tmp_path, monkeypatch):
     """Keys of a hostile bucket: nothing is written outside the series' folder."""
-    from radiogan_lib.data import s3
+    monkeypatch.syspath_prepend(paths.REPO / "data_manifest")
+    import fetch_public as s3
 
     body = b"x" * 10
     for key in ("p/../../escaped.dcm", "p//etc/escaped.dcm", "p/..", "p/a/../../b.dcm"):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from radiogan_lib.data.projection import coronal_mip, fit_to_canvas, rotating_mips, sagittal_mip
     from radiogan_lib.data.readers import read_mip, read_suv
 
-MODULES = "cohort dataset deidentify executors idc pictures preparation projection qc readers"
+MODULES = "cohort dataset deidentify executors pictures preparation projection qc readers"
 __getattr__, __dir__, _lazy = lazy_loader.attach(
     __name__,
     submodules=MODULES.split(),

@@ -108,7 +108,7 @@ def read(path: str, phantom_spacing_mm: float | None = None) -> tuple[np.ndarray
     """The 2 mm coronal MIP of an exam, without keeping its volume.
 
     Args:
-        path: what `read_suv` takes, or a `.mip.npz` file that `idc.fetch` made.
+        path: what `read_suv` takes, or a `.mip.npz` file that `data_manifest/fetch_public.py` made.
         phantom_spacing_mm: isotropic voxels of a phantom; None or 0 is the paper's grid.
 
     Returns:
