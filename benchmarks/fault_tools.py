@@ -20,10 +20,10 @@ import petphantom
 import petsuv
 from radiogan_lib import config, data, paths
 from radiogan_lib.data.dataset import load, prepare
+from radiogan_lib.notebooks import KERNEL
 
-sys.path[:0] = [str(paths.REPO / "data_manifest"), str(paths.REPO / "notebooks")]
+sys.path.insert(0, str(paths.REPO / "data_manifest"))
 import fetch_public  # noqa: E402
-from publish import KERNEL  # noqa: E402
 
 
 def settings(**more):

@@ -21,7 +21,6 @@ from PIL import Image
 from radiogan_lib import machine, notebooks, paths
 from radiogan_lib.config import RadioganError
 
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 # Bytes: GitHub shows what is small, and every clone carries it.
 BUDGET_NOTEBOOK, BUDGET_ALL = 400_000, 2_000_000
 # Grey levels and size of published pictures: the first that fit the budget are taken.
@@ -66,7 +65,7 @@ def clean(notebook, greys: int = LEVELS[0][0], size: float = 1.0):
     injected = "injected-parameters"
     notebook.cells = [c for c in notebook.cells if injected not in c.metadata.get("tags", [])]
     kept = {k: v for k, v in notebook.metadata.items() if k in KEPT_METADATA}
-    notebook.metadata = nbformat.from_dict(kept | {"kernelspec": KERNEL})
+    notebook.metadata = nbformat.from_dict(kept | {"kernelspec": notebooks.KERNEL})
     count = 0
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")

@@ -15,6 +15,7 @@ from radiogan_lib import config, paths
 from radiogan_lib.config import RadioganError
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
 class NotebookFailed(RadioganError):

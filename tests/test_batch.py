@@ -6,7 +6,7 @@ import sys
 import nbformat
 import pytest
 
-from radiogan_lib import batch, config, paths
+from radiogan_lib import batch, config, notebooks, paths
 
 sys.path.insert(0, str(paths.REPO / "notebooks"))
 import publish  # noqa: E402
@@ -18,7 +18,7 @@ SETUP = "from radiogan_lib import config, paths\ncfg = config.load(profile, seed
 def notebook(folder, name, *cells, needs=(), makes=()):
     nb = nbformat.v4.new_notebook()
     nb.metadata = {
-        "kernelspec": publish.KERNEL,
+        "kernelspec": notebooks.KERNEL,
         "radiogan": {"needs": list(needs), "makes": list(makes)},
     }
     nb.cells = [
