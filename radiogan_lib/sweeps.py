@@ -32,10 +32,6 @@ SHORT = (
     "training_label_agreement verdict membership_auc copy_fraction coverage_ratio label_agreement "
     "tstr trtr training_minutes"
 ).split()
-STYLE = (
-    "body{font-family:sans-serif} td,th{padding:.2em .6em;text-align:right;white-space:nowrap} "
-    "tr:nth-child(even){background:#eee}"
-)
 
 
 def run(
@@ -161,21 +157,13 @@ def over_seeds(found: pd.DataFrame, varied: list[str]) -> pd.DataFrame | None:
 
 
 def write(profile: str, done: list[dict], settings: list[str]) -> Path:
-    """Write the table as csv and html below runs/sweeps, print its short form, return its path."""
+    """Write the table as csv below runs/sweeps, print its short form, return its path."""
     found = table(done)
     varied = [k for k in done[0]["settings"] if len({str(d["settings"][k]) for d in done}) > 1]
     seeds = over_seeds(found, varied)
     name = re.sub(r"[^A-Za-z0-9_.=,-]+", "", "-".join([profile, *settings]))[:120]
     path = paths.home() / "runs" / "sweeps" / f"{name}.csv"
     paths.write_text(path, found.to_csv(index=False, float_format="%.6g"))
-    page = "<!doctype html><html lang='en'><meta charset='utf-8'><title>Sweep</title>"
-    page += f"<style>{STYLE}</style>"
-    if seeds is not None:
-        page += "<h1>Over the seeds: mean (smallest to largest)</h1>"
-        page += seeds.to_html(index=False, border=0)
-    page += "<h1>Every experiment</h1>"
-    page += found.to_html(index=False, border=0, float_format="%.4g", na_rep="")
-    paths.write_text(path.with_suffix(".html"), page + "</html>\n")
     short = [c for c in (*varied, "ended", *SHORT) if c in found and found[c].notna().any()]
     look = dict(index=False, max_colwidth=60, float_format="{:.3g}".format, na_rep="")
     print(f"\n{found[short].to_string(**look)}")
@@ -183,5 +171,5 @@ def write(profile: str, done: list[dict], settings: list[str]) -> Path:
         columns = [c for c in seeds if c in (*short, "seeds")]
         print("\nover the seeds, mean (smallest to largest):")
         print(seeds[columns].to_string(index=False))
-    print(f"\nAll of it: {paths.shown(path)} and .html")
+    print(f"\nAll of it: {paths.shown(path)}")
     return path

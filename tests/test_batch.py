@@ -114,8 +114,7 @@ def test_a_sweep_ends_in_one_table_and_outlives_a_failure(measured, capsys):
     assert found[~failed]["membership_auc"].round(3).tolist() == [0.5, 0.5, 0.51]
     assert found["training_label_agreement"].tolist() == [0.5, 0.5, 0.6, 0.6]
     assert (found["training_minutes"] == 1).all()
-    page = (sweeps / "smoke-seed=0,1-recipe=paper,improved.html").read_text()
-    assert "Over the seeds" in page and str(measured) not in page + found.to_csv()
+    assert str(measured) not in found.to_csv()
     assert "KeyError" in out and "over the seeds" in out and "0.505 (0.5 to 0.51)" in out
     # one dataset for all four, made before the rest started: never by two at once
     assert len(list((measured / "data").rglob("made"))) == 1
