@@ -40,10 +40,16 @@ def written(name):
     return next(v for k, v in space.items() if k not in ("np", "__builtins__"))
 
 
+def solution(name):
+    """The answer of notebooks/exercises.yaml, as a reader writes it."""
+    answer = EXERCISES[name]["answer"]
+    return tuple(answer) if isinstance(answer, list) else answer
+
+
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_solution_is_taken_and_others_get_a_hint(name):
-    assert lab.exercise(name, lab.solution(name)).right
-    assert "Right." in lab.exercise(name, lab.solution(name))._repr_html_()
+    assert lab.exercise(name, solution(name)).right
+    assert "Right." in lab.exercise(name, solution(name))._repr_html_()
     for wrong in (*ODD, object(), "x" * 1000):
         answer = lab.exercise(name, wrong)
         assert not answer.right and len(answer.text) > 20, (name, wrong)
@@ -64,8 +70,6 @@ def test_a_function_is_judged_by_what_it_does(name):
         assert not answer.right and len(answer.text) > 20, name
     assert "three dots" in lab.exercise(name, lambda *_: ...).text
     assert "ZeroDivisionError" in lab.exercise(name, lambda *_: 1 / 0).text
-    with pytest.raises(RadioganError, match="folded"):
-        lab.solution(name)
 
 
 def test_every_notebook_has_an_exercise_to_write_and_three_at_most():
@@ -121,12 +125,12 @@ def test_no_answer_says_where_it_goes_and_an_unknown_name_the_near_one():
 def test_solutions_hold_in_the_library():
     """The numbers are not only agreed with themselves."""
     z = np.random.default_rng(0).standard_normal((2, 100))
-    assert abs(np.linalg.norm(z.mean(axis=0)) - lab.solution("length-of-z")) < 1.5
+    assert abs(np.linalg.norm(z.mean(axis=0)) - solution("length-of-z")) < 1.5
     from radiogan_lib import gan
 
     generator = gan.build_generator(config.load("smoke"))
-    assert generator.get_layer("label_dense").count_params() == lab.solution("label-channel")
+    assert generator.get_layer("label_dense").count_params() == solution("label-channel")
     sizes, (rows, cols) = 0, config.load("paper").canvas
     while rows > 5:
         rows, cols, sizes = rows // 2, cols // 2, sizes + 1
-    assert (sizes, rows, cols) == tuple(lab.solution("discriminator-layers"))
+    assert (sizes, rows, cols) == tuple(solution("discriminator-layers"))

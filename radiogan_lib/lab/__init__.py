@@ -51,6 +51,6 @@ _HOME = {
     "diagrams": ["diagram"],
     "latent": ["Space"],
     "widget": ["explorer"],
-    "exercises": ["exercise", "solution"],
+    "exercises": ["exercise"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOME)

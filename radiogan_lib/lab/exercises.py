@@ -114,14 +114,6 @@ def exercise(name: str, answer=None) -> Answer:
     return Answer(False, said if said == PLACE else f"{said} Hint: {known['hint']}", picture)
 
 
-def solution(name: str):
-    """The authors' answer; that of a function is folded below its cell in the notebook."""
-    known = _find(name)
-    if known["kind"] == "function":
-        raise RadioganError(f"the solution of {name!r} is folded below its cell in the notebook.")
-    return tuple(known["answer"]) if isinstance(known["answer"], list) else known["answer"]
-
-
 # Checks of functions. Each calls the reader's function `f` and returns a hint (None if it does what
 # was asked) and a picture (or None).
 
