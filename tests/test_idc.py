@@ -458,5 +458,5 @@ class TestChoice:
             == 0
         )
         assert "5 exams" in capsys.readouterr().out
-        assert fetch_public.main(["fetch", "--list"]) == 1
+        assert fetch_public.main(["--list"]) == 1
         assert "--labels" in capsys.readouterr().err
