@@ -110,6 +110,7 @@ class Config:
     suv_max: float = _data(30.0, "SUV is clipped to [0, suv_max]", 1, 1000)
     keep_ids: bool = _data(False, "keep exam and patient identifiers instead of keyed hashes")
     workers: int = _batch(0, "processes that prepare exams; 0 = one per core", 0, 1024)
+    devices: int = _batch(1, "devices that share each batch of the training; 0 = all GPUs", 0, 1024)
 
     noise_dim: int = _gan(100, "length of z (paper)", 1, 4096)
     embedding_dim: int = _gan(50, "length of the label embedding (paper)", 1, 4096)
@@ -356,7 +357,6 @@ LEFT = {
     "projection": False,
     "label_smoothing": 0.0,
     "transitional": 0.0,
-    "devices": 1,
 }
 
 

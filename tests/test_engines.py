@@ -1,4 +1,4 @@
-"""TensorFlow and JAX play the same game; bfloat16 plays it too."""
+"""TensorFlow and JAX play the same game; two devices play it as one; bfloat16 plays it too."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SETTINGS = {
 # Three SGD steps on 24 exams from equal weights. Each engine has random numbers of its own, so those are taken out of the
 # comparison: noise and shifts are given with the exams, dropout is off.
 GAME = """
-    import sys
+    import os, sys, threading
     sys.path.insert(0, {here!r})
     import numpy as np, keras
     from keras import ops
@@ -56,20 +56,23 @@ GAME = """
     from radiogan_lib.data import encode
     from radiogan_lib.gan import radiogan
     from radiogan_lib.gan.networks import build_discriminator, build_generator
+    {before}
+
+    here = threading.local()  # each replica of TensorFlow is traced by a thread of its own, and they take turns
 
     class Given(radiogan.RadioGAN):
         def call(self, inputs, training=False):
             images, labels, given = inputs
-            self.given = ops.convert_to_tensor(given)
+            here.given = ops.convert_to_tensor(given)
             for view in (self.augment, getattr(self, "auxiliary_view", self.augment)):
                 view._integers, view._chosen = self.shift, self.choice
             return super().call((images, labels), training=training)
         def noise(self, n):
-            return self.given
+            return here.given
         def shift(self, x, low, high):
-            return ops.round(ops.tanh(self.given[:, :1, None]) * (high - low) / 2 + (high + low) / 2)
+            return ops.round(ops.tanh(here.given[:, :1, None]) * (high - low) / 2 + (high + low) / 2)
         def choice(self, x):
-            return ops.reshape(self.given[:, 2], (-1, 1, 1, 1)) < 0
+            return ops.reshape(here.given[:, 2], (-1, 1, 1, 1)) < 0
 
     def play(switches):
         cfg = small(dropout=0.0, learning_rate=0.0, **switches)
@@ -78,12 +81,13 @@ GAME = """
         images, labels = encode(exams.suv[order], cfg.intensity, 30.0), exams.labels[order]
         noise = np.random.default_rng(1).normal(size=(24, 8)).astype("float32")
         keras.utils.set_random_seed(0)
-        game = Given(build_generator(cfg, 3), build_discriminator(cfg, 3), cfg)
-        if cfg.auxiliary:
-            game.auxiliary.get_layer("auxiliary_dropout").rate = 0.0
-        average = dict(use_ema=True, ema_momentum=cfg.ema) if cfg.ema else {{}}
-        game.compile(keras.optimizers.SGD(0.05, **average), jit_compile=keras.backend.backend() == "jax")
-        game.optimizer.build(game.trainable_variables)
+        with {scope}:
+            game = Given(build_generator(cfg, 3), build_discriminator(cfg, 3), cfg)
+            if cfg.auxiliary:
+                game.auxiliary.get_layer("auxiliary_dropout").rate = 0.0
+            average = dict(use_ema=True, ema_momentum=cfg.ema) if cfg.ema else {{}}
+            game.compile(keras.optimizers.SGD(0.05, **average), jit_compile=keras.backend.backend() == "jax")
+            game.optimizer.build(game.trainable_variables)
         rng = np.random.default_rng(3)  # with 2, a unit lies within rounding of LeakyReLU's kink, and falls to either side
         for v in game.trainable_variables:
             v.assign(rng.normal(0, 0.1, v.shape).astype("float32") + (1.0 if v.path.endswith("gamma") else 0.0))
@@ -102,34 +106,76 @@ GAME = """
     for k, switches in enumerate({plays!r}):
         np.savez(f"{{sys.argv[1]}}-{{k}}.npz", **{{name.replace("/", "|"): v for name, v in play(switches).items()}})
 """
+# A whole run, pictures and health and checkpoints included, whose batches two devices share.
+RUN = """
+    from radiogan_lib import config, gan
+    if keras.backend.backend() == "jax":
+        keras.distribution.set_distribution(None)  # the library's own turn
+    cfg = small(devices=2, ema=0.9, samples_every=2)
+    for wrong in (dict(devices=64), dict(batch_size=9)):
+        try:
+            gan.train(small(**(dict(devices=2) | wrong)), blobs(cfg, 9), sys.argv[1] + "-wrong")
+        except config.ConfigError as e:
+            assert "devices" in str(e)
+        else:
+            raise AssertionError("no error")
+    run = gan.train(cfg, blobs(cfg), sys.argv[1] + "-run")
+    assert run.finished and len(run.provenance["shared_by"]) == 2 and np.isfinite(run.history[["d_loss", "g_loss"]]).all().all()
+    assert np.isfinite(run.history.diversity.iloc[-1])
+    assert all(v.dtype == "float32" for v in run.generator.get_weights() + run.discriminator.get_weights())
+    suv = gan.sample(run.generator, [0, 1, 2])
+    assert np.isfinite(suv).all() and suv.max() > 0
+    assert not any(getattr(layer, "synchronized", False) for layer in run.generator.layers)
+"""
+ONE = dict(before="", scope="__import__('contextlib').nullcontext()")
+TWO = {
+    "tensorflow": dict(
+        before="import tensorflow as tf; tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
+        "[tf.config.LogicalDeviceConfiguration()] * 2); strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']); "
+        "assert strategy.num_replicas_in_sync == 2",
+        scope="strategy.scope()",
+    ),
+    "jax": dict(
+        before="assert len(keras.distribution.list_devices()) == 2; keras.distribution.set_distribution(keras.distribution.DataParallel())",
+        scope="__import__('contextlib').nullcontext()",
+    ),
+}
 _PLAYED: dict = {}
 
 
-def _play(tmp_path_factory, engine: str, threads: int = 0) -> dict[str, dict[str, np.ndarray]]:
-    """{settings: {variable: value after three steps}}; one process per engine and threads, for all tests.
+def _play(
+    tmp_path_factory, engine: str, devices: int = 1, threads: int = 0
+) -> dict[str, dict[str, np.ndarray]]:
+    """{settings: {variable: value after three steps}}; one process per engine, devices and threads, for all tests.
 
-    `threads` are TensorFlow's for one operation, 0 its own choice.
+    `threads` are TensorFlow's for one operation, 0 its own choice. With JAX two devices then train a whole run, too;
+    TensorFlow's collectives take one strategy a process.
     """
-    if (engine, threads) not in _PLAYED:
-        names = ["every switch"] if threads else list(SETTINGS)
-        out = tmp_path_factory.mktemp("engines") / f"{engine}{threads}"
-        plays = [SETTINGS[n] for n in names]
-        script = textwrap.dedent(GAME).format(here=str(HERE), plays=plays)
-        env = {
-            "KERAS_BACKEND": engine,
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            THREADS_VARIABLE: str(threads),
+    if (engine, devices, threads) not in _PLAYED:
+        names = list(SETTINGS) if devices == 1 and not threads else ["every switch"]
+        place = ONE if devices == 1 else TWO[engine]
+        out = tmp_path_factory.mktemp("engines") / f"{engine}{devices}{threads}"
+        then = RUN if (engine, devices) == ("jax", 2) else ""
+        _process([SETTINGS[n] for n in names], place, then, out, engine, devices, threads)
+        _PLAYED[engine, devices, threads] = {
+            n: _read(f"{out}-{k}.npz") for k, n in enumerate(names)
         }
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(out)],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            env=os.environ | env,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        _PLAYED[engine, threads] = {n: _read(f"{out}-{k}.npz") for k, n in enumerate(names)}
-    return _PLAYED[engine, threads]
+    return _PLAYED[engine, devices, threads]
+
+
+def _process(plays, place, then, out, engine, devices, threads=0) -> None:
+    script = textwrap.dedent(GAME).format(here=str(HERE), plays=plays, **place)
+    env = {"KERAS_BACKEND": engine, "TF_CPP_MIN_LOG_LEVEL": "3", THREADS_VARIABLE: str(threads)}
+    if engine == "jax":
+        env["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+    done = subprocess.run(
+        [sys.executable, "-c", script + textwrap.dedent(then), str(out)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | env,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def _read(path):
@@ -160,6 +206,20 @@ def test_whole_operations_side_by_side_play_the_same_game(tmp_path_factory):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_two_devices_play_as_one(tmp_path_factory, engine):
+    """MirroredStrategy (TensorFlow) and DataParallel (JAX) on two virtual devices, each with half of the batch.
+
+    Weights, losses, averages and BatchNorm's statistics are those of one device on the same global batch: built under a
+    strategy, the library's BatchNorm takes its statistics over all replicas.
+    """
+    threads = 1 if engine == "tensorflow" else 0  # whole operations: what two cores use
+    plays = (_play(tmp_path_factory, engine, devices, threads) for devices in (1, 2))
+    one, two = (play["every switch"] for play in plays)
+    worst = _worst(one, two)
+    assert worst[0] < 1e-4, worst
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_bfloat16_stays_close_to_float32(tmp_path_factory, engine):
     full, half = (_play(tmp_path_factory, engine)[s] for s in ("paper", "bfloat16"))
     assert all(
@@ -169,3 +229,9 @@ def test_bfloat16_stays_close_to_float32(tmp_path_factory, engine):
         [half[k] for k in ("d_loss", "g_loss")], [full[k] for k in ("d_loss", "g_loss")], atol=0.05
     )
     assert 0 < _worst(full, half)[0] < 0.3  # really another arithmetic, and no other game
+
+
+def test_a_run_shared_by_two_devices(tmp_path):
+    """On TensorFlow; JAX's is part of its play."""
+    place = dict(before=TWO["tensorflow"]["before"].split("; strategy")[0], scope=ONE["scope"])
+    _process([], place, RUN, tmp_path / "run", "tensorflow", 2)

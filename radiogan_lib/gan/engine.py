@@ -1,4 +1,4 @@
-"""What is about speed and nothing about the GAN: threads, memory, two layers.
+"""What is about speed and devices, and nothing about the GAN: two layers, several devices.
 
 Each trick stays because `benchmarks/training.py` shows at least a tenth on a machine that we
 measured (benchmarks/README.md). None changes the mathematics: tests/test_networks.py and
@@ -16,6 +16,7 @@ import keras
 from keras import layers
 
 from radiogan_lib import machine
+from radiogan_lib.config import ConfigError
 
 FEW_CORES = 2  # measured on two cores only; with more, TensorFlow's own choice stays
 THREADS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
@@ -69,13 +70,81 @@ def keep_memory() -> bool:
     return all([set_option(number, value) for number, value in GLIBC_OPTIONS.values()])
 
 
+def chosen_devices(n: int, batch_size: int) -> list[str]:
+    """The first `n` devices as Keras names them ("gpu:0"); 0 = all GPUs, or one device without.
+
+    Raises:
+        ConfigError: there are fewer devices, or a batch cannot be divided evenly.
+    """
+    found = keras.distribution.list_devices()  # GPUs if there are any, else CPUs
+    n = n or (len(found) if "cpu" not in found[0].lower() else 1)
+    if n > len(found):
+        raise ConfigError(
+            f"settings: devices = {n}, but the engine {keras.backend.backend()} sees {len(found)} "
+            f"({', '.join(found)}): set devices=0 for all GPUs, or install the engine's GPU build "
+            "(docs/devices.md)."
+        )
+    if batch_size % n:
+        raise ConfigError(
+            f"settings: batch_size = {batch_size} cannot be shared evenly by {n} devices: set "
+            f"batch_size={-(-batch_size // n) * n}."
+        )
+    return found[:n]
+
+
+@contextlib.contextmanager
+def sharing(devices: list[str]):
+    """Models that are built inside this block share their batches among these devices.
+
+    The result is that of one device on the same batch: losses and BatchNorm's statistics are means
+    over all of it (MirroredStrategy on TensorFlow, DataParallel on JAX).
+    """
+    if len(devices) == 1:
+        yield
+    elif on_tensorflow():
+        import tensorflow as tf
+
+        with tf.distribute.MirroredStrategy([d.upper() for d in devices]).scope():
+            yield
+    else:
+        former = keras.distribution.distribution()
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(former)
+
+
+def replicas() -> int:
+    """TensorFlow devices that share a batch; 1 on JAX, whose batch is global anyway."""
+    if not on_tensorflow():
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def mean_over_devices(mean):
+    """The mean of the devices' means over their parts of a batch; gradients flow through it."""
+    if replicas() == 1:
+        return mean
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean) if context is not None else mean
+
+
 @keras.saving.register_keras_serializable("radiogan")
 class BatchNormalization(layers.BatchNormalization):
     """Keras' BatchNormalization, whose training pass is one fused kernel of TensorFlow."""
 
+    def __init__(self, *args, **kwargs):
+        # Whatever a saved network was built for: several devices normalise their batch as one.
+        super().__init__(*args, **kwargs | {"synchronized": replicas() > 1})
+
     def call(self, inputs, training=None, mask=None):
         fused = on_tensorflow() and training and self.trainable and len(inputs.shape) == 4
-        if not fused:
+        if not fused or self.synchronized:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 

@@ -20,6 +20,7 @@ import numpy as np
 from keras import layers, ops
 
 from radiogan_lib.config import Config, ConfigError
+from radiogan_lib.gan import engine
 
 KINDS = ("translation",)
 AIR = -1.0  # its grey value, which shifts reveal
@@ -123,7 +124,8 @@ def cross_entropy(logits, label):
 
 def excess(on_fake, on_real):
     """What the generator pays: the fakes' cross-entropy over the real images' (scalars)."""
-    return ops.relu(on_fake - ops.stop_gradient(on_real))
+    # The mean over all devices comes first, because relu is not linear.
+    return ops.relu(engine.mean_over_devices(on_fake - ops.stop_gradient(on_real)))
 
 
 def accuracy(logits, label):
@@ -154,7 +156,7 @@ class SpectralMatching(layers.Layer):
         frequency = np.hypot(np.arange(h)[:, None] / h, np.arange(w)[None] / w).ravel()
         band = np.minimum((frequency * bands).astype(int), bands - 1)  # 1 = Nyquist
         self.share = (np.eye(bands)[band] / np.bincount(band, minlength=bands)).astype("float32")
-        constant = dict(initializer="zeros", trainable=False)
+        constant = dict(initializer="zeros", trainable=False, aggregation="mean")
         names = ("real_mean", "real_square", "fake_mean", "fake_square")
         self.moments = {n: self.add_weight(name=n, shape=(bands,), **constant) for n in names}
         self.steps = self.add_weight(name="steps", shape=(), **constant)

@@ -65,7 +65,11 @@ class BatchSpread(layers.Layer):
     """
 
     def call(self, x):
-        spread = ops.mean(ops.sqrt(ops.var(x, axis=0) + 1e-8))
+        if engine.replicas() > 1:  # of the whole batch, however many devices share it
+            variance = ops.moments(x, axes=[0], synchronized=True)[1]
+        else:
+            variance = ops.var(x, axis=0)
+        spread = ops.mean(ops.sqrt(variance + 1e-8))
         channel = ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x[..., :1]))
         return ops.concatenate([x, channel], axis=-1)
 

@@ -107,7 +107,7 @@ class RadioGAN(keras.Model):
             g_loss = g_loss + self.cfg.spectral_matching * y_pred["bands"]
         if self.cfg.lecam:
             d_loss = d_loss + self.cfg.lecam * self._lecam(real, fake)
-        return d_loss + g_loss
+        return (d_loss + g_loss) / engine.replicas()
 
     def noise(self, n):
         """z (n, noise_dim) from N(0, 1); the seed is a variable, so every step draws anew."""
@@ -117,7 +117,9 @@ class RadioGAN(keras.Model):
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
     def _anchor(self, name: str):
-        return self.add_weight(name=name, shape=(), initializer="zeros", trainable=False)
+        return self.add_weight(
+            name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean"
+        )
 
     def _discriminator_state(self):
         """Copies of dropout seeds and BatchNorm statistics: a bare variable would be read later."""

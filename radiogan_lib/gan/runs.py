@@ -176,7 +176,7 @@ def read_history(run_dir: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def claim(run_dir: Path, cfg: Config, mips) -> None:
+def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
     """Write config and provenance into a new folder; an old one must be the same experiment."""
     path, choose = (
         run_dir / "config.json",
@@ -191,7 +191,8 @@ def claim(run_dir: Path, cfg: Config, mips) -> None:
     }
     if not (path.exists() and (run_dir / "provenance.json").exists()):
         paths.write_json(path, cfg.as_dict() | named)
-        paths.write_json(run_dir / "provenance.json", facts | provenance())
+        told = facts | provenance() | {"shared_by": shared_by}
+        paths.write_json(run_dir / "provenance.json", told)
         return
     try:
         cfg_there, told = _read_claim(run_dir)

@@ -58,7 +58,8 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
             "prepare them with the same settings (notebooks/01_data_preparation.ipynb)."
         )
     engine.prepare()
-    claim(run_dir, cfg, mips)
+    shared_by = engine.chosen_devices(cfg.devices, min(cfg.batch_size, len(mips)))
+    claim(run_dir, cfg, mips, shared_by)
     if all((run_dir / f"{name}.keras").exists() for name in NETWORKS):
         try:
             run = load_run(run_dir)
@@ -66,7 +67,8 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
                 return run
         except RunError as e:  # a network cut short by a power cut is made again from the states
             print(f"{e} Its checkpoints are tried first.")
-    _fit(cfg, mips, run_dir, checkpoint_seconds, build)
+    with engine.sharing(shared_by):
+        _fit(cfg, mips, run_dir, checkpoint_seconds, build)
     return load_run(run_dir)
 
 
