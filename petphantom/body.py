@@ -1,4 +1,4 @@
-"""The body's bulk: skin, fat and muscle, chest and belly cavity, lungs, liver, skeleton, and the texture of fat.
+"""The body's bulk: skin, fat, muscle, cavities, lungs, liver, skeleton and the texture of fat.
 
 Numbers are template millimetres (patient.py).
 """
@@ -19,7 +19,7 @@ FIELD_MM = 14.0  # distance between the nodes of the soft-tissue texture
 
 
 class Body:
-    """The trunk as stacked superellipses: each voxel's depth below the skin and inside the cavity."""
+    """The trunk as stacked superellipses: a voxel's depth below the skin and inside the cavity."""
 
     def __init__(self, canvas: Canvas, patient: Patient):
         self.c, self.p = canvas, patient
@@ -132,7 +132,7 @@ class Body:
             self.fill(box, d, 0.27 * p.blood + 0.05)
 
     def liver(self) -> None:
-        """A round right lobe under its dome, a flat left lobe across the midline, an oblique lower edge."""
+        """A round right lobe under its dome, a flat left lobe, an oblique lower edge."""
         c, p = self.c, self.p
         size, shift = p.size("liver"), p.shift["liver"] + [0, 0, p.breath_mm]
         right, left = p.at(np.array([66, 118, 574]) + shift), p.at(np.array([-4, 150, 556]) + shift)
@@ -154,7 +154,7 @@ class Body:
 
 
 def texture(canvas: Canvas, patient: Patient) -> None:
-    """Multiply the soft tissue by a smooth random field: fat lobules and muscle bundles are never even."""
+    """Multiply soft tissue by a smooth random field: fat and muscle are never even."""
     v = patient.stream("texture", person=True).standard_normal((60, 36, 90)) * 0.25 + 1
     near, where = [], []
     for a, low, n in zip(canvas.axes, (-420, -252, -90), v.shape):
@@ -189,7 +189,7 @@ def spine(p: Patient) -> list[tuple]:
 
 
 def skeleton(c: Canvas, p: Patient) -> None:
-    """Red marrow: vertebrae, ribs, sternum, shoulder, pelvis, hips; cold cortical bone is left out."""
+    """Red marrow: vertebrae, ribs, sternum, shoulder, pelvis, hips; no cold cortical bone."""
     r, m, z = p.stream("skeleton", person=True), p.marrow, p.size("bone")
     for k in range(12):
         level = 296 + 22.5 * k

@@ -1,8 +1,9 @@
 """Paints soft-edged shapes (ellipsoids, tubes) into a volume, and scans it as a PET camera would.
 
-Coordinates are body millimetres: x to the patient's right, y to the front, s down from the vertex (the last axis of
-the array). A shape's edge is one voxel wide, so that thin structures keep their activity on a coarse grid.
-Voxels see only +, -, *, / and square roots, which IEEE 754 rounds the same on every processor: same seed, same voxels.
+Coordinates are body millimetres: x to the patient's right, y to the front, s down from the vertex
+(the last axis of the array). A shape's edge is one voxel wide, so that thin structures keep their
+activity on a coarse grid. Voxels see only +, -, *, / and square roots, which IEEE 754 rounds the
+same on every processor: same seed, same voxels.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Canvas:
 
     @staticmethod
     def ramp(inside: np.ndarray, scale_mm: float, edge_mm: float) -> np.ndarray:
-        """0 outside, 1 inside, linear over `edge_mm`, for a signed fraction `inside` of `scale_mm`."""
+        """0 outside, 1 inside, linear over `edge_mm`; `inside` is a signed part of `scale_mm`."""
         inside *= np.float32(scale_mm / edge_mm)
         inside += np.float32(0.5)
         return np.clip(inside, 0, 1, out=inside)
@@ -130,7 +131,7 @@ class Canvas:
 
 
 def turn(lateral_deg: float = 0.0, sagittal_deg: float = 0.0, axial_deg: float = 0.0) -> np.ndarray:
-    """Rotation matrix: tilt in the coronal plane, in the sagittal plane, then about the body axis; degrees."""
+    """Rotation matrix: degrees in the coronal and sagittal planes, then about the body axis."""
     a, b, c = np.deg2rad([lateral_deg, sagittal_deg, axial_deg])
     coronal = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     sagittal = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
@@ -165,13 +166,13 @@ def _smooth_axis(v, out, kernel, axis: int, spare) -> None:
 def smooth(v: np.ndarray, sigmas, prepare=None, cut: float = 2.6) -> np.ndarray:
     """Gaussian smoothing along each axis, zero beyond the borders.
 
-    The result equals SciPy's gaussian_filter to 1e-6. It is written out so that the order of the float32 additions,
-    and with it every checksum, depends on no library's version.
+    The result equals SciPy's gaussian_filter to 1e-6. It is written out so that the order of the
+    float32 additions, and with it every checksum, depends on no library's version.
 
     Args:
         v: float32, 3-D; used as scratch.
         sigmas: one per axis, in voxels.
-        prepare: called with a block of planes and its slice of the first axis before it is smoothed.
+        prepare: called with a block of planes and its slice of the first axis, before smoothing.
 
     Returns:
         float32 of v's shape.
@@ -206,12 +207,12 @@ AIR_SUV = 0.001  # scattered counts outside the body
 def scan(canvas: Canvas, patient) -> np.ndarray:
     """What the camera makes of the activity: noise, resolution, no negative values.
 
-    The noise has a variance proportional to the activity and, before smoothing, a constant density per mm3, so that
-    its size in the liver is the patient's `noise` on any grid. Outer slices are seen by fewer detector rings and are
-    noisier; so is the middle of a large body.
+    The noise has a variance proportional to the activity and, before smoothing, a constant density
+    per mm3, so that its size in the liver is the patient's `noise` on any grid. Outer slices are
+    seen by fewer detector rings and are noisier; so is the middle of a large body.
 
     Returns:
-        float32 of the canvas' shape, in whole steps of 1/256 SUV; the canvas' own values are used up.
+        float32 of the canvas' shape, in whole steps of 1/256 SUV; the canvas' values are used up.
     """
     sigma_mm = patient.resolution_mm / 2.3548
     density = patient.noise**2 * patient.liver * (2 * np.sqrt(np.pi) * sigma_mm) ** 3

@@ -1,4 +1,4 @@
-"""The embedded cohort of the RadioGAN repository: which phantoms make it up, and how they are split."""
+"""The embedded cohort of the RadioGAN repository: its phantoms and their split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from petphantom.exam import checksum
 from petphantom.patient import Patient, patient_seed
 
-# Exams per class as (training, held-out): the paper's proportions, with more of the two rare classes.
+# Exams per class as (training, held-out): the paper's proportions, with more of two rare classes.
 COUNTS = {
     "normal": (675, 100),
     "head_neck": (422, 100),
@@ -27,7 +27,8 @@ FINAL_FIRST, FINAL_COUNT = 700_000_000, 50
 def rows() -> list[dict]:
     """The cohort without checksums: interleaved classes, splits by patient.
 
-    Any prefix holds the classes in nearly the cohort's proportions, with training and held-out exams mixed evenly.
+    Any prefix holds the classes in nearly the cohort's proportions, with training and held-out
+    exams mixed evenly.
     """
     found = []
     for index, (name, (train, test)) in enumerate(COUNTS.items()):
@@ -57,7 +58,7 @@ def rows() -> list[dict]:
 
 
 def final_rows() -> list[dict]:
-    """Exams for the final judgement of a model: seeds that no training, tuning or threshold has used."""
+    """Exams for the final test of a model: seeds that no training, tuning or threshold has used."""
     found = []
     for index, name in enumerate(COUNTS):
         seeds = (s for s in itertools.count(FINAL_FIRST + 1000 * index) if patient_seed(s) == s)

@@ -1,7 +1,8 @@
 """Foci of uptake: what each class adds to a body, beside the benign foci that every class may have.
 
-SUV and size are log-normal; some lesions are faint or have vanished. Node stations, reflux, inflammation and arthritis
-overlap between classes, as they do in real exams: a hot spot is not yet a cancer.
+SUV and size are log-normal; some lesions are faint or have vanished. Node stations, reflux,
+inflammation and arthritis overlap between classes, as they do in real exams: a hot spot is not yet
+a cancer.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Lesion:
     core: float  # necrotic centre: its radius as a share of the lesion's
 
     def truth(self, top_mm: float) -> dict:
-        """A plain description in the image's coordinates, whose z is `top_mm` at the vertex (s = 0)."""
+        """A plain description in the image's coordinates: z is `top_mm` at the vertex (s = 0)."""
         x, y, s = self.centre
         return {
             "site": self.site,
@@ -39,7 +40,7 @@ class Lesion:
         }
 
 
-# template (x, y, s) and spread, mm, on the patient's right; stations outside MIDLINE exist on both sides
+# template (x, y, s) and spread, mm, on the right; stations outside MIDLINE exist on both sides
 NODES = {
     "neck II": ((40, 82, 208), 7),
     "neck III": ((36, 84, 240), 8),
@@ -90,7 +91,7 @@ class Foci:
         self.head = head_map(patient)
 
     def add(self, site, point, diameter, suv, stretch=(1, 1, 1), core=0.0, body=None) -> None:
-        """Add a focus of this diameter (mm) at a template point, or at `body`, a point of the patient's body (mm)."""
+        """Add a focus of this diameter (mm) at a template point, or at `body` (patient, mm)."""
         radii = 0.5 * diameter * np.asarray(stretch, float) * np.exp(self.r.normal(0, 0.12, 3))
         if body is None:
             body = (self.head if point[2] < 262 else self.p.at)(point)

@@ -53,7 +53,7 @@ def _check(class_name: str, seed: int) -> None:
 
 
 def grid(spacing_mm: float | None = None) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Voxel counts (x, y, z) and sizes in mm: the paper's for None or 0, else isotropic over the same box.
+    """Voxel counts (x, y, z) and sizes (mm): the paper's for None or 0, else isotropic.
 
     Raises:
         PhantomError: a voxel size outside 1 to 20 mm.
@@ -107,9 +107,10 @@ def make(class_name: str, seed: int, spacing_mm: float | None = None) -> nib.Nif
 
     Args:
         class_name: one of `CLASSES`.
-        seed: 0 to 999999999; the same seed gives the same voxels, and the same body whatever the class.
-        spacing_mm: None or 0 for the paper's 168 x 168 x 429 voxels of 4.06 x 4.06 x 2.0 mm (x, y, z), or an
-            isotropic voxel size over the same box of 682 x 682 x 858 mm.
+        seed: 0 to 999999999; the same seed gives the same voxels, and the same body whatever the
+            class.
+        spacing_mm: None or 0 for the paper's 168 x 168 x 429 voxels of 4.06 x 4.06 x 2.0 mm (x, y,
+            z), or an isotropic voxel size over the same box of 682 x 682 x 858 mm.
 
     Returns:
         RAS+ image, float32 SUVbw in steps of 1/256; `lesions(class_name, seed)` says what it shows.
@@ -128,13 +129,13 @@ def morph(
 ) -> nib.Nifti1Image:
     """A phantom between two others: a true in-between, unlike a blend of their images.
 
-    The body's continuous features (size, shape and uptake of every organ) move towards the second exam's; the first
-    exam's foci shrink while the second's grow. Sex, arms up or down, missing organs, texture and noise stay the
-    first's.
+    The body's continuous features (size, shape and uptake of every organ) move towards the second
+    exam's; the first exam's foci shrink while the second's grow. Sex, arms up or down, missing
+    organs, texture and noise stay the first's.
 
     Args:
         first, second: (class, seed), as for `make`.
-        share: 0 gives the first exam, voxel by voxel; 1 a phantom with the second's proportions and foci.
+        share: 0 gives the first exam, voxel by voxel; 1 has the second's proportions and foci.
         spacing_mm: as for `make`.
 
     Returns:
@@ -157,10 +158,10 @@ def morph(
 
 
 def lesions(class_name: str, seed: int) -> list[dict]:
-    """The truth of an exam: one dict per lesion with site, centre_mm (x, y, z of the image), diameter_mm and suv.
+    """The truth of an exam: per lesion its site, centre_mm (x, y, z), diameter_mm and suv.
 
-    `suv` is the activity before the scanner; a small lesion looks weaker. `kind` tells a class's own lesions
-    ("tumour") from the benign foci that every class may have ("benign").
+    `suv` is the activity before the scanner; a small lesion looks weaker. `kind` tells a class's
+    own lesions ("tumour") from the benign foci that every class may have ("benign").
     """
     _check(class_name, seed)
     patient = Patient(seed)

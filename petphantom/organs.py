@@ -1,6 +1,7 @@
-"""Paints a patient's normal FDG uptake: vessels, heart, abdomen, urine, bowel, pelvis, head and neck.
+"""A patient's normal FDG uptake: vessels, heart, abdomen, urine, bowel, pelvis, head and neck.
 
-Numbers are template millimetres (patient.py) and SUV relative to the patient's own blood, liver or marrow.
+Numbers are template millimetres (patient.py) and SUV relative to the patient's own blood, liver or
+marrow.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def vessels(c: Canvas, p: Patient) -> None:
 
 
 def heart(c: Canvas, p: Patient) -> None:
-    """Chambers, then the left ventricle as a thick cup open towards the base, from cold to the hottest organ."""
+    """Chambers, then the left ventricle: a thick cup, from cold to the hottest organ."""
     z, r = p.size("heart"), p.stream("heart", person=True)
     o = np.array([-2, 0, -4]) + p.shift["heart"]
 
@@ -109,7 +110,7 @@ def abdomen(c: Canvas, p: Patient) -> None:
 
 
 def kidney(c: Canvas, p: Patient, side: int, centre) -> None:
-    """Cortex, cooler medulla, hot calyces and pelvis, and a ureter that the peristalsis cuts into pieces."""
+    """Cortex, cooler medulla, hot calyces and pelvis, and a ureter cut by peristalsis."""
     r, z = p.stream(f"kidney{side}"), p.size("kidney")
     tilt = turn(-side * (14 + r.normal(0, 4)), 10 + r.normal(0, 4), side * 25)
     at = p.at(centre)
@@ -142,7 +143,7 @@ def kidney(c: Canvas, p: Patient, side: int, centre) -> None:
 
 
 def bowel(c: Canvas, p: Patient) -> None:
-    """Colon as a haustrated tube with uptake that comes and goes along it, and loops of small bowel."""
+    """Colon as a haustrated tube of varying uptake, and loops of small bowel."""
     r, day, z = p.stream("bowel", person=True), p.stream("bowel day"), p.size("bowel")
     sag = 40 + r.normal(0, 28)
     frame = table(

@@ -1,9 +1,10 @@
-"""The patient: habitus, pose and FDG uptake drawn from a seed, and the map from a template body to this one.
+"""The patient: habitus, pose and FDG uptake from a seed, and the map from a template body.
 
-Template coordinates are millimetres in an adult of 1.70 m and 70 kg: x to the patient's right, y forwards from the
-skin of the back, s down from the vertex. `Patient.at` bends and scales them to the patient's body. What belongs to
-the person (sex, height, organ shapes) follows the patient's seed; what belongs to the day (arms, field of view,
-bladder, glucose) follows the exam's. Neither depends on the class.
+Template coordinates are millimetres in an adult of 1.70 m and 70 kg: x to the patient's right, y
+forwards from the skin of the back, s down from the vertex. `Patient.at` bends and scales them to
+the patient's body. What belongs to the person (sex, height, organ shapes) follows the patient's
+seed; what belongs to the day (arms, field of view, bladder, glucose) follows the exam's. Neither
+depends on the class.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PER_BMI = table(
     "150 0.3 0.5 0.3 0.5, 245 0.9 1.2 0.8 1.0, 325 2.0 2.4 1.8 2.2, 420 3.0 4.0 2.6 3.4, "
     "560 4.4 6.2 3.6 4.6, 680 5.2 7.2 4.6 5.8, 800 3.8 4.6 5.0 5.0, 900 3.0 3.4 4.6 4.2"
 )
-# How organs differ from person to person: standard deviation of the log of the size, and of the place in mm.
+# How organs differ between persons: standard deviation of log size, and of the place in mm.
 ORGANS = "liver spleen kidney heart stomach bowel brain bone lung".split()
 ORGAN_SIZE = dict(zip(ORGANS, (0.09, 0.16, 0.08, 0.09, 0.12, 0.10, 0.03, 0.05, 0.05), strict=True))
 PLACES = "liver spleen kidney_r kidney_l heart stomach colon".split()
@@ -69,12 +70,12 @@ class Patient:
         self._draw_day(self.stream("day"))
 
     def stream(self, name: str, person: bool = False) -> np.random.Generator:
-        """An independent random stream by name: one part of the phantom never shifts another's draws."""
+        """An independent random stream by name: no part shifts another's draws."""
         root = self.person if person else self.seed
         return np.random.Generator(np.random.PCG64([root, zlib.crc32(name.encode()), int(person)]))
 
     def _draw_person(self, r: np.random.Generator) -> None:
-        """What stays the same between two exams of one person: habitus, and size and place of the organs."""
+        """What two exams of one person share: habitus, and size and place of the organs."""
         self.sex = "F" if r.random() < 0.42 else "M"
         man = self.sex == "M"
         self.age = normal(r, 60, 14, 20, 90)
@@ -120,7 +121,7 @@ class Patient:
         self.goitre = float(r.choice([0, 1, 2], p=[0.90, 0.07, 0.03]))
 
     def _draw_day(self, r: np.random.Generator) -> None:
-        """Pose, field of view, scanner, and each organ's SUV in the ranges usual an hour after injection."""
+        """Pose, field of view, scanner, and each organ's SUV an hour after injection."""
         self.arms_up = bool(r.random() < 0.62)
         self.arm = r.normal(0, 1, (2, 5))  # how each arm lies
         start = r.choice(3, p=[0.36, 0.44, 0.20])  # vertex; orbits; skull base to mouth
@@ -178,7 +179,7 @@ class Patient:
         return np.where(s < neck, s / self.head_scale, HEAD_MM + (s - neck) / self.trunk_scale)
 
     def outline(self, ts):
-        """Half width, depth, back height, fat (mm) at template s, and the midline's x and the couch's y."""
+        """Half width, depth, back height, fat (mm) at template s; midline x and couch y."""
         ts = np.asarray(ts, float)
         body = self._half, self._depth, self._back, self._fat
         half, depth, back, fat = [np.interp(ts, OUTLINE[:, 0], a) for a in body]
@@ -189,7 +190,7 @@ class Patient:
         return half, depth, back, fat, x0 + self.off_centre[0], self.off_centre[1] - 112.0
 
     def at(self, points):
-        """Body coordinates (mm) of template points (…, 3): stretched with the body's inside, bent with its spine."""
+        """Body coordinates (mm) of template points (…, 3): stretched and bent with the body."""
         p = np.asarray(points, float)
         half, depth, back, fat, x0, couch = self.outline(p[..., 2])
         s, half0, depth0, _, fat0 = OUTLINE.T
@@ -201,7 +202,7 @@ class Patient:
         return np.stack([x, y, self.to_s(p[..., 2])], -1)
 
     def size(self, organ: str = "bone") -> float:
-        """Linear scale of an organ's own size: with height, muscle and its own variation; little with fat."""
+        """Linear scale of an organ's size: height, muscle, its own variation; little fat."""
         return float(
             (0.35 + 0.65 * self.stature) * (0.6 + 0.4 * self.muscle) * self.organ.get(organ, 1.0)
         )
@@ -266,9 +267,10 @@ class Patient:
 
 
 def between(first: Patient, second: Patient, share: float) -> Patient:
-    """The first patient with every continuous feature moved towards the second's by `share` (0 to 1).
+    """The first patient, its continuous features moved towards the second's by `share`, 0 to 1.
 
-    What has nothing in between stays the first's: sex, arms up or down, a missing organ, and the random streams.
+    What has nothing in between stays the first's: sex, arms up or down, a missing organ, and the
+    random streams.
     """
     mixed = copy.copy(first)
     mixed.__dict__.pop("limbs", None)  # made again for the new body
