@@ -21,6 +21,7 @@ from radiogan_lib.data import pictures
 REQUIRED = ("exam_id", "patient_id", "class", "path")
 SPLITS = ("train", "test")
 SPLIT_SEED = 20240607  # of the split made for a cohort without one; fixed, so that it never moves
+TEST_SHARE = 0.2  # of the patients
 
 
 @dataclass
@@ -149,18 +150,14 @@ def _check_split(exams: pd.DataFrame, name: str, notes: list[str]) -> None:
             raise ConfigError(f"{name} has no {split} exam {role}; {remedy}.")
 
 
-def split_by_patient(
-    patients, classes, test_share: float = 0.2, seed: int = SPLIT_SEED
-) -> list[str]:
-    """Divide patients into train and test so that every class keeps its share.
+def split_by_patient(patients, classes) -> list[str]:
+    """Divide patients into train and test, about 80 to 20, so that every class keeps its share.
 
     A patient belongs to the stratum of all classes that they have exams of, so the few with two
     diagnoses are divided as fairly as the rest. The order of rows does not matter.
 
     Args:
         patients, classes: one value per exam.
-        test_share: share of patients that is held out.
-        seed: of the draw.
 
     Returns:
         "train" or "test" per exam. Every class with two patients or more has both.
@@ -173,11 +170,11 @@ def split_by_patient(
     for patient in sorted(classes_of):
         strata.setdefault(tuple(sorted(classes_of[patient])), []).append(patient)
     # Patients with several classes first: what they hold out counts for each of their classes.
-    test, rng = set(), np.random.default_rng(seed)
+    test, rng = set(), np.random.default_rng(SPLIT_SEED)
     for stratum in sorted(strata, key=lambda s: (-len(s), s)):
         members = strata[stratum]
         order = [members[i] for i in rng.permutation(len(members))]
-        n_test = int(np.floor(test_share * len(members) + 0.5))
+        n_test = int(np.floor(TEST_SHARE * len(members) + 0.5))
         if len(stratum) == 1:  # a class is known by its own patients: at least one on either side
             n_test = min(max(n_test, 1), len(members) - 1)
         test.update(order[:n_test])

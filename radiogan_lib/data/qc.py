@@ -191,14 +191,14 @@ def _shown(table: pd.DataFrame, name: str, room: int) -> list[int]:
     return [*flagged, *(rest[k] for k in spread)]
 
 
-def histograms(dataset, bins: int = 60) -> Figure:
+def histograms(dataset) -> Figure:
     """How often each SUV occurs in the body: a thin line per exam and a thick one for the class.
 
     One exam in another scale stands out from its class, in red.
     """
     names, table = dataset.class_names, summary(dataset)
     figure = Figure(figsize=(2.4 * len(names) + 0.4, 2.5), dpi=100, layout="constrained")
-    edges = np.geomspace(0.1, dataset.suv_max, bins + 1)
+    edges = np.geomspace(0.1, dataset.suv_max, 61)
     centres = np.sqrt(edges[1:] * edges[:-1])
     usual = dict(lw=0.4, color="#8899aa", alpha=0.35, zorder=1)
     odd = dict(lw=0.9, color=RED, alpha=1, zorder=3)

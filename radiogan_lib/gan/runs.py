@@ -129,14 +129,14 @@ def load_run_or_shipped(run_dir) -> Run:
     return load_shipped()
 
 
-def discriminator_scores(run: Run, suv: np.ndarray, labels, batch_size: int = 64) -> np.ndarray:
+def discriminator_scores(run: Run, suv: np.ndarray, labels) -> np.ndarray:
     """The discriminator's logits (n,) float32 of exams (n, h, w) in SUV; above 0 is real."""
     from radiogan_lib.data import encode
 
     scale, labels = run.generator.layers[-1], np.asarray(labels, "int32")
     images, found = encode(suv, scale.curve, scale.suv_max), [np.zeros(0, "float32")]
-    for i in range(0, len(images), batch_size):
-        part = [images[i : i + batch_size], labels[i : i + batch_size]]
+    for i in range(0, len(images), 64):
+        part = [images[i : i + 64], labels[i : i + 64]]
         found.append(keras.ops.convert_to_numpy(run.discriminator(part, training=False))[:, 0])
     return np.concatenate(found)
 

@@ -465,7 +465,6 @@ def directions(
     label: int,
     seed: int = 0,
     class_names: Sequence[str] = (),
-    amounts=(-6, -3, 0, 3, 6),
     unit: str = "SUV",
 ) -> Figure:
     """One patient moved along the directions of z that change a class's images most.
@@ -475,9 +474,9 @@ def directions(
         label: the class.
         seed: of the patient's z.
         class_names: in label order.
-        amounts: how far z is moved; a random z is about ten long.
         unit: of the pixels, at the colour bar.
     """
+    amounts = (-6, -3, 0, 3, 6)  # how far z is moved; a random z is about ten long
     z, e = space.path((label, seed), (label, seed), 2)
     found = space.directions(label)
     points = np.stack([z[0] + a * d for d in found for a in amounts])

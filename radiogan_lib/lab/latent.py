@@ -107,8 +107,8 @@ class Space:
             digest.update(np.ascontiguousarray(w).tobytes())
         return digest.hexdigest()[:12]
 
-    def directions(self, label: int, count: int = 5, samples: int = 192) -> list[np.ndarray]:
-        """Directions of z (noise_dim,) along which a class changes most, strongest first.
+    def directions(self, label: int) -> list[np.ndarray]:
+        """Up to five directions of z (noise_dim,) that change a class most, strongest first.
 
         Images are drawn at random z, their principal components are found, and each is led back to
         z by least squares (the idea of GANSpace, Härkönen et al., NeurIPS 2020, on images instead
@@ -116,6 +116,7 @@ class Space:
         """
         if label in self._found:
             return self._found[label]
+        samples = 192
         z = np.random.default_rng(0).standard_normal((samples, self.noise_dim)).astype(np.float32)
         e = np.tile(self.table[label], (samples, 1))
         parts = [self.draw(z[i : i + 32], e[i : i + 32]) for i in range(0, samples, 32)]
@@ -126,7 +127,7 @@ class Space:
         ridge = 0.1 * samples * np.eye(self.noise_dim)
         known = int((size > 1e-6 * max(size[0], 1e-12)).sum())
         found = []
-        for k in range(min(count, known)):
+        for k in range(min(5, known)):
             vector = np.linalg.solve(z.T @ z + ridge, z.T @ left[:, k])
             vector *= np.sign(right[k].sum()) or 1.0
             found.append((vector / max(np.linalg.norm(vector), 1e-12)).astype(np.float32))

@@ -72,13 +72,12 @@ def _between(entry: Mapping) -> str:
     return "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
 
 
-def metric_table(report: Mapping, note: str = "") -> Table:
+def metric_table(report: Mapping) -> Table:
     """A report's measures as rows: name, value, 95 % interval.
 
     Args:
         report: of `radiogan_lib.evaluation`: numbers and measures by name; dicts inside dicts
             become rows with both names.
-        note: a sentence below the table.
 
     Raises:
         RadioganError: the report is no dict.
@@ -89,7 +88,7 @@ def metric_table(report: Mapping, note: str = "") -> Table:
     rows = list(_rows(report, ""))
     columns = 3 if any(row[2] for row in rows) else 2
     header = ("measure", "value", "95 % interval")[:columns]
-    return Table([row[:columns] for row in rows], header, note)
+    return Table([row[:columns] for row in rows], header)
 
 
 def _rows(report: Mapping, prefix: str) -> Iterator[tuple[str, str, str]]:

@@ -278,13 +278,13 @@ def _framed(picture: np.ndarray) -> str:
     return uri(image)
 
 
-def _strip(greys: list[np.ndarray], gap: int = 3) -> str:
+def _strip(greys: list[np.ndarray]) -> str:
     """All frames side by side; a long walk is drawn smaller, so that the strip keeps its width."""
     height = max(36, min(STRIP, STRIP * 12 // max(len(greys), 12)))
     width = max(1, round(greys[0].shape[1] * height / greys[0].shape[0]))
     small = [np.asarray(Image.fromarray(g).resize((width, height))) for g in greys]
-    apart = [np.pad(s, ((0, 0), (0, gap)), constant_values=255) for s in small]
-    return uri(np.concatenate(apart, axis=1)[:, :-gap])
+    apart = [np.pad(s, ((0, 0), (0, 3)), constant_values=255) for s in small]
+    return uri(np.concatenate(apart, axis=1)[:, :-3])
 
 
 explorer = LatentExplorer
