@@ -28,6 +28,9 @@ run: export SET := $(SET)
 run: $(VENV)/ready
 	$(BIN)/python -m radiogan_lib.batch --profile "$$PROFILE" $${COHORT:+--set "cohort=$$COHORT"} --sets "$$SET" $(BATCH)
 
+# Two processes take the files of tests in the order of tests/conftest.py.
+SHARED = -n 2 --dist loadfile --no-loadscope-reorder
+
 # The smoke run comes first and in a home of its own. Then come the tests that measure time, alone; then two processes take all
 # others file by file: unit tests, and nbval runs each executed notebook again and compares the cells that must not change.
 test: export RADIOGAN_HOME := $(CURDIR)/runs/test-home
@@ -35,11 +38,11 @@ test: $(VENV)/ready-test
 	rm -rf "$$RADIOGAN_HOME"
 	$(BIN)/python -m radiogan_lib.batch --profile smoke
 	$(BIN)/python -m pytest tests -m alone $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS chose none of them
-	$(BIN)/python -m pytest tests "$$RADIOGAN_HOME/runs/smoke" -m 'not alone' -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests "$$RADIOGAN_HOME/runs/smoke" -m 'not alone' $(SHARED) $(ARGS)
 
 # While you work: layout, lint and types, then the unit tests that are not marked slow.
 quick: lint
-	$(BIN)/python -m pytest tests -m 'not slow' -q -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests -m 'not slow' -q $(SHARED) $(ARGS)
 
 lint: $(VENV)/ready-test
 	$(BIN)/python -m ruff format --check --quiet .
