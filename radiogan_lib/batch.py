@@ -188,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     """What `main` does, once its arguments are read."""
+    machine.keras_backend()  # notebooks import Keras before any line of ours could tell
     given = dict(parse_setting(s) for s in [*args.settings, *split_settings(args.sets)])
     experiments = [
         portable(dict(zip(given, combination, strict=True)))

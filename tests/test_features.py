@@ -146,3 +146,24 @@ def test_moved_distance_finds_a_shifted_mirrored_rescaled_exam(shift, gain, mirr
     assert i[:, 0].tolist() == [7, 19] and (d[:, 0] < 0.2 * d[:, 1]).all()
     own = np.arange(40)
     assert (t.nearest(t, 1, (own, own))[1][:, 0] != own).all()
+
+
+@pytest.mark.parametrize("shape", [(32, 24), (8, 8), (5, 4), (1, 9)])
+def test_registration_takes_away_parts_of_a_pixel_and_small_turns(shape):
+    from scipy.ndimage import gaussian_filter, rotate
+    from scipy.ndimage import shift as move
+
+    bank = gaussian_filter(np.random.default_rng(6).random((40, *shape)), (0, 1.5, 1.5))
+    changed = move(bank[:2], (0, 0.4, 0.3), order=3, mode="nearest")
+    changed = rotate(changed, 3, (1, 2), reshape=False, order=3, mode="nearest")[:, :, ::-1]
+    t, x = (features.Moved(v.astype(np.float32), shape) for v in (bank, 0.7 * changed))
+    d, i = x.nearest(t, 5)
+    registered, index = x.registered(t, d, i)
+    assert registered.shape == index.shape == (2,) and (registered >= 0).all()
+    if min(shape) >= 8:
+        assert index.tolist() == [0, 1]
+        assert (registered < 0.5 * d[:, 0]).all()
+    own = np.arange(40)
+    d, i = t.nearest(t, 5, (own, own))
+    registered, index = t.registered(t, d, i)
+    assert (registered <= d[:, 0] + 1e-3).all() and (index != own).all()

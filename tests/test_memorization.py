@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import toy_mips
-from scipy.ndimage import gaussian_filter, shift
+from scipy.ndimage import gaussian_filter, rotate, shift
 
 from radiogan_lib.evaluation import (
     EvaluationError,
@@ -87,6 +87,21 @@ def test_a_few_exams_drawn_again_and_again(world, report, exams, share):
     if n >= 3 * exams:
         assert found["copies"] == n and found["n_exams"] == min(exams, n)
         assert {e["train"] for e in found["exams"]} == set(range(min(exams, n)))
+
+
+@pytest.mark.parametrize("kind", ["shifted by half a pixel", "turned by 3 degrees"])
+@pytest.mark.parametrize("exams", [1, 10])
+def test_registered_copies_are_counted_by_exam(world, report, kind, exams):
+    t, mixed = world[0].images[:exams], world[2].images.copy()
+    if kind == "turned by 3 degrees":
+        t = rotate(t, 3, (1, 2), reshape=False, order=1, mode="nearest")
+    else:
+        t = shift(t, (0, 0.5, 0.5), order=3, mode="nearest")
+    mixed[:10] = t[np.arange(10) % exams]
+    found = report(mixed)["facts"]
+    assert found["decides"] and found["n_exams"] <= exams and found["copies"] >= 5
+    assert {e["train"] for e in found["exams"]} <= set(range(exams))
+    assert not report(world[2].images)["facts"]["decides"]
 
 
 def test_one_fresh_image_again_and_again_is_no_copy(world, report):

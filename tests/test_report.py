@@ -56,6 +56,17 @@ def test_written_files(report, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"metrics.json", "report.html", "MODEL_CARD.md"}
 
 
+def test_unknown_labels_are_counted(world):
+    t, p, f = world
+    labels = np.where(np.arange(len(f)) % 3 == 0, 7, f.labels)
+    parts = {"controls": False}
+    report = evaluate(t, p, ImageSet(f.images, labels), parts, list("abcdefgh"), rounds=20)
+    said = [n for n in report["memorization"]["notes"] if "without training images" in n]
+    assert len(said) == 1 and said[0].startswith("27 of 80 generated images have labels")
+    assert "(h)" in said[0] and said[0] in html(report).replace(said[0].capitalize(), said[0])
+    assert not evaluate(t, p, f, parts, list("abcde"), rounds=20)["memorization"]["notes"]
+
+
 def test_card_says_whose_images_they_may_be(report):
     assert "no proof of privacy" in model_card(report)
     copier = report | {

@@ -151,11 +151,12 @@ def test_a_keras_that_cannot_work_is_one_sentence(tmp_path, file, variable, word
     assert words in done.stdout and done.stdout.count("\n") == 1, done.stdout + done.stderr
 
 
-def test_a_page_is_not_written_with_a_keras_that_cannot_work(tmp_path):
-    words = ("-m", "radiogan_lib.lab.page", "--out", str(tmp_path / "x.html"))
-    done = python(*words, KERAS_BACKEND="torch")
+@pytest.mark.parametrize("words", [("lab.page", "--out", "x.html"), ("batch", "--from", "03")])
+def test_nothing_runs_with_a_keras_that_cannot_work(tmp_path, words):
+    home = {"RADIOGAN_HOME": str(tmp_path), "KERAS_BACKEND": "torch"}
+    done = python("-m", f"radiogan_lib.{words[0]}", *words[1:], **home)
     assert done.returncode == 1 and "asks for the backend 'torch'" in done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.strip().count("\n") == 0 and not list(tmp_path.iterdir()), done.stderr
 
 
 def test_a_path_that_the_terminal_cannot_show_is_still_named(tmp_path):

@@ -86,6 +86,8 @@ def _run(a: argparse.Namespace) -> int:
     report = evaluate(*sets, parts, names, a.rounds, a.seed, invert=not a.light)
     written = write_report(report, a.out)
     print(report["verdict"]["sentence"])
+    for note in report["memorization"]["notes"]:
+        print(f"Note: {note}.")
     print(f"{written['page']} holds the report, {written['metrics'].name} beside it the numbers.")
     return 0
 

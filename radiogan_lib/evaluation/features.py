@@ -18,6 +18,7 @@ from radiogan_lib.config import RadioganError
 POOLED_SIDE = 40  # pixels on the longer side: 80 × 48 becomes 40 × 24, 640 × 384 too
 MOVED_SIDE = 32  # the same where small shifts are searched
 CANDIDATES = 24  # images that the search over shifts looks at closely
+REGISTERED = 3  # of these, the ones that are registered
 BLOCK_BYTES = 64 * 2**20
 NAMES = ("training", "held-out", "generated")
 
@@ -274,11 +275,11 @@ class Moved:
 
     def nearest(self, bank: Moved, k: int = 1, apart=None) -> tuple[np.ndarray, np.ndarray]:
         """As `nearest_k`: distances (n, k) and indices (n, k) into the bank."""
-        n, m, r = len(self.small), len(bank.small), bank.reach
-        k, take = min(k, m), min(m, max(CANDIDATES, k))
-        h, w = bank.small.shape[1] - 2 * r, bank.small.shape[2] - 2 * r
-        windows = np.lib.stride_tricks.sliding_window_view(bank.small, (h, w), axis=(1, 2))
-        mean, norm = bank._windows()
+        n, m = len(self.small), len(bank.small)
+        windows, norm = bank._windows()
+        size = windows.shape[-1] * windows.shape[-2]
+        # small images blur into each other, and more of them cost no more
+        k, take = min(k, m), min(m, max(CANDIDATES * max(1, 256 // size), k))
         distances, indices = np.empty((n, k), np.float32), np.empty((n, k), np.int64)
         for rows in blocks(n, m * 12):
             likeness = np.abs(self.coarse[rows] @ bank.coarse.T)
@@ -287,24 +288,63 @@ class Moved:
                 likeness[apart[0][rows, None] == apart[1][None, :]] = -1
             near = np.argpartition(-likeness, take - 1, axis=1)[:, :take]
             for i, candidates in zip(range(rows.start, rows.stop), near, strict=True):
-                flat = windows[candidates].reshape(-1, h * w)
-                both = flat @ np.stack([self.middle[i], self.flipped[i]], axis=1)
-                r2 = np.abs(both.reshape(take, -1, 2)) / norm[candidates][..., None]
-                d = np.sqrt(np.maximum(2 - 2 * r2.max(axis=(1, 2)), 0))
+                r = self._correlation(i, windows[candidates], norm[candidates])
+                d = np.sqrt(np.maximum(2 - 2 * r.max(axis=1), 0))
                 d[likeness[i - rows.start, candidates] < 0] = np.inf
                 order = np.argsort(d, kind="stable")[:k]
                 distances[i], indices[i] = d[order], candidates[order]
         return distances, indices
 
+    def registered(self, bank: Moved, d: np.ndarray, i: np.ndarray):
+        """Distance to the nearest exam after registration, and its index, (n,) each.
+
+        One step of least squares turns and zooms the best window, and shifts it by parts of a
+        pixel: R is the multiple correlation with the window and its derivatives, the distance
+        √(2 − 2R). `d`, `i`: what `nearest` found; its first `REGISTERED` exams are registered.
+        """
+        d, i, r = d[:, :REGISTERED].copy(), i[:, :REGISTERED], bank.reach
+        h, w = (n - 2 * r for n in bank.small.shape[1:])
+        if h * w >= 16:  # else five numbers would explain anything
+            windows, norm = bank._windows()
+            smooth = (0, *[min(1.2, min(h + 2 * r, w + 2 * r) / 10)] * 2)
+            own, fine = (ndimage.gaussian_filter(m.small, smooth) for m in (self, bank))
+            own = own[:, r : r + h, r : r + w]
+            targets = np.stack([_unit(own), _unit(own[:, :, ::-1])], axis=1)
+            row, column = np.mgrid[:h, :w].reshape(2, -1) - np.array([[h - 1], [w - 1]]) / 2
+            for n, near in enumerate(i):
+                best = self._correlation(n, windows[near], norm[near]).argmax(axis=1)
+                for j in np.flatnonzero(np.isfinite(d[n])):
+                    y, x = divmod(best[j] // 2, 2 * r + 1)
+                    image = fine[near[j]]
+                    a, down, right = (
+                        v[y : y + h, x : x + w].ravel() for v in (image, *np.gradient(image))
+                    )
+                    turn, zoom = down * column - right * row, down * row + right * column
+                    basis = np.stack([a, down, right, turn, zoom], axis=1)
+                    q = np.linalg.qr(basis - basis.mean(axis=0))[0]
+                    r2 = min(((targets[n, best[j] % 2] @ q) ** 2).sum(), 1)
+                    d[n, j] = np.sqrt(2 - 2 * np.sqrt(r2))
+        best = d.argmin(axis=1)[:, None]
+        return np.take_along_axis(d, best, 1)[:, 0], np.take_along_axis(i, best, 1)[:, 0]
+
+    def _correlation(self, i: int, windows: np.ndarray, norm: np.ndarray) -> np.ndarray:
+        """|r| of image i's middle, and its mirror image, with windows: (candidates, 2 shifts)."""
+        both = windows.reshape(-1, self.middle.shape[1]) @ np.stack(
+            [self.middle[i], self.flipped[i]], axis=1
+        )
+        r = np.abs(both.reshape(len(windows), -1, 2)) / norm[..., None]
+        return r.reshape(len(windows), -1)
+
     def _windows(self):
-        """Sum of every window, (n, shifts), and the norm of the window minus its mean."""
+        """Every window of every image, and its norm without the mean: (n, shifts)."""
         r = self.reach
         h, w = self.small.shape[1] - 2 * r, self.small.shape[2] - 2 * r
         both = (v.astype(np.float64) for v in (self.small, self.small**2))
         sums = [_box(v, h, w).reshape(len(v), -1) for v in both]
         norm = np.sqrt(np.maximum(sums[1] - sums[0] ** 2 / (h * w), 0))
         floor = 1e-3 * np.sqrt(h * w) * max(float(self.small.std()), 1e-12)
-        return sums[0], np.maximum(norm, floor).astype(np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(self.small, (h, w), axis=(1, 2))
+        return windows, np.maximum(norm, floor).astype(np.float32)
 
 
 def _box(x: np.ndarray, h: int, w: int) -> np.ndarray:

@@ -115,6 +115,11 @@ class Reference:
         others = np.setdiff1d(np.arange(len(self.p)), self.leaks)
         held = {v: self.p_near[v].d[others, 0] for v in self.own}
         d = {v: np.concatenate([self.own[v].d[:, 0], held[v]]) for v in self.own}
+        own, held = (
+            m.registered(self.moved_t, near["moved"].d, near["moved"].i)[0]
+            for m, near in ((self.moved_t, self.own), (self.moved_p, self.p_near))
+        )
+        d["registered"] = np.concatenate([own, held[others]])
         finite = {v: x[np.isfinite(x)] for v, x in d.items()}
         self.radius = {
             v: 0.5 * float(np.quantile(x, 0.01)) if len(x) else 0.0 for v, x in finite.items()
@@ -236,7 +241,8 @@ def memorization_report(
     stands = distinct(q, scale * ref.radius["whole"])
     own = np.flatnonzero(stands == np.arange(len(q)))  # repeats are no new evidence for a share
     own_y = None if q_y is None else q_y[own]
-    report = {"facts": facts(ref, near, beside, q, stands, kept)}
+    registered = moved.registered(ref.moved_t, near["moved"].d, near["moved"].i)
+    report = {"facts": facts(ref, near, registered, beside, q, stands, kept)}
     views = {"whole": "copy_fraction", "moved": "moved_fraction", "part": "part_fraction"}
     for view, name in views.items():
         scores = near[view].score[own], ref.p_near[view].score
@@ -284,13 +290,12 @@ def memorization_report(
     return report
 
 
-def facts(
-    ref: Reference, near: dict, beside: dict, q: np.ndarray, stands: np.ndarray, kept
-) -> dict:
+def facts(ref: Reference, near: dict, registered, beside: dict, q, stands, kept) -> dict:
     """Plain counts: copies by training exam, repeated images, copies of held-out exams.
 
     Near-exact: within half of the distance that only 1 % of real exams fall below, as it is or
-    moved; exact: within a tenth of that. `decides`: no chance explains the copies.
+    moved; exact: within a tenth of that. Images that are as near to an exam only after registration
+    count where they are more than chance explains. `decides`: no chance explains the copies.
     """
     d, i = near["whole"].d[:, 0].copy(), ref.kept_train[near["whole"].i[:, 0]]
     if len(ref.kept_train) < len(ref.train):  # every training exam counts here, not only the sample
@@ -299,24 +304,19 @@ def facts(
             nearer = found[:, 0] < d
             d[nearer], i[nearer] = found[nearer, 0], place[nearer, 0] + rows.start
     moved, moved_i = near["moved"].d[:, 0], ref.kept_train[near["moved"].i[:, 0]]
-    hit, hit_moved = d <= ref.radius["whole"], moved <= ref.radius["moved"]
+    hit = d <= ref.radius["whole"]
+    copies, exam = hit | (moved <= ref.radius["moved"]), np.where(hit, i, moved_i)
     exact = (d <= 0.1 * ref.radius["whole"]) | (moved <= 0.1 * ref.radius["moved"])
-    copies, exam = hit | hit_moved, np.where(hit, i, moved_i)
+    hits = [ref.real_hits[v] for v in ("whole", "moved")]
+    real = max(h for h, _ in hits), min(n for _, n in hits)
+    decides = beyond_chance(exam[copies], len(q), *real, bool(exact.any()))
+    turned = registered[0] <= ref.radius["registered"]
+    turned_exam = ref.kept_train[registered[1]]
+    if beyond_chance(turned_exam[turned], len(q), *ref.real_hits["registered"]):
+        exam = np.where(copies, exam, turned_exam)
+        copies, decides = copies | turned, True
     exams, counts = np.unique(exam[copies], return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    known = max(ref.real_hits[v][0] for v in ref.radius)
-    n_real = min(ref.real_hits[v][1] for v in ref.radius)
-    if known == 0:
-        decides = bool(exact.any() or len(exams) > FEW or (counts >= FEW).any())
-    else:  # real exams resemble each other as closely: then only more of that than among them
-        p = (
-            stats.fisher_exact([[len(exams), len(q)], [known, n_real]], "greater")[1]
-            if len(exams)
-            else 1
-        )
-        most = int(counts.max()) if len(counts) else 0
-        p_most = stats.fisher_exact([[most, len(q) - most], [known, n_real - known]], "greater")[1]
-        decides = bool(p < 1e-4 or p_most < 1e-4)
     p_hit = (beside["whole"].d[:, 0] <= ref.radius["whole"]) | (
         beside["moved"].d[:, 0] <= ref.radius["moved"]
     )
@@ -334,9 +334,26 @@ def facts(
             if sizes[j] > 1
         ],
         "heldout": int((p_hit & ~copies & (stands == np.arange(len(q)))).sum()),
-        "real_resemblances": int(known),
+        "real_resemblances": int(real[0]),
         "decides": decides,
     }
+
+
+def beyond_chance(exam, n: int, known: int, n_real: int, exact: bool = False) -> bool:
+    """Are n images more often near training exams than real ones are, `known` of `n_real`?
+
+    `exam`: the training exam of each image that is near one.
+    """
+    exams, counts = np.unique(exam, return_counts=True)
+    most = counts.max(initial=0)
+    if known == 0:
+        return exact or len(exams) > FEW or bool(most >= FEW)
+
+    def p(hits):
+        table = [[hits, n - hits], [known, n_real - known]]
+        return stats.fisher_exact(table, "greater")[1]
+
+    return bool(p(len(exams)) < 1e-4 or p(most) < 1e-4)
 
 
 def copying(report: dict, membership=MEMBERSHIP_AUC, copies=COPY_FRACTION) -> bool:

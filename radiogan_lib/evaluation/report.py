@@ -106,6 +106,8 @@ def evaluate(
     memorization = parts.get("memorization") or memorization_report(
         *sets, discriminator_scores=parts.get("discriminator_scores"), rounds=rounds, seed=seed
     )
+    notes = [*memorization.get("notes", []), *_unknown_labels(sets, class_names)]
+    memorization = {**memorization, "notes": notes}
     quality = parts.get("quality") or quality_report(
         *sets, classifier=classifier, rounds=rounds, seed=seed
     )
@@ -148,6 +150,22 @@ def _named(sets, class_names):
         fault = f"labels run from {codes[0]} to {codes[-1]}, but there are {len(class_names)}"
         raise EvaluationError(f"{fault} class names; they must be indices.")
     return sets, list(class_names)
+
+
+def _unknown_labels(sets, names) -> list[str]:
+    """One sentence per set with labels that no training image has: how many, and what was done."""
+    notes = []
+    for s, name in zip(sets[1:], ("held-out", "generated"), strict=True):
+        other = (
+            np.zeros(0, int) if s.labels is None else s.labels[~np.isin(s.labels, sets[0].labels)]
+        )
+        if len(other):
+            classes = [names[c] for c in np.unique(other)]
+            more = ", …" if len(classes) > 5 else ""
+            fault = f"{len(other)} of {len(s)} {name} images have labels without training images"
+            done = "copies are searched in all images, comparisons of classes leave these out"
+            notes.append(f"{fault} ({', '.join(classes[:5])}{more}): {done}")
+    return notes
 
 
 # The pictures
@@ -296,10 +314,11 @@ def not_noticed(report) -> str:
     """What this evaluation could not notice, in words."""
     return (
         f"{limit(report['detectable'])} Images were compared whole and by halves, at low"
-        " resolution, up to small shifts, mirroring and rescaling of intensity. Copies that are"
-        " turned, bent or smaller than half of the image (a copied lesion inside a new body),"
-        " blends of shifted exams, one shifted exam drawn again and again, and rarer copies than"
-        " stated may pass."
+        " resolution, up to small shifts and turns, mirroring and rescaling of intensity. Copies"
+        " that are turned by much more than 3 degrees, bent or smaller than half of the image (a"
+        " copied lesion inside a new body), blends of shifted exams, and rarer copies than stated"
+        " may pass. Held-out images that are all shifted by a pixel or two may pass as well where"
+        " images have no fixed place."
     )
 
 

@@ -37,7 +37,8 @@ SHOWN = tuple(
 RULE = f"""In this order; intervals are of 95 %:
 1. memorises, by plain facts: an exact copy of a training exam, one training exam drawn {FEW} \
 times or more, or near-exact copies of more than {FEW} different ones, at a closeness that no \
-two real exams reach (where real exams do: more than among them, p < 0.0001).
+two real exams reach (where real exams do: more than among them, p < 0.0001), as they are, moved, \
+or turned, zoomed and shifted by parts of a pixel.
 2. undecided, with the reason: the three sets do not belong together, so that no comparison \
 holds.
 3. blends: the lower bound of the blend fraction is above the threshold (at least 0.15, and \
