@@ -102,15 +102,13 @@ def check_images(images, name: str) -> np.ndarray:
         images = np.asarray(images)
         images = images.astype(np.float32, copy=False)
     except (TypeError, ValueError):
-        raise EvaluationError(
-            f"the {name} images are not one array of numbers; give float (n, rows, columns)."
-        ) from None
+        fault = f"the {name} images are not one array of numbers"
+        raise EvaluationError(f"{fault}; give float (n, rows, columns).") from None
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
     if images.ndim != 3 or 0 in images.shape:
-        raise EvaluationError(
-            f"the {name} images have shape {images.shape}; give (n, rows, columns) with n ≥ 1."
-        )
+        fault = f"the {name} images have shape {images.shape}"
+        raise EvaluationError(f"{fault}; give (n, rows, columns) with n ≥ 1.")
     bad = sum(
         int((~np.isfinite(images[r]).all(axis=(1, 2))).sum())
         for r in blocks(len(images), images[0].size)
@@ -316,9 +314,8 @@ class Moved:
                 for j in np.flatnonzero(np.isfinite(d[n])):
                     y, x = divmod(best[j] // 2, 2 * r + 1)
                     image = fine[near[j]]
-                    a, down, right = (
-                        v[y : y + h, x : x + w].ravel() for v in (image, *np.gradient(image))
-                    )
+                    both = (image, *np.gradient(image))
+                    a, down, right = (v[y : y + h, x : x + w].ravel() for v in both)
                     turn, zoom = down * column - right * row, down * row + right * column
                     basis = np.stack([a, down, right, turn, zoom], axis=1)
                     q = np.linalg.qr(basis - basis.mean(axis=0))[0]
@@ -329,11 +326,9 @@ class Moved:
 
     def _correlation(self, i: int, windows: np.ndarray, norm: np.ndarray) -> np.ndarray:
         """|r| of image i's middle, and its mirror image, with windows: (candidates, 2 shifts)."""
-        both = windows.reshape(-1, self.middle.shape[1]) @ np.stack(
-            [self.middle[i], self.flipped[i]], axis=1
-        )
-        r = np.abs(both.reshape(len(windows), -1, 2)) / norm[..., None]
-        return r.reshape(len(windows), -1)
+        middles = np.stack([self.middle[i], self.flipped[i]], axis=1)
+        r = np.abs(windows.reshape(-1, len(middles)) @ middles).reshape(len(windows), -1, 2)
+        return (r / norm[..., None]).reshape(len(windows), -1)
 
     def _windows(self):
         """Every window of every image, and its norm without the mean: (n, shifts)."""

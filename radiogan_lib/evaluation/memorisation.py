@@ -29,14 +29,7 @@ from radiogan_lib.evaluation.features import (
     squared,
     subsample,
 )
-from radiogan_lib.evaluation.statistics import (
-    ALPHA,
-    FEW,
-    Measure,
-    auc,
-    fraction,
-    wilson,
-)
+from radiogan_lib.evaluation.statistics import ALPHA, FEW, Measure, auc, fraction, wilson
 
 NEIGHBOURS = 20  # the neighbourhood that says what "near" means around an image
 LIMITS = (5000, 2500, 2500)  # images of each set that the tests use; larger sets are subsampled
@@ -87,10 +80,8 @@ class Reference:
             self.shape = common_shape(*(s.images.shape[1:] for s in (self.train, self.holdout)))
         self.kept_train = subsample(self.train, LIMITS[0], self.seed)
         kept = subsample(self.holdout, LIMITS[1], self.seed)
-        for name, s, k in (
-            ("training", self.train, self.kept_train),
-            ("held-out", self.holdout, kept),
-        ):
+        pairs = ("training", self.train, self.kept_train), ("held-out", self.holdout, kept)
+        for name, s, k in pairs:
             if len(k) < len(s):
                 self.notes.append(f"{len(k):,} of {len(s):,} {name} images were used")
         part = self.train.take(self.kept_train)
@@ -222,9 +213,8 @@ def memorization_report(
     train, holdout, generated = check_sets(train, holdout, generated)
     preconditions.refuse(train, holdout)
     if len(generated) < 5:
-        raise EvaluationError(
-            f"{len(generated)} generated images are too few to compare; give hundreds."
-        )
+        fault = f"{len(generated)} generated images are too few to compare"
+        raise EvaluationError(f"{fault}; give hundreds.")
     shape = common_shape(*(s.images.shape[1:] for s in (train, holdout, generated)))
     ref = reference if reference and reference.shape == shape else None
     ref = ref or Reference(train, holdout, shape, seed)
@@ -282,10 +272,7 @@ def memorization_report(
     if discriminator_scores is not None:
         s = [np.ravel(np.asarray(discriminator_scores[k], float)) for k in ("train", "holdout")]
         one = [one_each(x, seed) for x in (train, holdout)]
-        labels = [
-            None if x.labels is None else x.labels[i]
-            for x, i in zip((train, holdout), one, strict=True)
-        ]
+        labels = [x.take(i).labels for x, i in zip((train, holdout), one, strict=True)]
         report["discriminator_auc"] = auc(s[0][one[0]], s[1][one[1]], labels, many, seed)
     return report
 
@@ -317,22 +304,16 @@ def facts(ref: Reference, near: dict, registered, beside: dict, q, stands, kept)
         copies, decides = copies | turned, True
     exams, counts = np.unique(exam[copies], return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    p_hit = (beside["whole"].d[:, 0] <= ref.radius["whole"]) | (
-        beside["moved"].d[:, 0] <= ref.radius["moved"]
-    )
+    p_hit = np.any([beside[v].d[:, 0] <= ref.radius[v] for v in ("whole", "moved")], axis=0)
     again, sizes = np.unique(stands, return_counts=True)
-    largest = np.argsort(-sizes, kind="stable")
+    largest = [j for j in np.argsort(-sizes, kind="stable")[:20] if sizes[j] > 1]
     return {
         "copies": int(copies.sum()),
         "exact": int((exact & copies).sum()),
         "images": len(q),
         "exams": [{"train": int(exams[j]), "count": int(counts[j])} for j in order[:20]],
         "n_exams": len(exams),
-        "repeats": [
-            {"generated": int(kept[again[j]]), "count": int(sizes[j])}
-            for j in largest[:20]
-            if sizes[j] > 1
-        ],
+        "repeats": [{"generated": int(kept[again[j]]), "count": int(sizes[j])} for j in largest],
         "heldout": int((p_hit & ~copies & (stands == np.arange(len(q)))).sum()),
         "real_resemblances": int(real[0]),
         "decides": decides,

@@ -17,10 +17,8 @@ def refuse(train: ImageSet, holdout: ImageSet) -> None:
     """
     for s, name in ((train, "training"), (holdout, "held-out")):
         if len(s) < 5:
-            raise EvaluationError(
-                f"{len(s)} {name} images are too few to compare; give at least 10, better hundreds."
-            )
-    for s, name in ((train, "training"), (holdout, "held-out")):
+            fault = f"{len(s)} {name} images are too few to compare"
+            raise EvaluationError(f"{fault}; give at least 10, better hundreds.")
         low, high = ends(s.images)
         sample = s.images[:: max(1, len(s) // 2000)].reshape(-1, s.images[0].size)
         if high - low < 1e-12 or len(np.unique(sample, axis=0)) < 5:

@@ -16,6 +16,7 @@ import numpy as np
 
 from radiogan_lib import paths
 from radiogan_lib.evaluation.features import (
+    NAMES,
     POOLED_SIDE,
     EvaluationError,
     ImageSet,
@@ -154,17 +155,13 @@ def _named(sets, class_names):
 
 def _unknown_labels(sets, names) -> list[str]:
     """One sentence per set with labels that no training image has: how many, and what was done."""
-    notes = []
-    for s, name in zip(sets[1:], ("held-out", "generated"), strict=True):
-        other = (
-            np.zeros(0, int) if s.labels is None else s.labels[~np.isin(s.labels, sets[0].labels)]
-        )
+    notes, done = [], "copies are searched in all images, comparisons of classes leave these out"
+    for s, name in zip(sets[1:], NAMES[1:], strict=True):
+        other = [] if s.labels is None else s.labels[~np.isin(s.labels, sets[0].labels)]
         if len(other):
-            classes = [names[c] for c in np.unique(other)]
-            more = ", …" if len(classes) > 5 else ""
+            classes = ", ".join([names[c] for c in np.unique(other)][:5])
             fault = f"{len(other)} of {len(s)} {name} images have labels without training images"
-            done = "copies are searched in all images, comparisons of classes leave these out"
-            notes.append(f"{fault} ({', '.join(classes[:5])}{more}): {done}")
+            notes.append(f"{fault} ({classes}): {done}")
     return notes
 
 
@@ -203,16 +200,14 @@ def pictures(sets, memorization: dict, invert: bool = True) -> dict[str, bytes]:
     """The sheets of the page: the images most like copies, most like blends, and typical ones."""
     train, holdout, generated = sets
     window, sheets = window_of(train.images), {}
-    worst = memorization.get("audit", [])
-    if worst:
+    if worst := memorization.get("audit", []):
         drawn = generated.images[[a["generated"] for a in worst]]
         shape = common_shape(drawn.shape[1:], holdout.images.shape[1:])
         q, p = pooled(drawn, shape), pooled(holdout.images, shape)
         other = holdout.images[nearest_k(q, p)[1][:, 0]]
         rows = [drawn, train.images[[a["train"] for a in worst]], other]
         sheets["copied"] = mosaic(rows, window, invert)
-    blends = memorization.get("blend_examples", [])
-    if blends:
+    if blends := memorization.get("blend_examples", []):
         first, second = (train.images[[b[k] for b in blends]] for k in ("first", "second"))
         drawn = generated.images[[b["generated"] for b in blends]]
         sheets["blended"] = mosaic([drawn, first, second], window, invert)

@@ -266,14 +266,10 @@ def limit(detectable: dict) -> str:
         return ""
     again = f"one exam drawn {FEW} times or more exactly"
     if detectable.get("smallest") is None:
-        return (
-            "Copies of different exams could not have been noticed at this number of images,"
-            f" only {again}."
-        )
-    return (
-        "Noisy copies of different training exams would have been noticed from about "
-        f"{detectable['smallest']:.0%} of the images upwards, and {again}."
-    )
+        lead = "Copies of different exams could not have been noticed at this number of images"
+        return f"{lead}, only {again}."
+    lead = "Noisy copies of different training exams would have been noticed from about"
+    return f"{lead} {detectable['smallest']:.0%} of the images upwards, and {again}."
 
 
 # The controls
