@@ -312,8 +312,7 @@ def not_noticed(report) -> str:
         " resolution, up to small shifts and turns, mirroring and rescaling of intensity. Copies"
         " that are turned by much more than 3 degrees, bent or smaller than half of the image (a"
         " copied lesion inside a new body), blends of shifted exams, and rarer copies than stated"
-        " may pass. Held-out images that are all shifted by a pixel or two may pass as well where"
-        " images have no fixed place."
+        " may pass. So may held-out images that are all shifted by a pixel or two."
     )
 
 
