@@ -231,7 +231,7 @@ def test_names_are_escaped_and_without_words_beside_the_weights_the_page_says_so
 
 
 def test_a_folder_without_weights_is_named(tmp_path):
-    with pytest.raises(SystemExit, match="generator.keras is missing"):
+    with pytest.raises(SystemExit, match="is missing: no finished training"):
         page.main(["--weights", str(tmp_path), "--out", str(tmp_path / "x.html")])
 
 

@@ -338,33 +338,25 @@ def html(generator, class_names: Sequence[str], about: dict | None = None, sheet
 
 
 def write(weights: Path, out: Path) -> Path:
-    """Write the page of a folder of weights.
+    """Write the page of a run's folder.
 
-    It holds generator.keras, provenance.json and, perhaps, about.json and phantoms.png.
+    Beside the run it may hold about.json (see `html`) and phantoms.png (of `phantom_sheet`).
 
     Raises:
-        ExportError: a file is missing or unreadable, or the generator cannot be exported.
+        RunError: no generator of this library is there.
+        ExportError: the generator cannot be exported, or about.json cannot be read.
     """
-    import keras
+    from radiogan_lib import gan
 
-    import radiogan_lib.gan.networks  # noqa: F401 - registers the layers of a saved generator
-
-    for name in ("generator.keras", "provenance.json"):
-        if not (weights / name).is_file():
-            missing = paths.shown(weights / name)
-            raise ExportError(f"{missing} is missing; give the folder of a finished training.")
+    run = gan.load_run(weights, discriminator=False)
     about, sheet = weights / "about.json", weights / "phantoms.png"
     try:
-        names = json.loads((weights / "provenance.json").read_text(encoding="utf-8"))["class_names"]
         words = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-        file = weights / "generator.keras"
-        generator = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        fault = f"{paths.shown(weights)} cannot be read ({type(e).__name__}: {str(e)[:160]})"
-        remedy = "copy its files again from the run that made them."
-        raise ExportError(f"{fault}; {remedy}") from None
+    except (OSError, ValueError) as e:
+        fault = f"{paths.shown(about)} cannot be read ({type(e).__name__})"
+        raise ExportError(f"{fault}; correct it or delete it.") from None
     picture = sheet.read_bytes() if sheet.is_file() else b""
-    return paths.write_text(out, html(generator, names, words, picture))
+    return paths.write_text(out, html(run.generator, run.class_names, words, picture))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -372,14 +364,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what = "Write a trained generator as one HTML page that draws in any browser."
     parser = argparse.ArgumentParser("python -m radiogan_lib.lab.page", description=what)
     shipped = paths.REPO / "weights"
-    what = "with generator.keras and provenance.json; default: the shipped weights"
+    what = "of a finished training; default: the shipped weights"
     parser.add_argument("--weights", type=Path, default=shipped, metavar="FOLDER", help=what)
     parser.add_argument("--out", type=Path, default=Path("explorer.html"), metavar="FILE")
     given = parser.parse_args(arguments)
     machine.forgiving_output()
     machine.hush_tensorflow()
     try:
-        machine.keras_backend()  # a Keras that cannot work is told before it is imported
         path = write(given.weights, given.out)
     except RadioganError as e:
         sys.exit(f"{type(e).__name__}: {e}")
