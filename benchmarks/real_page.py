@@ -17,8 +17,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+from PIL import Image
 
-from radiogan_lib import evaluation, gan, lab, notebooks, paths
+from radiogan_lib import evaluation, gan, lab, paths
 from radiogan_lib.lab import figures
 
 PAGE = paths.REPO / "docs" / "real"
@@ -183,8 +184,8 @@ def _save(figure, name: str) -> None:
 
 
 def _write(png: bytes, name: str) -> None:
-    small = base64.b64decode(notebooks.slim(base64.b64encode(png).decode(), 32))
-    (PAGE / name).write_bytes(small)
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(40)  # every clone carries it
+    picture.save(PAGE / name, optimize=True)
 
 
 if __name__ == "__main__":

@@ -298,6 +298,7 @@ def over_time(table: pd.DataFrame, world: str = "phantoms") -> Figure:
         ax.set_xscale("log")
         if measure == "kid":
             ax.set_yscale("symlog", linthresh=0.1)
+            ax.set_ylim(bottom=0)
         else:
             ax.axhline(WITHOUT_MEMORY[measure], color="0.75", lw=0.8, zorder=0)
         plain(ax, PANELS[measure])
