@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = (
     "docs/*.md",
+    "docs/real/*.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "petphantom/*.md",
