@@ -1,9 +1,10 @@
 """What each switch bought: python benchmarks/ablation.py [--epochs 60] [--seeds 0] [--rows …]
 
-One training per row and seed, all with the same number of steps on the same exams: `recipe: improved`, it without one of
-its switches at a time, it with one of the switches that it leaves off, and the paper's recipe. Each is judged by the report of
-notebooks 04 and 05 on held-out exams. A finished row is not made again (runs/ablation/…); the table (docs/ablation.csv) is
-written again, whole, after every row.
+One training per row and seed, all with the same number of steps on the same exams: `recipe:
+improved`, it without one of its switches at a time, it with one of the switches that it leaves off,
+and the paper's recipe. Each is judged by the report of notebooks 04 and 05 on held-out exams. A
+finished row is not made again (runs/ablation/…); the table (docs/ablation.csv) is written again,
+whole, after every row.
 """
 
 import argparse
@@ -42,7 +43,8 @@ LEFT_OFF = {
 
 
 def rows() -> dict[str, dict]:
-    """{name: settings}: the improved recipe, it without each of its switches, with each that it leaves off, and the paper's."""
+    """{name: settings}: the improved recipe, it without each of its switches, with each that it
+    leaves off, and the paper's."""
     switches, paper = config.RECIPES["improved"], config.Config()
     without = {
         f"without {name}": {"recipe": "improved", name: getattr(paper, name)} for name in switches
@@ -64,7 +66,8 @@ def main(arguments=None) -> int:
         nargs="*",
         default=[],
         metavar="NAME:SETTING=VALUE;…",
-        help="further rows: the improved recipe with these settings, e.g. 'auxiliary 0.8:auxiliary=0.8;lecam=0'",
+        help="further rows: the improved recipe with these settings, e.g. 'auxiliary "
+        "0.8:auxiliary=0.8;lecam=0'",
     )
     parser.add_argument("--dataset", default="", help="a prepared dataset; default the profile's")
     parser.add_argument("--csv", default=str(CSV))

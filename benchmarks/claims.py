@@ -1,17 +1,21 @@
-"""The paper's claims, each by the experiment that could refute it: python benchmarks/claims.py EXPERIMENT [--world phantoms]
+"""The paper's claims, each by the experiment that could refute it.
+
+    python benchmarks/claims.py EXPERIMENT [--world phantoms]
 
 EXPERIMENT (docs/claims.md says what each found; the tables are docs/claims/*.csv):
 
-one_or_five   one conditional model of all classes beside one unconditional model per class: same exams at the paper's
-              proportions, same layers, same number of steps in all; per class quality, use and memory
+one_or_five   one conditional model of all classes beside one unconditional model per class: same
+              exams at the paper's proportions, same layers, same number of steps in all; per class
+              quality, use and memory
 over_time     memory and quality while training on 16, 64, 256 and all exams
-augmentation  a classifier and a generator that get the same 10, 20 or 50 exams a class, beside plain augmentation
+augmentation  a classifier and a generator that get the same 10, 20 or 50 exams a class, beside
+              plain augmentation
 cgan          Fig. 4: a standard CGAN on few exams; do blends appear on the walks between them?
 walks         Fig. 5: a hundred walks of each kind beside a cross-fade and a true morph of phantoms
 final         the final model on phantoms that nothing was tuned on (petphantom.cohort.final_rows)
 
-Every cell of an experiment (an arm and a seed) is kept in runs/claims; a stopped command continues. The csv is written
-again, whole, after every cell.
+Every cell of an experiment (an arm and a seed) is kept in runs/claims; a stopped command continues.
+The csv is written again, whole, after every cell.
 """
 
 from __future__ import annotations
@@ -26,21 +30,24 @@ import pandas as pd
 
 from radiogan_lib import config, data, evaluation, paths
 
-# The paper's exams per class, scaled so that 150 normal exams remain: 50 more can be held out of the 200 of `teach`.
+# The paper's exams per class, scaled so that 150 normal exams remain: 50 more can be held out of
+# the 200 of `teach`.
 PROPORTIONS = {"normal": 675, "head_neck": 422, "oesophagus": 97, "lung": 189, "lymphoma": 225}
 LARGEST = 150
 DRAWN = 200  # generated images a class
 CLASSIFIER_STEPS = 400
 
 
-# ------------------------------------------------------------------------------------------- one model or one per class
+# ---------------------------------------------------------------------------------------------- one
+# model or one per class
 
 
 def proportional(world: tools.World, seed: int):
     """Training exams at the paper's proportions, and held-out exams of other patients.
 
-    Phantoms: the dataset's held-out exams and those of its training exams that are left over. Real exams: the training
-    split in two halves by class, which change places with the seed; the held-out split is not touched.
+    Phantoms: the dataset's held-out exams and those of its training exams that are left over. Real
+        exams: the training split in two halves by class, which change places with the seed; the
+        held-out split is not touched.
     """
     rng = np.random.default_rng([seed // 2 if world.name == "real" else seed, 11])
     mips = world.train
@@ -127,10 +134,12 @@ def _drawn(cfg, train, steps: int, n: int, seed: int) -> evaluation.ImageSet:
 def _one_each(cfg, train, steps: int, seed: int, shared: bool = True) -> evaluation.ImageSet:
     """One unconditional model per class.
 
-    `shared`: the steps are divided in proportion to the exams, so that each exam is seen as often as by one model of all
-    classes. Otherwise every model gets all the steps: several times the computation.
+    `shared`: the steps are divided in proportion to the exams, so that each exam is seen as often
+    as by one model of all classes. Otherwise every model gets all the steps: several times the
+    computation.
     """
-    # with one class there is nothing for the label, the auxiliary classifier or balanced batches to say
+    # with one class there is nothing for the label, the auxiliary classifier or balanced batches to
+    # say
     cfg = dataclasses.replace(cfg, auxiliary=0.0, auxiliary_augment="", balanced=False)
     images, labels = [], []
     for c in range(len(train.class_names)):
@@ -148,11 +157,12 @@ def _one_each(cfg, train, steps: int, seed: int, shared: bool = True) -> evaluat
     return evaluation.ImageSet(np.concatenate(images), np.concatenate(labels))
 
 
-# ------------------------------------------------------------------------------------------------------ memory over time
+# --------------------------------------------------------------------------------- memory over time
 
 
 def over_time(world: tools.World, a) -> None:
-    """Membership AUC, copy fraction and KID at a series of steps, for several numbers of training exams."""
+    """Membership AUC, copy fraction and KID at a series of steps, for several numbers of training
+    exams."""
     import n_sweep
 
     full, held = world.train, tools.as_images(world.test)
@@ -192,11 +202,12 @@ def _watched(cfg, few, held, steps: int) -> list[dict]:
     ]
 
 
-# ---------------------------------------------------------------------------------------------------------- augmentation
+# ------------------------------------------------------------------------------------- augmentation
 
 
 def augmentation(world: tools.World, a) -> None:
-    """Balanced accuracy of a classifier that gets few exams a class, and what each kind of further images adds."""
+    """Balanced accuracy of a classifier that gets few exams a class, and what each kind of further
+    images adds."""
     held = tools.as_images(world.test)
     full = world.train
     if world.name == "real":
@@ -221,7 +232,8 @@ def _few(full, k: int, draw: int):
 
 
 def plain(few: evaluation.ImageSet, times: int, seed: int) -> evaluation.ImageSet:
-    """Each exam `times` times: shifted by up to 4 pixels, scaled by up to 10 %, 20 % brighter or darker, with noise."""
+    """Each exam `times` times: shifted by up to 4 pixels, scaled by up to 10 %, 20 % brighter or
+    darker, with noise."""
     from scipy import ndimage
 
     rng, made = np.random.default_rng(seed), []
@@ -236,7 +248,8 @@ def plain(few: evaluation.ImageSet, times: int, seed: int) -> evaluation.ImageSe
 
 
 def _compared(world: tools.World, few, held, a, draw: int) -> list[dict]:
-    """Every arm trains on the same exams; the two steps of an arm with further images are 150 on these, 150 on the exams."""
+    """Every arm trains on the same exams; the two steps of an arm with further images are 150 on
+    these, 150 on the exams."""
     names, real = few.class_names, tools.as_images(few)
     n = len(names)
     cfg = dataclasses.replace(world.cfg, seed=draw)
@@ -271,14 +284,15 @@ def _loaded(name: str):
 
 
 def _tuned(cfg, few, a, n: int, seed: int) -> evaluation.ImageSet:
-    """Both networks start from a model of phantoms, wherever a weight has the same name and shape."""
+    """Both networks start from a model of phantoms where a weight has the same name and shape."""
     from radiogan_lib.gan import radiogan
 
     start = _loaded(a.generator)
     if start.config.canvas != cfg.canvas:
         height, width = start.config.canvas
         raise config.ConfigError(
-            f"--generator draws {height} x {width} pixels: add --doublings {start.config.doublings}."
+            f"--generator draws {height} x {width} pixels: add --doublings "
+            f"{start.config.doublings}."
         )
 
     def build(settings, n_classes, suv_max):
@@ -306,14 +320,16 @@ def _tuned(cfg, few, a, n: int, seed: int) -> evaluation.ImageSet:
     return list(found.values())[-1]
 
 
-# -------------------------------------------------------------------------------------------------------- Fig. 4: a CGAN
+# ----------------------------------------------------------------------------------- Fig. 4: a CGAN
 
 
 def standard_cgan(cfg, n_classes: int, suv_max: float | None = None):
-    """The conditional GAN of Mirza & Osindero (2014) as a compiled model: fully connected, nothing that holds it back.
+    """The conditional GAN of Mirza & Osindero (2014) as a compiled model: fully connected, nothing
+    that holds it back.
 
-    Their layers for MNIST: z to 200 and the label to 1000 units, 1200 together, then every pixel. Where they have
-    maxout and a schedule of plain gradient descent, we take LeakyReLU and the paper's Adam.
+    Their layers for MNIST: z to 200 and the label to 1000 units, 1200 together, then every pixel.
+    Where they have maxout and a schedule of plain gradient descent, we take LeakyReLU and the
+    paper's Adam.
     """
     from keras import Input, Model, layers
 
@@ -342,7 +358,8 @@ def standard_cgan(cfg, n_classes: int, suv_max: float | None = None):
 
 
 def cgan(world: tools.World, a) -> None:
-    """How far a CGAN on few exams memorises, and on how many of a hundred walks between classes a blend appears."""
+    """How far a CGAN on few exams memorises, and on how many of a hundred walks between classes a
+    blend appears."""
     from radiogan_lib.gan import memoriser
 
     full, held = world.train, tools.as_images(world.test)
@@ -399,9 +416,10 @@ def _memories(cfg, build, few, held, a) -> list[dict]:
 def _blend(m, frames: int) -> list[dict]:
     """Of one walk: is its frame in red a blend?
 
-    The red frame is chosen by the rule of `evaluation.walk_measures`: nearest to the segment between two exams,
-    and not merely near one. We call it a blend if fewer than 5 % of held-out exams are as near to such a segment, the
-    second exam explains half of the distance to the first or more, and either exam has a share of a fifth or more.
+    The red frame is chosen by the rule of `evaluation.walk_measures`: nearest to the segment
+    between two exams, and not merely near one. We call it a blend if fewer than 5 % of held-out
+    exams are as near to such a segment, the second exam explains half of the distance to the first
+    or more, and either exam has a share of a fifth or more.
     """
     b = m["blend_frame"]
     even = 0.2 <= b["share_of_second"] <= 0.8
@@ -419,11 +437,12 @@ def _blend(m, frames: int) -> list[dict]:
     return [tools.row(name, value) for name, value in found.items()]
 
 
-# ------------------------------------------------------------------------------------------------------ Fig. 5: the walks
+# -------------------------------------------------------------------------------- Fig. 5: the walks
 
 
 def walks(world: tools.World, a) -> None:
-    """The measures of a walk over many walks of each kind, and over two controls whose sides are known."""
+    """The measures of a walk over many walks of each kind, and over two controls whose sides are
+    known."""
     from radiogan_lib.evaluation.walks import KINDS, WalkReference
 
     test = world.test
@@ -491,7 +510,8 @@ def _measured(a, reference, kind: str, jobs) -> None:
 
 
 def _walked(reference, frames: np.ndarray) -> list[dict]:
-    """Every candidate for a measure of a walk: those in use, and three that the controls may favour (one does)."""
+    """Every candidate for a measure of a walk: those in use, and three that the controls may favour
+    (one does)."""
     m = reference.measure(frames)
     part = slice(len(frames) // 4, len(frames) - len(frames) // 4)
     near = np.asarray(m["nearest_ratio"])
@@ -508,17 +528,20 @@ def _walked(reference, frames: np.ndarray) -> list[dict]:
     return [tools.row(name, value) for name, value in found.items() if value is not None]
 
 
-# ------------------------------------------------------------------------------------------------ the final judgement
+# ------------------------------------------------------------------------------------------------
+# the final judgement
 
 
 def final(world: tools.World, a) -> None:
-    """The final model, once, on phantoms of the final seeds; and the same on the exams that it was tuned on."""
+    """The final model, once, on phantoms of the final seeds; and the same on the exams that it was
+    tuned on."""
     from petphantom import cohort
 
     cfg = dataclasses.replace(config.load("teach"), train_exams=(0,), test_exams=(0,))
     folder = paths.home() / "data" / "final-phantoms"
     listed = pd.DataFrame(cohort.final_rows())
-    # a dataset has to have training exams; here both splits are loaded together and nothing is trained on them
+    # a dataset has to have training exams; here both splits are loaded together and nothing is
+    # trained on them
     listed["split"] = np.where(np.arange(len(listed)) % 2, "test", "train")
     data.prepare(listed, folder, cfg)
     model = a.generator or "shipped"
@@ -559,7 +582,7 @@ def _sampled(run, labels, seed: int) -> np.ndarray:
     return gan.sample(run.generator, labels, seed=seed)
 
 
-# ------------------------------------------------------------------------------------------------------------------ main
+# --------------------------------------------------------------------------------------------- main
 
 EXPERIMENTS = {
     "one_or_five": one_or_five,
@@ -597,7 +620,8 @@ def main(arguments=None) -> int:
     a = parser.parse_args(arguments)
     if min(a.steps, a.walks, a.morphs, a.doublings, *a.sizes) < 1 or a.frames < 2:
         parser.error(
-            "--steps, --sizes, --walks, --morphs and --doublings are numbers from 1, --frames from 2."
+            "--steps, --sizes, --walks, --morphs and --doublings are numbers from 1, "
+            "--frames from 2."
         )
     if min(a.seeds) < 0:
         parser.error("--seeds are whole numbers from 0.")

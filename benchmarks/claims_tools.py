@@ -1,7 +1,8 @@
-"""What the experiments of claims.py share: exams, trainings that stop for a look, judging, and cells that are kept.
+"""What the experiments of claims.py share: exams, trainings that stop for a look, judging, and
+cells that are kept.
 
-A *cell* is one row of an experiment, such as "five models, seed 1". Its numbers are one small JSON file; a finished
-cell is not made again, so a killed command continues with the next cell.
+A *cell* is one row of an experiment, such as "five models, seed 1". Its numbers are one small JSON
+file; a finished cell is not made again, so a killed command continues with the next cell.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _BUILT: dict = {}  # compiled models by settings: tracing one takes longer than 
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """Exams of one kind: `train` and `test` as datasets at one canvas, and the settings that train on them."""
+    """Exams of one kind: `train` and `test` as datasets at one canvas, and the settings that train
+    on them."""
 
     name: str
     train: data.MipDataset
@@ -40,7 +42,8 @@ class World:
 
 
 def world(name: str, dataset: str, doublings: int) -> World:
-    """The prepared phantoms of `teach` or real exams of `real`, averaged down to 5·2^d × 3·2^d pixels.
+    """The prepared phantoms of `teach` or real exams of `real`, averaged down to 5·2^d × 3·2^d
+    pixels.
 
     Args:
         name: "phantoms" or "real".
@@ -66,7 +69,7 @@ def as_images(mips: data.MipDataset) -> evaluation.ImageSet:
     return evaluation.ImageSet(mips.suv, mips.labels, np.asarray(mips.patient_ids))
 
 
-# ------------------------------------------------------------------------------------------------------------- cells
+# -------------------------------------------------------------------------------------------- cells
 
 
 def cell(results: Path, experiment: str, key: dict, make) -> list[dict]:
@@ -107,19 +110,20 @@ def row(measure: str, found, **more) -> dict:
     return more | {"measure": measure} | {k: m[k] for k in ("value", "low", "high")}
 
 
-# --------------------------------------------------------------------------------------------------------- trainings
+# ---------------------------------------------------------------------------------------- trainings
 
 
 def filled(n: int, least: int = 512) -> np.ndarray:
-    """Indices that repeat n exams until an epoch holds at least `least`: batches stay full however few there are."""
+    """Indices that repeat n exams until an epoch holds at least `least`: batches stay full however
+    few there are."""
     return np.arange(n) if n >= least else np.resize(np.arange(n), -(-least // n) * n)
 
 
 def train(cfg, mips, steps: int, look, at=None, n_classes: int | None = None, build=None) -> dict:
     """Train without a run's folder, and look at the generator after some of the steps.
 
-    The losses, the order of the batches and the averaged weights are the library's. Models of equal settings are
-    compiled once and given fresh weights.
+    The losses, the order of the batches and the averaged weights are the library's. Models of equal
+    settings are compiled once and given fresh weights.
 
     Args:
         cfg: the settings; `epochs` is replaced by `steps`.
@@ -138,8 +142,9 @@ def train(cfg, mips, steps: int, look, at=None, n_classes: int | None = None, bu
     from radiogan_lib.gan import engine, radiogan, training
 
     stretches = -(-steps // STRETCH)
-    # The weights are averaged over the last quarter of the steps before the first look, or less. A longer average would
-    # still hold the random start, which made one model per class look worse than its weights are.
+    # The weights are averaged over the last quarter of the steps before the first look, or less. A
+    # longer average would still hold the random start, which made one model per class look worse
+    # than its weights are.
     ema = min(cfg.ema, max(0.0, 1 - 4 / min(at or [steps])))
     cfg = dataclasses.replace(cfg, epochs=stretches, ema=ema)
     n_classes = n_classes or len(mips.class_names)
@@ -188,7 +193,7 @@ def _model(cfg, n_classes: int, suv_max: float, build):
     return known
 
 
-# ----------------------------------------------------------------------------------------------------------- judging
+# ------------------------------------------------------------------------------------------ judging
 
 
 def draw(generator, counts, seed: int) -> evaluation.ImageSet:
@@ -206,7 +211,8 @@ def scaled(reference: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
 
 
 def quality(train, holdout, made, rounds: int = 200) -> list[dict]:
-    """KID with its floor, coverage and Vendi ratio of three image sets in pooled pixels; real against real beside each."""
+    """KID with its floor, coverage and Vendi ratio of three image sets in pooled pixels; real
+    against real beside each."""
     shape = common_shape(*(s.images.shape[1:] for s in (train, holdout, made)))
     p, t, q = (pooled(s.images, shape) for s in (holdout, train, made))
     ps, ts, qs = scaled(p, t, q)

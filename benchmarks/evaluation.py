@@ -1,7 +1,8 @@
-"""What the evaluation costs, part by part: python benchmarks/evaluation.py [--dataset DIR] [--large]
+"""What the evaluation costs, part by part: python benchmarks/evaluation.py [--dataset DIR]
+[--large]
 
-A prepared dataset's training exams, with as many noisy blends of them as "generated" exams. --large adds the nearest
-neighbours of 10,000 against 10,000 images and the memory that they take.
+A prepared dataset's training exams, with as many noisy blends of them as "generated" exams. --large
+adds the nearest neighbours of 10,000 against 10,000 images and the memory that they take.
 """
 
 import argparse
@@ -35,7 +36,8 @@ def main() -> None:
     generated = evaluation.make_control("blender", train, holdout)
     sets = train, holdout, generated
     print(
-        f"{len(train)} training, {len(holdout)} held-out, {len(generated)} generated, {train.suv.shape[1:]}"
+        f"{len(train)} training, {len(holdout)} held-out, {len(generated)} generated, "
+        f"{train.suv.shape[1:]}"
     )
     start = time.perf_counter()
     clock("memorisation and blends", lambda: evaluation.memorization_report(*sets))

@@ -1,4 +1,5 @@
-"""Work that is killed at a random moment and started again: for the campaign (faults.py) and for tests/test_faults.py."""
+"""Work that is killed at a random moment and started again: for the campaign (faults.py) and for
+tests/test_faults.py."""
 
 from __future__ import annotations
 
@@ -44,9 +45,11 @@ def cohort(n: int) -> pd.DataFrame:
 
 
 def forked(work, kill_after_s: float | None) -> bool:
-    """Run `work` in a fork of this process, SIGKILL it after a time; whether it had finished by itself.
+    """Run `work` in a fork of this process, SIGKILL it after a time; whether it had finished by
+    itself.
 
-    A fork starts at once, so that the kill falls into the work and not into Python's start. Not for TensorFlow.
+    A fork starts at once, so that the kill falls into the work and not into Python's start. Not for
+    TensorFlow.
     """
     pid = os.fork()
     if pid == 0:
@@ -71,15 +74,18 @@ def forked(work, kill_after_s: float | None) -> bool:
 
 
 def hammered(work, finished, more, seconds: float, rng, check) -> dict:
-    """Start `work` and kill it, again and again, each time at a random moment of the next `seconds`; then let it end.
+    """Start `work` and kill it, again and again, each time at a random moment of the next
+    `seconds`; then let it end.
 
     Args:
         work: a function without arguments; whatever it has done must count the next time.
-        finished: whether everything is there (then the folder is emptied by `check` for the next round).
+        finished: whether everything is there (then the folder is emptied by `check` for the next
+            round).
         more: whether another try is wanted after so many kills that hit a running process.
         seconds: what the whole work takes undisturbed.
         rng: moments come from it.
-        check: called after every kill with whether all is finished; raises if something half-written can be read.
+        check: called after every kill with whether all is finished; raises if something
+            half-written can be read.
 
     Returns:
         Counts: kills, completed (times that the work reached its end).
@@ -237,9 +243,11 @@ def uploaded_series(url: str, folder: Path, n: int = 3) -> pd.DataFrame:
 
 
 class Forge:
-    """A process that has loaded what some work needs and forks itself for every try, so that kills fall into the work and no try pays for the loading.
+    """A process that has loaded what some work needs and forks itself for every try, so that kills
+    fall into the work and no try pays for the loading.
 
-    The work is a function `work(word)` in `code`. Nothing may be computed while the code is loaded: a TensorFlow that has begun to work cannot be forked.
+    The work is a function `work(word)` in `code`. Nothing may be computed while the code is loaded:
+    a TensorFlow that has begun to work cannot be forked.
     """
 
     TAIL = """
@@ -280,7 +288,8 @@ for word in sys.stdin:
         return bool(select.select([self.process.stdout], [], [], seconds)[0])
 
     def attempt(self, word, kill_after_s: float | None = None) -> tuple[bool, list]:
-        """Whether the work ended by itself, and the processes that it had started when it was killed.
+        """Whether the work ended by itself, and the processes that it had started when it was
+        killed.
 
         Raises:
             AssertionError: the work was not killed and ended with an error.
@@ -316,7 +325,8 @@ from radiogan_lib.data.dataset import MipDataset
 gan.train  # naming it loads its modules
 cfg = config.load("smoke", recipe="paper", ema=0.9, epochs={epochs}, doublings=2)
 labels = np.arange(36) % 3
-images = np.random.default_rng(0).gamma(1 + labels[:, None, None], size=(36, *cfg.canvas)).astype("float32")
+images = np.random.default_rng(0).gamma(1 + labels[:, None, None], size=(36, *cfg.canvas))
+images = images.astype("float32")
 exams = pd.DataFrame(dict(exam_id=range(36), patient_id=range(36), split="train"))
 exams["class"] = [f"class {{c}}" for c in labels]
 mips = MipDataset(images, exams, ["class 0", "class 1", "class 2"], (900.0, 540.0), 30.0, "0" * 64)
@@ -331,7 +341,8 @@ def training(epochs: int = 6) -> Forge:
 
 
 def same_training(a: Path, b: Path, epochs: int = 6) -> bool:
-    """Equal to the last bit: every variable of the last state (weights, optimizer, averages, noise), and the history without its clock."""
+    """Equal to the last bit: every variable of the last state (weights, optimizer, averages,
+    noise), and the history without its clock."""
     one, two = (
         np.load(d / "checkpoints" / f"state-{epochs:06d}.npz", allow_pickle=False) for d in (a, b)
     )

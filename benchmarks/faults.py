@@ -1,12 +1,13 @@
-"""The long fault campaign: every kind of work is killed at random moments and must end as if nothing had happened.
+"""The long fault campaign: every kind of work is killed at random moments and still ends well.
 
-    python benchmarks/faults.py --kills 20                        # all: about half an hour on two cores
-    python benchmarks/faults.py --only preparation download       # some
-    python benchmarks/faults.py --minutes 5                       # as many as fit: a busy machine
+    python benchmarks/faults.py --kills 20                    # all: half an hour on two cores
+    python benchmarks/faults.py --only preparation download   # some
+    python benchmarks/faults.py --minutes 5                   # as many as fit: a busy machine
 
-Prints one row per kind of work: SIGKILLs that hit it, how often it was completed, and that the artefacts were those of an undisturbed run.
-Any difference, any loss of something finished, and any file that could be read half-written ends the program with an error. The counts
-of the last campaign are in docs/reliability.md; the short versions of the same tests are in tests/test_faults.py.
+Prints one row per kind of work: SIGKILLs that hit it, how often it was completed, and that the
+artefacts were those of an undisturbed run. Any difference, any loss of something finished, and any
+file that could be read half-written ends the program with an error. The counts of the last campaign
+are in docs/reliability.md; the short versions of the same tests are in tests/test_faults.py.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def batch(folder: Path, more, rng) -> tuple[int, int, str]:
             f"0{k}_n.ipynb",
             "from radiogan_lib import config, paths",
             f"import time\ntime.sleep(0.5)\n"
-            f"_ = paths.write_text(paths.run_dir(config.load('smoke')) / 'made{k}.txt', 'whole {k}' * 1000)",
+            f"_ = paths.write_text(paths.run_dir(config.load('smoke')) / 'made{k}.txt', "
+            f"'whole {k}' * 1000)",
             makes=[f"{{run}}/made{k}.txt"],
         )
     hit, completed = 0, 0
@@ -119,7 +121,8 @@ def dask(folder: Path, more, rng) -> tuple[int, int, str]:
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     while more(hit):
         out = folder / f"out{hit}"
-        # A cluster of its own for every kill: what is asked is whether the exams survive, not how often Dask's nanny revives a worker.
+        # A cluster of its own for every kill: what is asked is whether the exams survive, not how
+        # often Dask's nanny revives a worker.
         with (
             LocalCluster(
                 n_workers=2,
@@ -149,7 +152,8 @@ def dask(folder: Path, more, rng) -> tuple[int, int, str]:
 
 
 def training(folder: Path, more, rng, epochs: int = 6) -> tuple[int, int, str]:
-    """A training is killed and goes on from its last state until it has all its epochs; then the next one begins."""
+    """A training is killed and goes on from its last state until it has all its epochs; then the
+    next one begins."""
     whole, hurt, hit, completed = folder / "whole", folder / "hurt", 0, 0
     with fault_tools.training(epochs) as forge:
         started = time.monotonic()
@@ -198,7 +202,8 @@ def main() -> None:
                 Path(folder), more, np.random.default_rng(given.seed)
             )
             print(
-                f"{kind:14s}{kills:10d}{completed:11d}{(time.monotonic() - started) / 60:9.1f}  {what}",
+                f"{kind:14s}{kills:10d}{completed:11d}{(time.monotonic() - started) / 60:9.1f} "
+                f" {what}",
                 flush=True,
             )
 

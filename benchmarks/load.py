@@ -1,12 +1,15 @@
-"""Load: thousands of exams, many explorers, hundreds of notebook runs; memory, processes, open files and ports must stay flat.
+"""Load: thousands of exams, many explorers, hundreds of notebook runs.
 
-    python benchmarks/load.py                                                  # 5000 exams, 20 explorers, 200 notebook runs
-    python benchmarks/load.py --exams 500 --explorers 5 --runs 20              # a few minutes
-    python benchmarks/load.py --only exams                                     # one part
+Memory, processes, open files and ports must not grow.
 
-Each part prints what this process and its children hold after a tenth of the work, half-way, at nine tenths and when all is done. A part
-that ends with more processes, open files or ports than it began with, or with memory that grew by more than a quarter between the first
-tenth and the end, ends the program with an error. The figures of the last run are in docs/reliability.md.
+    python benchmarks/load.py                       # 5000 exams, 20 explorers, 200 notebook runs
+    python benchmarks/load.py --exams 500 --explorers 5 --runs 20   # a few minutes
+    python benchmarks/load.py --only exams          # one part
+
+Each part prints what this process and its children hold after a tenth of the work, half-way, at
+nine tenths and when all is done. A part that ends with more processes, open files or ports than it
+began with, or with memory that grew by more than a quarter between the first tenth and the end,
+ends the program with an error. The figures of the last run are in docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -71,7 +74,8 @@ class Watch:
         seconds = time.monotonic() - self.started
         self.rows.append(("end", held()))
         print(
-            f"\n{self.what}: {self.total} in {seconds:.0f} s ({seconds / self.total * 1000:.0f} ms each)"
+            f"\n{self.what}: {self.total} in {seconds:.0f} s "
+            f"({seconds / self.total * 1000:.0f} ms each)"
         )
         print(
             "  {:8s}{:>10s}{:>14s}{:>10s}{:>8s}{:>8s}".format(
@@ -80,7 +84,8 @@ class Watch:
         )
         for name, r in self.rows:
             print(
-                f"  {name:8s}{r['own_mb']:10d}{r['children_mb']:14d}{r['children']:10d}{r['files']:8d}{r['ports']:8d}",
+                "  "
+                f"{name:8s}{r['own_mb']:10d}{r['children_mb']:14d}{r['children']:10d}{r['files']:8d}{r['ports']:8d}",
                 flush=True,
             )
         table, last = dict(self.rows), self.rows[-1][1]
@@ -94,12 +99,14 @@ class Watch:
 
 
 def exams(count: int, folder: Path) -> None:
-    """Coarse phantoms through preparation with worker processes; the cache folder tells how far it is."""
+    """Coarse phantoms through preparation with worker processes; the cache folder tells how far it
+    is."""
     from radiogan_lib import config, data
 
     table = phantoms(count)
     cfg = config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0, workers=2)
-    # What is imported once is not growth, nor is the one helper process that Python keeps beside spawned workers.
+    # What is imported once is not growth, nor is the one helper process that Python keeps beside
+    # spawned workers.
     data.prepare(table.iloc[:30], folder / "warm", cfg)
     watch, ended = Watch("exams prepared", count), threading.Event()
 
@@ -137,7 +144,8 @@ def phantoms(count: int):
 
 
 def walks(explorers: int, folder: Path) -> None:
-    """Explorers of the shipped weights, all open at once; each is asked for 50 walks, by moving one of its controls each time."""
+    """Explorers of the shipped weights, all open at once; each is asked for 50 walks, by moving one
+    of its controls each time."""
     from dataclasses import replace
 
     from radiogan_lib import data, gan
@@ -185,7 +193,8 @@ def walks(explorers: int, folder: Path) -> None:
         changed += ask(k)
         watch.at(k + 1)
     watch.end()
-    # A seed that a walk does not use (the end's, in a walk of labels) may be moved without a new picture.
+    # A seed that a walk does not use (the end's, in a walk of labels) may be moved without a new
+    # picture.
     assert changed > total / 2, "the explorers did not answer"
 
 
@@ -199,7 +208,8 @@ def notebooks(runs: int, folder: Path) -> None:
     nb.cells = [
         nbformat.v4.new_code_cell("seed: int = 0  # s", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
-            "import numpy as np\nprint('…', seed, np.random.default_rng(seed).random((200, 200)).sum())"
+            "import numpy as np\nprint('…', seed, np.random.default_rng(seed).random((200, "
+            "200)).sum())"
         ),
     ]
     nbformat.write(nb, folder / "tiny.ipynb")

@@ -1,12 +1,15 @@
-"""Memorisation as the training set shrinks: python benchmarks/n_sweep.py [--sizes 16,64,256,1000] [--seeds 0,1,2]
+"""Memorisation as the training set shrinks: python benchmarks/n_sweep.py [--sizes 16,64,256,1000]
+[--seeds 0,1,2]
 
-One training per number of exams and seed, all with EQUAL STEPS and not equal epochs: the chosen exams are repeated until
-they fill an epoch of the whole training set, so that every run sees as many batches and only what is in them differs.
-Smaller sets are parts of larger ones (same seed), evenly from all classes, one exam per patient as long as there are
-enough. Every run is judged by the report of notebook 05 against the same held-out exams, with as many generated exams.
+One training per number of exams and seed, all with EQUAL STEPS and not equal epochs: the chosen
+exams are repeated until they fill an epoch of the whole training set, so that every run sees as
+many batches and only what is in them differs. Smaller sets are parts of larger ones (same seed),
+evenly from all classes, one exam per patient as long as there are enough. Every run is judged by
+the report of notebook 05 against the same held-out exams, with as many generated exams.
 
-A finished run is not made again, a stopped one continues (runs/n_sweep/…). The csv (docs/n_sweep.csv) is written again,
-whole, after every run; two commands with different seeds may run side by side.
+A finished run is not made again, a stopped one continues (runs/n_sweep/…). The csv
+(docs/n_sweep.csv) is written again, whole, after every run; two commands with different seeds may
+run side by side.
 """
 
 import argparse
@@ -26,7 +29,8 @@ KEYS = ["recipe", "n_train", "seed", "steps"]
 
 
 def nested(labels, patients, n: int, seed: int) -> np.ndarray:
-    """Indices of `n` exams, classes taking turns; the first m of the same seed are the choice for m."""
+    """Indices of `n` exams, classes taking turns; the first m of the same seed are the choice for
+    m."""
     rng, labels = np.random.default_rng([seed, 5]), np.asarray(labels)
     again = np.ones(len(labels), bool)
     again[np.unique(np.asarray(patients), return_index=True)[1]] = (
@@ -49,7 +53,8 @@ def one(
     more=lambda few, generated: {},
     command: str = "",
 ) -> dict:
-    """Train on n exams, judge, write the report into the run's folder; returns the report as metrics.json holds it.
+    """Train on n exams, judge, write the report into the run's folder; returns the report as
+    metrics.json holds it.
 
     `more` gives further parts of the report, such as its utility.
     """
@@ -87,7 +92,7 @@ def one(
 
 
 def write_csv(reports: list, path: Path):
-    """The rows of these reports and of the csv that is there, each run once, whole or not at all."""
+    """The rows of these reports and of the present csv, each run once, whole or not at all."""
     import pandas as pd
 
     table = evaluation.sweep_table(reports)
@@ -151,8 +156,10 @@ def main(arguments=None) -> int:
                 (table.n_train == n) & (table.seed == seed) & (table.recipe == cfg.recipe)
             ].iloc[-1]
             print(
-                f"  {row.verdict}: membership AUC {row.membership_auc:.3f} [{row.membership_auc_low:.3f}, {row.membership_auc_high:.3f}], "
-                f"copy fraction {row.copy_fraction:.3f}, discriminator AUC {row.discriminator_auc:.3f}",
+                f"  {row.verdict}: membership AUC {row.membership_auc:.3f} "
+                f"[{row.membership_auc_low:.3f}, {row.membership_auc_high:.3f}], "
+                f"copy fraction {row.copy_fraction:.3f}, discriminator AUC "
+                f"{row.discriminator_auc:.3f}",
                 flush=True,
             )
     return 0

@@ -1,8 +1,9 @@
 """Processor time of one picture of the live page: python benchmarks/page.py [FOLDER_OF_WEIGHTS …]
 
-The page's own JavaScript (radiogan_lib/lab/templates/page.js) in node, which has Chromium's engine: the shipped generator, and
-untrained ones of 160 × 96 with the widths of `teach` and of `real`. Processor time says something on a busy machine too;
-what a visitor waits is measured in a browser: pytest -s tests/browser/test_page_in_browser.py -k speed.
+The page's own JavaScript (radiogan_lib/lab/templates/page.js) in node, which has Chromium's engine:
+the shipped generator, and untrained ones of 160 × 96 with the widths of `teach` and of `real`.
+Processor time says something on a busy machine too; what a visitor waits is measured in a browser:
+pytest -s tests/browser/test_page_in_browser.py -k speed.
 """
 
 from __future__ import annotations
@@ -19,13 +20,22 @@ TIMER = """
 const fs = require("fs"), vm = require("vm");
 const [, , program, folder] = process.argv;
 vm.runInThisContext(fs.readFileSync(program, "utf8"), program);
-const graph = JSON.parse(fs.readFileSync(`${folder}/graph.json`)), file = fs.readFileSync(`${folder}/weights.bin`);
+const graph = JSON.parse(fs.readFileSync(`${folder}/graph.json`));
+const file = fs.readFileSync(`${folder}/weights.bin`);
 const buffer = file.buffer.slice(file.byteOffset, file.byteOffset + file.length);
-const spent = work => { const from = process.cpuUsage(); work(); const { user, system } = process.cpuUsage(from); return (user + system) / 1000; };
+const spent = work => {
+  const from = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(from);
+  return (user + system) / 1000;
+};
 let generator;
-const unpacked = spent(() => { generator = new (vm.runInThisContext("Generator"))(graph, buffer); });
+const unpacked = spent(() => {
+  generator = new (vm.runInThisContext("Generator"))(graph, buffer);
+});
 const times = Array.from({ length: 41 }, (_, seed) => {
-  const { z, label } = point({ a: 0, b: 1, seedA: seed, seedB: 8, kind: "slerp", t: 0.4, share: 0.4, truncation: 1, push: null }, graph.length);
+  const place = { a: 0, b: 1, seedA: seed, seedB: 8, kind: "slerp", t: 0.4, share: 0.4 };
+  const { z, label } = point({ ...place, truncation: 1, push: null }, graph.length);
   return spent(() => generator.draw(z, label));
 });
 const first = times.shift(), sorted = times.sort((a, b) => a - b);
@@ -34,7 +44,8 @@ console.log(JSON.stringify({ unpacked, first, median: sorted[20], fastest: sorte
 
 
 def measure(generator) -> dict:
-    """ms of processor time: unpacking the weights, the first picture, the median and the fastest of forty."""
+    """ms of processor time: unpacking the weights, the first picture, the median and the fastest of
+    forty."""
     from radiogan_lib.lab import page
 
     graph = page.export(generator)

@@ -42,7 +42,8 @@ def main(exams: int = 10) -> None:
         sigma = [6 / 2.3548 / d for d in petphantom.grid(spacing)[1]]
         scipy = seconds(ndimage.gaussian_filter, [(image, sigma)] * 3)
         print(
-            f"{label:18s} {ours:6.3f} s an exam (wanted: {limit} s); SciPy's Gaussian filter of the same volume "
+            f"{label:18s} {ours:6.3f} s an exam (wanted: {limit} s); SciPy's Gaussian "
+            "filter of the same volume "
             f"alone: {scipy:6.3f} s, {scipy / ours:.1f} x the whole exam"
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,9 +1,11 @@
-"""How preparing a cohort scales: memory per worker from 10 to 1,000 exams, exams per second by workers and scheduler.
+"""How preparing a cohort scales: memory per worker from 10 to 1,000 exams, exams per second by
+workers and scheduler.
 
     python benchmarks/preparation.py [--exams 10 100 1000] [--spacing-mm 8] [--workers 1 2]
 
-Phantoms, so it needs no data; every worker makes its exam, projects it and returns the canvas. Memory is the peak
-resident set of any worker process and of the process that calls `prepare`, sampled ten times a second.
+Phantoms, so it needs no data; every worker makes its exam, projects it and returns the canvas.
+Memory is the peak resident set of any worker process and of the process that calls `prepare`,
+sampled ten times a second.
 """
 
 from __future__ import annotations
@@ -100,7 +102,8 @@ def main() -> None:
     print(pd.DataFrame(rows).to_string(index=False))
     peaks = [r["worker_peak_MB"] for r in rows[: len(given.exams)]]
     print(
-        f"\nmemory per worker, {given.exams[-1]} exams against {given.exams[0]}: {peaks[-1] / peaks[0]:.2f} times"
+        f"\nmemory per worker, {given.exams[-1]} exams against {given.exams[0]}: "
+        f"{peaks[-1] / peaks[0]:.2f} times"
     )
 
 

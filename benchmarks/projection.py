@@ -2,10 +2,11 @@
 
     python benchmarks/projection.py [--repeats 5] [--quick] [--parts old disk world]
 
-The methods take turns within every round; what counts is the ratio in a round, because times on a shared machine wander.
-Both sides have the same cores: all, then one. The processor time of all threads stands beside the time on the clock.
-Part `old` starts from a volume in memory (the paper's grid and autoPET's), `disk` from a .nii.gz of autoPET's size,
-`world` tries other grids, layouts in memory and views. Needs SimpleITK (extra `test`).
+The methods take turns within every round; what counts is the ratio in a round, because times on a
+shared machine wander. Both sides have the same cores: all, then one. The processor time of all
+threads stands beside the time on the clock. Part `old` starts from a volume in memory (the paper's
+grid and autoPET's), `disk` from a .nii.gz of autoPET's size, `world` tries other grids, layouts in
+memory and views. Needs SimpleITK (extra `test`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ OLD = {
     "paper": ((168, 168, 429), (4.06, 4.06, 2.0)),
     "autoPET": ((400, 400, 326), (2.0364201, 2.0364201, 3.0)),
 }
-WORLD = {  # voxels of current scanners, and grids turned about right-left, back-front and foot-head, degrees
+# voxels of current scanners, and grids turned about right-left, back-front and foot-head, degrees
+WORLD = {
     "1.65 mm": ((256, 256, 300), (1.65, 1.65, 2.0), (0, 0, 0)),
     "1.5 mm": ((256, 256, 300), (1.5, 1.5, 1.5), (0, 0, 0)),
     "2.04 mm": ((256, 256, 300), (2.04, 2.04, 3.0), (0, 0, 0)),
@@ -53,7 +55,8 @@ Race = dict[
 def body(
     shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], degrees=(0, 0, 0)
 ) -> nib.Nifti1Image:
-    """A smooth, noisy ellipse of SUV in air: compresses like an exam (zeros outside, nothing repeats inside)."""
+    """A smooth, noisy ellipse of SUV in air: compresses like an exam (zeros outside, nothing
+    repeats inside)."""
     rng = np.random.default_rng(0)
     coarse = ndimage.gaussian_filter(
         rng.standard_normal([max(n // 4, 2) for n in shape], dtype=np.float32), 2
@@ -179,7 +182,7 @@ VIEWS = {  # ours of an image; SimpleITK's of its own image, upright around ours
 
 
 def world(repeats: int, shrink: int) -> None:
-    """Every grid, contiguous in memory or not, from the front, from the side and from all around."""
+    """Every grid, contiguous in memory or not, from the front, the side and from all around."""
     for name, (shape, voxel, degrees) in WORLD.items():
         plain = body(tuple(n // shrink for n in shape), voxel, degrees)
         moving, values = as_sitk(plain), np.asarray(plain.dataobj)
@@ -240,7 +243,8 @@ def main() -> None:
     args = parser.parse_args()
     print(
         f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}; "
-        f"SimpleITK {sitk.Version.VersionString()}, nibabel {nib.__version__}, NumPy {np.__version__}\n"
+        f"SimpleITK {sitk.Version.VersionString()}, nibabel {nib.__version__}, NumPy "
+        f"{np.__version__}\n"
         f"{'':<62}{'clock ms':>9}{'CPU ms':>9}   times ours: clock (range), CPU",
         flush=True,
     )

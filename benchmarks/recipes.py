@@ -1,9 +1,12 @@
-"""Both recipes in numbers: python benchmarks/recipes.py shipped PATH_OF_A_RUN [more runs] [--csv docs/recipes.csv]
+"""Both recipes in numbers: python benchmarks/recipes.py shipped PATH_OF_A_RUN [more runs] [--csv
+docs/recipes.csv]
 
-Every run is judged with the same classifier, held-out exams, seeds and patient groups: label agreement, TSTR beside TRTR, the
-augmentation gain at 10, 20 and 50 exams a class, KID, coverage, Vendi ratio, membership AUC and the walk of Fig. 5.
-`shipped` is the repository's weights, any other name the folder of a finished run, such as benchmarks/ablation.py leaves
-(`--rows paper --epochs 160`). The csv has one row per run and measure, with its 95 % interval where it has one; notebook 05 shows it.
+Every run is judged with the same classifier, held-out exams, seeds and patient groups: label
+agreement, TSTR beside TRTR, the augmentation gain at 10, 20 and 50 exams a class, KID, coverage,
+Vendi ratio, membership AUC and the walk of Fig. 5. `shipped` is the repository's weights, any other
+name the folder of a finished run, such as benchmarks/ablation.py leaves (`--rows paper --epochs
+160`). The csv has one row per run and measure, with its 95 % interval where it has one; notebook 05
+shows it.
 """
 
 import argparse

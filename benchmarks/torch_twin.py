@@ -1,7 +1,9 @@
-"""The paper's GAN in PyTorch, layer by layer what radiogan_lib.gan builds: a contestant of benchmarks/training.py.
+"""The paper's GAN in PyTorch, layer by layer what radiogan_lib.gan builds: a contestant of
+benchmarks/training.py.
 
-Needs PyTorch, which the project itself does not: run it with an interpreter of its own (see benchmarks/training.py --torch).
-Reads the settings as JSON from the command line; plays one round per line of input and prints its seconds (wall, CPU).
+Needs PyTorch, which the project itself does not: run it with an interpreter of its own (see
+benchmarks/training.py --torch). Reads the settings as JSON from the command line; plays one round
+per line of input and prints its seconds (wall, CPU).
 """
 
 import json

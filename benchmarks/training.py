@@ -1,21 +1,25 @@
-"""Images per second of training: this library, the usual Keras loop, and a PyTorch twin, side by side on this machine.
+"""Images per second of training: this library, the usual Keras loop and a PyTorch twin.
 
-    python benchmarks/training.py                                    # ours and the usual loop, 80 × 48, batch 32
-    python -m venv /tmp/twin && /tmp/twin/bin/pip install torch      # the twin needs an interpreter with PyTorch
+    python benchmarks/training.py       # ours and the usual loop, 80 × 48, batch 32
+    python -m venv /tmp/twin && /tmp/twin/bin/pip install torch      # the twin needs PyTorch
     python benchmarks/training.py --torch /tmp/twin/bin/python --doublings 4 5
 
-On one NVIDIA GPU (JAX engine against the twin under torch.compile, both in bfloat16; an H200's peak and bandwidth):
+On one NVIDIA GPU (JAX engine against the twin under torch.compile, both in bfloat16; an H200's peak
+and bandwidth):
 
-    KERAS_BACKEND=jax XLA_PYTHON_CLIENT_PREALLOCATE=false python benchmarks/training.py --torch /tmp/twin/bin/python \\
-        --only ours torch --profile paper --doublings 6 7 --precision mixed_bfloat16 --compile --steps 50 --peak-tflops 989 --bandwidth-tb 4.8
+    export KERAS_BACKEND=jax XLA_PYTHON_CLIENT_PREALLOCATE=false
+    python benchmarks/training.py --torch /tmp/twin/bin/python --only ours torch --profile paper \\
+        --doublings 6 7 --precision mixed_bfloat16 --compile --steps 50 \\
+        --peak-tflops 989 --bandwidth-tb 4.8
 
-Every contestant is one process that stays; they take turns, one round each, so that a busy machine is busy for all. The same
-layers and widths, the paper's recipe, random images of the same size. A ratio is of two rounds of the same turn; shown are the
-median over the turns, the smallest and the largest.
+Every contestant is one process that stays; they take turns, one round each, so that a busy machine
+is busy for all. The same layers and widths, the paper's recipe, random images of the same size. A
+ratio is of two rounds of the same turn; shown are the median over the turns, the smallest and the
+largest.
 
-The usual loop is what most Keras GANs do: two compiled models, `predict`, three `train_on_batch` calls, plain Keras layers, in the
-variant that does train the discriminator (its `trainable` is switched round each call). Once that is found to have moved both
-networks, it is timed.
+The usual loop is what most Keras GANs do: two compiled models, `predict`, three `train_on_batch`
+calls, plain Keras layers, in the variant that does train the discriminator (its `trainable` is
+switched round each call). Once that is found to have moved both networks, it is timed.
 """
 
 from __future__ import annotations
@@ -136,7 +140,7 @@ def rounds(play) -> None:
 
 
 def ours(s: dict, images, labels) -> None:
-    """One training, as `gan.train` runs it; every epoch is a round and waits for its line of input."""
+    """One training as in `gan.train`; every epoch is a round and waits for its line of input."""
     import keras
 
     from radiogan_lib.gan import engine, radiogan, training
@@ -244,11 +248,13 @@ def contest(name: str, s: dict) -> None:
 
 
 def least_seconds(s: dict, peak_tflops: float, bandwidth_tb: float) -> float:
-    """The roofline of one step: no machine with this peak and bandwidth is faster, however good its program.
+    """The roofline of one step: no machine with this peak and bandwidth is faster, however good its
+    program.
 
-    Multiplications of the convolutions, and every convolution's input and output once through memory, for the passes of a
-    step: the generator forward and twice back; the discriminator that for real and for fake images, and forward and once back
-    for the generator's sake.
+    Multiplications of the convolutions, and every convolution's input and output once through
+    memory, for the passes of a
+    step: the generator forward and twice back; the discriminator that for real and for fake images,
+        and forward and once back for the generator's sake.
     """
     b, kernel, size = (
         s["batch_size"],
@@ -284,9 +290,8 @@ def show(s: dict, seconds: dict[str, list], given: argparse.Namespace) -> None:
             else ""
         )
         print(
-            f"{s['canvas'][0]:>4} x {s['canvas'][1]:<4}{name:>8} {statistics.median(rate):9.1f} ({min(rate):.0f} to {max(rate):.0f})".ljust(
-                48
-            )
+            f"{s['canvas'][0]:>4} x {s['canvas'][1]:<4}{name:>8} "
+            f"{statistics.median(rate):9.1f} ({min(rate):.0f} to {max(rate):.0f})".ljust(48)
             + f"{1000 * statistics.median(cpu for _, cpu in found) / n:9.1f}   {faster}",
             flush=True,
         )
@@ -308,12 +313,15 @@ def main(arguments: list[str] | None = None) -> None:
         return contest(given.contestant, json.loads(given.json))
     if hasattr(os, "getloadavg"):
         print(
-            f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.1f}, batch {given.batch_size}, {given.turns} turns of "
-            f"{given.steps} steps, {given.precision}, engine {os.environ.get('KERAS_BACKEND', 'tensorflow')}"
+            f"{os.cpu_count()} cores, load before the start {os.getloadavg()[0]:.1f}, batch "
+            f"{given.batch_size}, {given.turns} turns of "
+            f"{given.steps} steps, {given.precision}, engine "
+            f"{os.environ.get('KERAS_BACKEND', 'tensorflow')}"
         )
     here, quiet = Path(__file__).parent, {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     print(
-        f"{'canvas':>10} {'who':>8} {'img/s':>9} (range)        CPU ms per image   ours is faster by (range)"
+        f"{'canvas':>10} {'who':>8} {'img/s':>9} (range)        CPU ms per image   ours is "
+        "faster by (range)"
     )
     for doublings in given.doublings:
         s = settings(given, doublings)
@@ -367,7 +375,8 @@ def _said(process: subprocess.Popen, name: str):
         if line.startswith(("ready", "[")):
             return json.loads(line) if line.startswith("[") else None
     sys.exit(
-        f"{name} stopped with {process.wait()}; run it alone to see why:\n{' '.join(process.args[:3])} …"
+        f"{name} stopped with {process.wait()}; run it alone to see "
+        f"why:\n{' '.join(process.args[:3])} …"
     )
 
 

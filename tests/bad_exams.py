@@ -1,4 +1,5 @@
-"""Exams with one fault each: every function makes the bad thing in a folder and returns the path that a cohort would name."""
+"""Exams with one fault each: every function makes the bad thing in a folder and returns the path
+that a cohort would name."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def affine(rows):
 
 
 def bomb(folder: Path) -> Path:
-    """130 kilobytes that unpack to 128 megabytes: an honest header, and zeros (gzip members may be strung together)."""
+    """130 kilobytes that unpack to 128 megabytes: an honest header, and zeros (gzip members may be
+    strung together)."""
     shape, megabytes = (400, 400, 400), 128
     start = bytearray(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), AFFINE).to_bytes()[:352])
     start[40:56] = struct.pack("<8h", 3, *shape, 1, 1, 1, 1)
@@ -106,7 +108,8 @@ def deflated_bomb(folder: Path) -> Path:
     ds.SOPInstanceUID = generate_uid()
     ds.save_as(found / "bomb.dcm")
     whole = (found / "bomb.dcm").read_bytes()
-    # Full blocks of zeros end on byte boundaries, so one can be repeated: a stream of any length without the work.
+    # Full blocks of zeros end on byte boundaries, so one can be repeated: a stream of any length
+    # without the work.
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     block = packer.compress(bytes(16 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
     meta = whole[:132] + whole[132 : 132 + 12 + struct.unpack("<I", whole[140:144])[0]]
@@ -158,7 +161,8 @@ def two_images_one_place(folder: Path) -> Path:
 
 
 def among_strangers(folder: Path) -> Path:
-    """A sound series among a text, a truncated slice of nothing, an empty file, a pipe and a link to itself."""
+    """A sound series among a text, a truncated slice of nothing, an empty file, a pipe and a link
+    to itself."""
     found = series(folder)
     (found / "readme").write_text("not DICOM")
     (found / "empty.dcm").touch()

@@ -1,4 +1,5 @@
-"""Which tests `make quick` leaves out, which run with nothing beside them; what the hard ones tried and what survived."""
+"""Which tests `make quick` leaves out, which run with nothing beside them; what the hard ones tried
+and what survived."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""Small DICOM PET series for the tests: one patient, one injection, any element changed in any slice."""
+"""Small DICOM PET series for the tests: one patient, one injection, any element changed in any
+slice."""
 
 import os
 import warnings
@@ -17,7 +18,8 @@ SHAPE = (6, 5, 4)
 
 
 def item(**changes):
-    """The Radiopharmaceutical Information Sequence: 350 MBq of FDG at 11:00; None removes an element."""
+    """The Radiopharmaceutical Information Sequence: 350 MBq of FDG at 11:00; None removes an
+    element."""
     drug = Dataset()
     values = (
         dict(

@@ -1,11 +1,13 @@
-"""A generator without a network: a body whose width, heart and lesion follow z and the label's vector."""
+"""A generator without a network: a body whose width, heart and lesion follow z and the label's
+vector."""
 
 import numpy as np
 import pandas as pd
 
 
 class FakeGenerator:
-    """What the explorer needs of a generator: `draw(z, e)`, `table`, `noise_dim`; it counts its calls."""
+    """What the explorer needs of a generator: `draw(z, e)`, `table`, `noise_dim`; it counts its
+    calls."""
 
     def __init__(self, n_classes=5, noise_dim=12, shape=(40, 24)):
         self.table = np.eye(n_classes, 6, dtype=np.float32)

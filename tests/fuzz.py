@@ -1,7 +1,9 @@
-"""A seeded mutational fuzzer for the readers: `python tests/fuzz.py nifti 20000 1` prints what came of 20000 inputs as JSON.
+"""A seeded mutational fuzzer for the readers: `python tests/fuzz.py nifti 20000 1` prints what came
+of 20000 inputs as JSON.
 
-It runs in a process of its own whose address space is limited, so that a reader that trusts a length in a file is found out.
-Inputs start from sound files; each has one to six mutations. The same seed gives the same inputs.
+It runs in a process of its own whose address space is limited, so that a reader that trusts a
+length in a file is found out. Inputs start from sound files; each has one to six mutations. The
+same seed gives the same inputs.
 """
 
 from __future__ import annotations
@@ -110,7 +112,7 @@ WORDS = {
 
 
 def mutated(raw: bytes, rng: np.random.Generator, words: list[bytes], hot: int = 0) -> bytes:
-    """One to six mutations; `hot` is a length at the start in which half of them fall (a header)."""
+    """One to six mutations; half of them fall into the first `hot` bytes (a header)."""
     out = bytearray(raw)
     for _ in range(rng.integers(1, 7)):
         if not out:
@@ -147,7 +149,8 @@ def mutated(raw: bytes, rng: np.random.Generator, words: list[bytes], hot: int =
 
 
 def reader_of(name: str, folder: Path):
-    """(seeds, words, hot, call): sound inputs, and the call that a user would make with one mutated input."""
+    """(seeds, words, hot, call): sound inputs, and the call that a user would make with one mutated
+    input."""
     import bad_exams as bad
     import pandas as pd
 
@@ -183,7 +186,8 @@ def reader_of(name: str, folder: Path):
         rng = np.random.default_rng(0)
 
         def call(raw):
-            """The same mutation in every slice (a header that is wrong throughout), or in one slice only."""
+            """The same mutation in every slice (a header that is wrong throughout), or in one slice
+            only."""
             first = raw[4:]
             everywhere = rng.random() < 0.6
             for k, (file, whole) in enumerate(zip(files, sound)):
@@ -262,7 +266,8 @@ def reader_of(name: str, folder: Path):
 
 
 def _same_edit(before: bytes, after: bytes, other: bytes) -> bytes:
-    """What turned `before` into `after`, done to `other` (slices of one series have their elements at nearly the same places)."""
+    """What turned `before` into `after`, done to `other` (slices of one series have their elements
+    at nearly the same places)."""
     start = next(
         (i for i, (a, b) in enumerate(zip(before, after)) if a != b), min(len(before), len(after))
     )
@@ -313,7 +318,8 @@ def main(name: str, count: int, seed: int) -> dict:
                     f for f in traceback.extract_tb(e.__traceback__) if "radiogan_lib" in f.filename
                 ][-1:]
                 crashes.setdefault(
-                    f"{type(e).__name__} at {where.name}; {[f'{f.name}:{f.lineno}' for f in near]}: {str(e)[:100]}",
+                    f"{type(e).__name__} at {where.name}; "
+                    f"{[f'{f.name}:{f.lineno}' for f in near]}: {str(e)[:100]}",
                     raw[:3000].hex(),
                 )
             finally:
@@ -331,7 +337,8 @@ def main(name: str, count: int, seed: int) -> dict:
 
 
 def peak_mb() -> float:
-    """Most memory that this process ever held. Not ru_maxrss where it can be helped: a child's starts at its parent's size."""
+    """Most memory that this process ever held. Not ru_maxrss where it can be helped: a child's
+    starts at its parent's size."""
     try:
         status = Path("/proc/self/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024

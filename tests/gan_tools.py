@@ -1,4 +1,5 @@
-"""What the tests of the GAN room share: small settings, and exams made of a body and one blob per class."""
+"""What the tests of the GAN room share: small settings, and exams made of a body and one blob per
+class."""
 
 from __future__ import annotations
 

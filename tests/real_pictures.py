@@ -1,6 +1,7 @@
 """The manifest of the real pictures, and the search for them in whatever is committed.
 
-`python tests/real_pictures.py FOLDER` writes data_manifest/real.csv from the folder with the pictures and their csv.
+`python tests/real_pictures.py FOLDER` writes data_manifest/real.csv from the folder with the
+pictures and their csv.
 """
 
 import base64
@@ -25,17 +26,23 @@ FIELDS = {"fingerprint": (900.0, 540.0), "fingerprint_whole": (1280.0, 768.0)}
 WINDOW = 0.7  # share of the window that figures show as black
 AIR = 0.06  # share of the shown range below which a pixel is background
 SMALLEST = (40, 18)  # pixels; a smaller picture shows nobody
-# Of 191 bits. Different exams differ in 0.19 or more; an exam shown in a figure differs from itself in 0.06 as a rule.
+# Of 191 bits. Different exams differ in 0.19 or more; an exam shown in a figure differs from itself
+# in 0.06 as a rule.
 SAME = 0.14
 BASIS = {
-    "normal": "folder controls: no PET-positive malignant lesion in TCIA's clinical table (NEGATIVE)",
+    "normal": "folder controls: no PET-positive malignant lesion in TCIA's "
+    "clinical table (NEGATIVE)",
     "tumour": "folder patients; which of the three cancers is not known",
 }
-MATCHED = "folder patients; heights matched in order with the slice counts of TCIA's clinical table (posterior above 0.99)"
+MATCHED = (
+    "folder patients; heights matched in order with the slice counts of TCIA's clinical table "
+    "(posterior above 0.99)"
+)
 
 
 def body(shown: np.ndarray) -> np.ndarray | None:
-    """The part of a picture (0 air, 1 black) that holds the body; None where there is none of a body's shape."""
+    """The part of a picture (0 air, 1 black) that holds the body; None where there is none of a
+    body's shape."""
     inside = shown > AIR
     rows, columns = (np.flatnonzero(inside.mean(axis) > 0.02) for axis in (1, 0))
     if not len(rows) or not len(columns):
@@ -47,7 +54,8 @@ def body(shown: np.ndarray) -> np.ndarray | None:
 
 
 def fingerprint(shown: np.ndarray) -> np.ndarray | None:
-    """191 bits: which coarse waves (DCT) of the body are stronger than the median; no picture can be made of them."""
+    """191 bits: which coarse waves (DCT) of the body are stronger than the median; no picture can
+    be made of them."""
     cut = body(shown)
     if cut is None:
         return None
@@ -105,7 +113,8 @@ _EMBEDDED = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)(?:[A-Za-z0-9+/=\s]|\\
 
 
 def images_of(path: Path) -> list[Image.Image]:
-    """Every image in a file: the file itself, or what a notebook or page holds in base64; all frames."""
+    """Every image in a file: the file itself, or what a notebook or page holds in base64; all
+    frames."""
     if path.suffix.lower() in pictures.IMAGES:
         sources = [path.read_bytes()]
     else:

@@ -1,4 +1,5 @@
-"""Work for other processes: a module that imports next to nothing, so that a fresh interpreter has it at once."""
+"""Work for other processes: a module that imports next to nothing, so that a fresh interpreter has
+it at once."""
 
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ def square(x):
 
 
 def dies(item):
-    """Ends its process: always where the item says so, or the first time only (a file remembers)."""
+    """Ends its process: always where the item says so, or only once (a file remembers)."""
     number, fate = item
     if fate and (fate == "always" or not Path(fate).exists()):
         if fate != "always":

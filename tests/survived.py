@@ -1,4 +1,5 @@
-"""What the hard tests tried and what came of it: filled by the tests, printed as tables at the end of a test run.
+"""What the hard tests tried and what came of it: filled by the tests, printed as tables at the end
+of a test run.
 
 `tests/conftest.py` prints what is here; nothing is printed where the tests were not run.
 """
@@ -14,9 +15,11 @@ BAD_INPUT: dict[str, dict[str, dict]] = defaultdict(
 )  # group → kind → {"clear": bool, "unharmed": bool | None}
 COUNTS: dict[str, list[tuple]] = defaultdict(list)  # title of a table → rows of text and numbers
 
-# A remedy tells the reader to do something; these are the verbs that our sentences begin such a clause with.
+# A remedy tells the reader to do something; these are the verbs that our sentences begin such a
+# clause with.
 VERBS = (
-    "add choose check convert correct crop delete export fetch fill give halve install keep leave lower make mark mend name open prepare "
+    "add choose check convert correct crop delete export fetch fill give halve install keep "
+    "leave lower make mark mend name open prepare "
     "quote raise rename resample run save set start take train try use wait write"
 ).split()
 NOT_A_SENTENCE = re.compile(r"Traceback|File \"|0x[0-9a-f]{6}|<class |<function |object at |\\n")
@@ -78,7 +81,8 @@ def lines() -> list[str]:
             (
                 "together",
                 *(sum(r[i] for r in rows) for i in (1, 2)),
-                f"{sum(int(r[3].split()[0]) for r in rows)} of {sum(int(r[3].split()[2]) for r in rows)}",
+                f"{sum(int(r[3].split()[0]) for r in rows)} of "
+                f"{sum(int(r[3].split()[2]) for r in rows)}",
             )
         )
         out += table(

@@ -1,4 +1,5 @@
-"""The rows of benchmarks/ablation.py: what each of them changes, further rows from the command line, and the table that grows."""
+"""The rows of benchmarks/ablation.py: what each of them changes, further rows from the command
+line, and the table that grows."""
 
 import importlib.util
 import sys

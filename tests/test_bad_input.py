@@ -1,6 +1,8 @@
-"""Bad input of every kind: one clear sentence each, exit code 1 on the command line, and the others unharmed.
+"""Bad input of every kind: one clear sentence each, exit code 1 on the command line, and the others
+unharmed.
 
-The table of what was tried is printed at the end of the test run. Kinds that are odd but sound must be read, and read right.
+The table of what was tried is printed at the end of the test run. Kinds that are odd but sound must
+be read, and read right.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def good(tmp_path_factory):
 
 
 def tried(group, kind, text, why, unharmed=None, length=500):
-    """Record a kind and judge its sentence; `why` is a regular expression that names fault or file."""
+    """Record a kind and check its sentence; `why` is a pattern that names fault or file."""
     import re
 
     wrong = faults_of_sentence(text, length)
@@ -86,7 +88,7 @@ def tried(group, kind, text, why, unharmed=None, length=500):
     assert not wrong, f"{kind}: {'; '.join(wrong)}:\n{text}"
 
 
-# ---- exams --------------------------------------------------------------------------------------------------------
+# ---- exams ---------------------------------------------------------------------------------------
 
 
 def _shape(*shape):
@@ -329,7 +331,7 @@ def _named(*parts):
 
 
 def _flipped(folder):
-    """Stored from left to right and from front to back the other way, with an affine that says so."""
+    """Stored the other way left to right and front to back, with an affine that says so."""
     flip = nib.orientations.axcodes2ornt("LPI")
     nib.save(nib.Nifti1Image(bad.body(), bad.AFFINE).as_reoriented(flip), folder / "a.nii.gz")
     return folder / "a.nii.gz"
@@ -371,7 +373,7 @@ def test_odd_but_sound_is_read_right(kind, tmp_path, good):
     assert right and unharmed and (report.prepared, report.rejected) == (4, 0)
 
 
-# ---- cohorts ------------------------------------------------------------------------------------------------------
+# ---- cohorts -------------------------------------------------------------------------------------
 
 ROWS = [
     ("a", "p1", "x", "a.nii.gz", "train"),
@@ -477,7 +479,7 @@ def test_class_counts_that_do_not_fit_the_cohort(tmp_path, good):
     )
 
 
-# ---- datasets -----------------------------------------------------------------------------------------------------
+# ---- datasets ------------------------------------------------------------------------------------
 
 
 def _json(**changes):
@@ -537,7 +539,7 @@ def test_a_bad_dataset_is_not_trusted_and_is_made_again(kind, tmp_path, home, go
     assert again
 
 
-# ---- settings -----------------------------------------------------------------------------------------------------
+# ---- settings ------------------------------------------------------------------------------------
 
 
 def _laughs():
@@ -575,7 +577,8 @@ def test_a_bad_profile(kind, tmp_path, monkeypatch, capsys):
     assert code == 1 and str(caught.value) in capsys.readouterr().err
 
 
-# ---- command lines ------------------------------------------------------------------------------------------------
+# ---- command lines
+# ------------------------------------------------------------------------------------------------
 
 
 def _evaluation(*arguments):
@@ -737,7 +740,7 @@ def test_a_bad_command_ends_with_one_sentence_and_code_1(kind, tmp_path, capsys,
     assert code == 1
 
 
-# ---- networks -----------------------------------------------------------------------------------------------------
+# ---- networks ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -884,7 +887,7 @@ def test_samples_with_code_in_them_are_not_opened(trained, home):
     tried("networks", "pickled pictures", str(caught.value), "samples")
 
 
-# ---- disks --------------------------------------------------------------------------------------------------------
+# ---- disks ---------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -919,7 +922,8 @@ def _fill(folder: Path, leave: int) -> Path:
 
 
 def test_a_disk_that_fills_up_during_preparation(tmp_path, good, monkeypatch):
-    """A cohort of 300 kB of pictures on 128 kB of room: one sentence, and the rest of the work when there is room."""
+    """A cohort of 300 kB of pictures on 128 kB of room: one sentence, and the rest of the work when
+    there is room."""
     with small_disk(tmp_path / "disk", "size=4m") as disk:
         cfg = settings(doublings=5)
         ballast = _fill(disk, 128 << 10)
@@ -1059,7 +1063,8 @@ def test_a_file_where_the_folder_should_be(kind, tmp_path, good):
 
 
 def test_an_output_folder_in_use_is_waited_for(tmp_path, good):
-    """Another process holds the folder: the second run says so, waits, and then finds the work done."""
+    """Another process holds the folder: the second run says so, waits, and then finds the work
+    done."""
     import threading
     import time
 
@@ -1095,7 +1100,8 @@ def test_an_output_folder_in_use_is_waited_for(tmp_path, good):
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 1], [0, 0, 1, 1], [0]])
 def test_a_handful_of_exams_is_enough_to_watch_a_training(labels):
-    """One or two exams in a class: the judge of classes has nothing to learn from, and says so by NaN."""
+    """One or two exams in a class: the judge of classes has nothing to learn from, and says so by
+    NaN."""
     from radiogan_lib.gan import diagnosis
 
     suv = np.random.default_rng(0).random((len(labels), 40, 24)).astype(np.float32)

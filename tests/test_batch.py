@@ -1,4 +1,5 @@
-"""The batch runner on tiny notebooks of its own: order, strict parameters, failures, what is finished, sweeps, publishing."""
+"""The batch runner on tiny notebooks of its own: order, strict parameters, failures, what is
+finished, sweeps, publishing."""
 
 import json
 import sys
@@ -12,7 +13,10 @@ sys.path.insert(0, str(paths.REPO / "notebooks"))
 import publish  # noqa: E402
 
 PARAMETERS = 'profile: str = "smoke"  # p\nseed: int = 0  # s\nsettings: dict = {}  # t'
-SETUP = "from radiogan_lib import config, paths\ncfg = config.load(profile, seed=seed, **settings)\nrun = paths.run_dir(cfg)"
+SETUP = (
+    "from radiogan_lib import config, paths\ncfg = config.load(profile, seed=seed, "
+    "**settings)\nrun = paths.run_dir(cfg)"
+)
 
 
 def notebook(folder, name, *cells, needs=(), makes=()):
@@ -80,18 +84,27 @@ def test_runs_in_order_and_never_twice(home, capsys):
 
 
 MEASURE = """import json, time
-(run / 'history.csv').write_text('epoch,steps,seconds,label_agreement\\n1,5,30.0,0.25\\n2,10,30.0,' + str(0.5 + cfg.seed / 10))
+(run / 'history.csv').write_text(
+    'epoch,steps,seconds,label_agreement\\n1,5,30.0,0.25\\n2,10,30.0,' + str(0.5 + cfg.seed / 10)
+)
 if cfg.seed == 1 and cfg.recipe == 'paper':
     raise KeyError('gone')
 m = {'value': 0.5 + cfg.seed / 100, 'low': 0.4, 'high': 0.6, 'p': 0.3}
-(run / 'metrics.json').write_text(json.dumps({'seed': cfg.seed, 'n': {'train': 40}, 'provenance': {'settings': {'recipe': cfg.recipe}},
-    'verdict': {'word': 'no sign'}, 'detectable': {'smallest': 0.1}, 'quality': {}, 'memorization': {'membership_auc': m}}))"""
+(run / 'metrics.json').write_text(json.dumps({
+    'seed': cfg.seed, 'n': {'train': 40}, 'provenance': {'settings': {'recipe': cfg.recipe}},
+    'verdict': {'word': 'no sign'}, 'detectable': {'smallest': 0.1}, 'quality': {},
+    'memorization': {'membership_auc': m},
+}))"""
 
 
 @pytest.fixture
 def measured(home):
-    """Three notebooks: one makes a dataset that the experiments share, two measure, and fail for seed 1 of the paper's recipe."""
-    shared = "d = paths.dataset_dir(cfg); d.mkdir(parents=True, exist_ok=True); f = open(d / 'made', 'a'); f.write('x'); f.close()"
+    """Three notebooks: one makes a dataset that the experiments share, two measure, and fail for
+    seed 1 of the paper's recipe."""
+    shared = (
+        "d = paths.dataset_dir(cfg); d.mkdir(parents=True, exist_ok=True); f = open(d / 'made', "
+        "'a'); f.write('x'); f.close()"
+    )
     notebook(paths.notebooks(), "00_first.ipynb", shared, makes=["{dataset}/made"])
     notebook(paths.notebooks(), "01_second.ipynb", MEASURE, makes=["{run}/metrics.json"])
     return home
@@ -223,7 +236,8 @@ def test_publish_writes_clean_notebooks_back(home):
     notebook(
         paths.notebooks(),
         "00_first.ipynb",
-        "import sys\nprint('kept')\nprint('… dropped', file=sys.stdout)\nsys.stderr.write('dropped')\n1 + 1",
+        "import sys\nprint('kept')\nprint('… dropped', "
+        "file=sys.stdout)\nsys.stderr.write('dropped')\n1 + 1",
     )
     assert batch.main(["--profile", "smoke", "--to", "00"]) == 0
     assert publish.main([str(home / "runs" / "smoke"), "--to", "00"]) == 0
@@ -278,7 +292,8 @@ def test_progress_is_a_few_lines_when_headless(monkeypatch, capsys):
 
 
 def test_a_red_frame_stays_red_and_greys_stay_even():
-    """Figure 6c frames the blend in red: it was published black once, when greys and colours shared few places."""
+    """Figure 6c frames the blend in red: it was published black once, when greys and colours shared
+    few places."""
     import base64
     import io
 

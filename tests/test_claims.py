@@ -1,4 +1,5 @@
-"""The experiments of docs/claims.md: cells are kept, trainings stop for a look, judges stand on the right sides, figures draw."""
+"""The experiments of docs/claims.md: cells are kept, trainings stop for a look, judges stand on the
+right sides, figures draw."""
 
 import dataclasses
 import importlib.util

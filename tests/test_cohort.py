@@ -1,4 +1,5 @@
-"""A cohort csv is read from whatever a spreadsheet writes, and its faults are named by file, row and remedy."""
+"""A cohort csv is read from whatever a spreadsheet writes, and its faults are named by file, row
+and remedy."""
 
 import json
 
@@ -56,7 +57,8 @@ def test_dialects(write, encoding, sep, newline):
 
 
 def test_spreadsheet_debris(write):
-    """Capitals and blanks in the header, blank lines, empty columns at the right, quoted separators, numbers as ids."""
+    """Capitals and blanks in the header, blank lines, empty columns at the right, quoted
+    separators, numbers as ids."""
     content = (
         ' Exam_ID ,patient_id,CLASS,path,Split,,\n\n007,001,"a, b",p,TRAIN,,\n'
         ",,,,,,\n008,NA,c,q,Test,,\n"

@@ -1,4 +1,5 @@
-"""Settings: profiles load, unknown names and bad values are named, precedence holds, names of folders are functions of settings."""
+"""Settings: profiles load, unknown names and bad values are named, precedence holds, names of
+folders are functions of settings."""
 
 import dataclasses
 

@@ -1,4 +1,7 @@
-"""The five controls over ten seeds: every verdict right. benchmarks/controls.py repeats this on full phantoms."""
+"""The five controls over ten seeds: every verdict right.
+
+benchmarks/controls.py repeats this on full phantoms.
+"""
 
 import numpy as np
 import pytest

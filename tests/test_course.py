@@ -1,4 +1,5 @@
-"""The course as a reader meets it: exercises in their places, terms defined where they first stand, true times, readable parameters."""
+"""The course as a reader meets it: exercises in their places, terms defined where they first stand,
+true times, readable parameters."""
 
 import ast
 import contextlib
@@ -65,7 +66,8 @@ def places(nb):
     for k, cell in enumerate(nb.cells):
         m = re.fullmatch(
             r'lab\.exercise\("([\w-]+)", \.\.\.\)'
-            r'|def (\w+)\(.*\):\n    return \.\.\.  # your code\n\n\nlab\.exercise\("([\w-]+)", \2\)',
+            r"|def (\w+)\(.*\):\n    return \.\.\.  # your "
+            r'code\n\n\nlab\.exercise\("([\w-]+)", \2\)',
             cell.source if cell.cell_type == "code" else "",
         )
         if m:
@@ -123,7 +125,8 @@ def test_an_unanswered_exercise_runs_without_an_error():
 
 @pytest.mark.parametrize("number, term", [(n, t) for n, terms in TERMS.items() for t in terms])
 def test_a_term_is_defined_where_it_first_stands(number, term):
-    """Its first appearance in the course is bold, linked to the glossary, in a sentence with enough words to define it."""
+    """Its first appearance in the course is bold, linked to the glossary, in a sentence with enough
+    words to define it."""
     word = re.compile(rf"(?<![\w-]){re.escape(term)}(?![\w-])", re.I)
     for earlier, path in PATHS.items():
         text = prose(nbformat.read(path, as_version=4))
@@ -131,7 +134,8 @@ def test_a_term_is_defined_where_it_first_stands(number, term):
         if earlier < number:
             # a link in an earlier notebook may only be its definition
             assert not found, (
-                f"{term} already appears in {earlier}: …{text[max(0, found.start() - 40) : found.end() + 20]}…"
+                f"{term} already appears in {earlier}: "
+                f"…{text[max(0, found.start() - 40) : found.end() + 20]}…"
                 if found
                 else ""
             )
@@ -139,7 +143,8 @@ def test_a_term_is_defined_where_it_first_stands(number, term):
         assert found, f"{term} is not in {number}"
         link = next((m for m in LINK.finditer(text) if m.start() <= found.start() < m.end()), None)
         assert link, (
-            f"{term} first stands unlinked in {number}: …{text[max(0, found.start() - 60) : found.end() + 40]}…"
+            f"{term} first stands unlinked in {number}: "
+            f"…{text[max(0, found.start() - 60) : found.end() + 40]}…"
         )
         sentence = (
             re.split(r"(?<=[.;])\s|\n\n", text[link.end() :])[0]
@@ -168,7 +173,8 @@ def test_glossary_links_resolve_and_entries_define():
 
 
 def reading_minutes(nb):
-    """200 words a minute, 6 s for a line of code, 20 s for a figure, a minute for an exercise; up to the next five minutes."""
+    """200 words a minute, 6 s for a line of code, 20 s for a figure, a minute for an exercise; up
+    to the next five minutes."""
     words = sum(len(c.source.split()) for c in nb.cells if c.cell_type == "markdown")
     lines = sum(
         len(c.source.splitlines())
@@ -211,7 +217,7 @@ def test_every_diagram_is_in_a_notebook():
 
 
 def bare(text):
-    """Text without what differs between a page and its transcript: LaTeX, spaces, quotation marks."""
+    """Text without what a page and its transcript differ in: LaTeX, spaces, quotation marks."""
     return re.sub(r"\\(times|text|dots)|[\s$^{}\\×“”]", "", text).lower()
 
 
@@ -255,7 +261,8 @@ def taught(number, wanted, space):
 
 @pytest.mark.parametrize("profile", ["smoke", "teach", "real"])
 def test_the_notebooks_networks_fit_every_profile(profile):
-    """The library's weights fit the networks that notebook 02 writes, also where a profile sets widths of its own."""
+    """The library's weights fit the networks that notebook 02 writes, also where a profile sets
+    widths of its own."""
     import keras
 
     from radiogan_lib import config, gan
@@ -277,7 +284,8 @@ def test_the_notebooks_networks_fit_every_profile(profile):
 
 @pytest.mark.slow
 def test_the_notebooks_gan_is_the_librarys():
-    """Notebook 02's networks draw and judge as the library's; notebook 03's step moves every weight alike."""
+    """Notebook 02's networks draw and judge as the library's; notebook 03's step moves every weight
+    alike."""
     import keras
     import tensorflow as tf
 

@@ -1,4 +1,5 @@
-"""A dataset is made once, completed when interrupted, remade when anything changed, and never trusted when damaged."""
+"""A dataset is made once, completed when interrupted, remade when anything changed, and never
+trusted when damaged."""
 
 import json
 import os

@@ -109,7 +109,8 @@ PLANTED = {
 
 
 def plant(folder, seed, broken=False):
-    """A phantom written as DICOM with an identifier in every text tag; `broken` makes an exam that must be refused."""
+    """A phantom written as DICOM with an identifier in every text tag; `broken` makes an exam that
+    must be refused."""
     petsuv.write_phantom_series(data.read_suv(f"phantom:lung/{30000 + seed}", 12.0), folder)
     for file in sorted(folder.rglob("*")):
         if not file.is_file():
@@ -136,7 +137,7 @@ def plant(folder, seed, broken=False):
 
 
 def everything(folder: Path):
-    """Every byte that was written: names of files, their content, and the members of zipped arrays."""
+    """Every byte that was written: names of files, their content, members of zipped arrays."""
     for file in folder.rglob("*"):
         yield str(file.relative_to(folder)), file.name.encode()
         if file.is_file() and file.name != ".key":
@@ -226,7 +227,8 @@ def test_nothing_planted_lands_anywhere(home, tmp_path, scheduler, recwarn):
 
 
 def test_the_search_itself_finds_what_is_there(home, tmp_path):
-    """The control: with keep_ids the same values do land in the dataset, and the search above sees them."""
+    """The control: with keep_ids the same values do land in the dataset, and the search above sees
+    them."""
     source = tmp_path / "in"
     rows = []
     for i in range(4):

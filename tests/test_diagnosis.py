@@ -84,7 +84,8 @@ def test_the_yardstick_tells_real_from_ignored_classes_and_collapse():
 
 
 def test_provoked_in_training(tmp_path):
-    """A generator that cannot move is called stuck; a label cut off from both networks is called ignored."""
+    """A generator that cannot move is called stuck; a label cut off from both networks is called
+    ignored."""
     cfg = small(learning_rate=0.0, epochs=4, samples_every=1, bn_momentum=0.0)
     run = gan.train(cfg, blobs(cfg), tmp_path / "stuck")
     run.history["steps"] *= 1000

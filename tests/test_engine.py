@@ -1,4 +1,5 @@
-"""What `engine.prepare` asks of TensorFlow, and `engine.keep_memory` of the C library; a user's own choice stands."""
+"""What `engine.prepare` asks of TensorFlow, and `engine.keep_memory` of the C library; a user's own
+choice stands."""
 
 from __future__ import annotations
 

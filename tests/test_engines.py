@@ -45,8 +45,8 @@ SETTINGS = {
     "bfloat16": dict(precision="mixed_bfloat16"),
 }
 
-# Three SGD steps on 24 exams from equal weights. Each engine has random numbers of its own, so those are taken out of the
-# comparison: noise and shifts are given with the exams, dropout is off.
+# Three SGD steps on 24 exams from equal weights. Each engine has random numbers of its own, so
+# those are taken out of the comparison: noise and shifts are given with the exams, dropout is off.
 GAME = """
     import os, sys, threading
     sys.path.insert(0, {here!r})
@@ -58,7 +58,8 @@ GAME = """
     from radiogan_lib.gan.networks import build_discriminator, build_generator
     {before}
 
-    here = threading.local()  # each replica of TensorFlow is traced by a thread of its own, and they take turns
+    # each replica of TensorFlow is traced by a thread of its own, and they take turns
+    here = threading.local()
 
     class Given(radiogan.RadioGAN):
         def call(self, inputs, training=False):
@@ -70,7 +71,8 @@ GAME = """
         def noise(self, n):
             return here.given
         def shift(self, x, low, high):
-            return ops.round(ops.tanh(here.given[:, :1, None]) * (high - low) / 2 + (high + low) / 2)
+            share = ops.tanh(here.given[:, :1, None])
+            return ops.round(share * (high - low) / 2 + (high + low) / 2)
         def choice(self, x):
             return ops.reshape(here.given[:, 2], (-1, 1, 1, 1)) < 0
 
@@ -86,25 +88,33 @@ GAME = """
             if cfg.auxiliary:
                 game.auxiliary.get_layer("auxiliary_dropout").rate = 0.0
             average = dict(use_ema=True, ema_momentum=cfg.ema) if cfg.ema else {{}}
-            game.compile(keras.optimizers.SGD(0.05, **average), jit_compile=keras.backend.backend() == "jax")
+            jit = keras.backend.backend() == "jax"
+            game.compile(keras.optimizers.SGD(0.05, **average), jit_compile=jit)
             game.optimizer.build(game.trainable_variables)
-        rng = np.random.default_rng(3)  # with 2, a unit lies within rounding of LeakyReLU's kink, and falls to either side
+        # with 2, a unit lies within rounding of LeakyReLU's kink, and falls to either side
+        rng = np.random.default_rng(3)
         for v in game.trainable_variables:
-            v.assign(rng.normal(0, 0.1, v.shape).astype("float32") + (1.0 if v.path.endswith("gamma") else 0.0))
+            mean = 1.0 if v.path.endswith("gamma") else 0.0
+            v.assign(rng.normal(0, 0.1, v.shape).astype("float32") + mean)
         averages = game.optimizer._model_variables_moving_average if cfg.ema else []
         for a, v in zip(averages, game.trainable_variables):
             a.assign(np.array(v))  # a copy: JAX gives the same buffer to the same array
         seen = {{}}
-        watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.update(logs))
+        keep = lambda batch, logs: seen.update(logs)
+        watch = keras.callbacks.LambdaCallback(on_train_batch_end=keep)
         game.fit((images, labels, noise), batch_size=8, shuffle=False, verbose=0, callbacks=[watch])
-        state = game.trainable_variables + [v for v in game.non_trainable_variables if "seed" not in v.path] + list(averages)
-        # without the first part of its path: Keras numbers optimizers by how many this process has made
-        found = {{f"{{i:03d}} {{v.path.split('/', 1)[-1]}}": ops.convert_to_numpy(v) for i, v in enumerate(state)}}
+        state = [v for v in game.non_trainable_variables if "seed" not in v.path]
+        state = game.trainable_variables + state + list(averages)
+        # without the first part of its path: Keras numbers optimizers over the whole process
+        names = [f"{{i:03d}} {{v.path.split('/', 1)[-1]}}" for i, v in enumerate(state)]
+        found = {{name: ops.convert_to_numpy(v) for name, v in zip(names, state)}}
         assert all(v.dtype == "float32" for v in found.values())
-        return found | {{name: np.float32(seen[name]) for name in ("d_loss", "g_loss", "real_logit", "fake_logit")}}
+        logged = "d_loss", "g_loss", "real_logit", "fake_logit"
+        return found | {{name: np.float32(seen[name]) for name in logged}}
 
     for k, switches in enumerate({plays!r}):
-        np.savez(f"{{sys.argv[1]}}-{{k}}.npz", **{{name.replace("/", "|"): v for name, v in play(switches).items()}})
+        found = {{name.replace("/", "|"): v for name, v in play(switches).items()}}
+        np.savez(f"{{sys.argv[1]}}-{{k}}.npz", **found)
 """
 # A whole run, pictures and health and checkpoints included, whose batches two devices share.
 RUN = """
@@ -120,9 +130,11 @@ RUN = """
         else:
             raise AssertionError("no error")
     run = gan.train(cfg, blobs(cfg), sys.argv[1] + "-run")
-    assert run.finished and len(run.provenance["shared_by"]) == 2 and np.isfinite(run.history[["d_loss", "g_loss"]]).all().all()
+    assert run.finished and len(run.provenance["shared_by"]) == 2
+    assert np.isfinite(run.history[["d_loss", "g_loss"]]).all().all()
     assert np.isfinite(run.history.diversity.iloc[-1])
-    assert all(v.dtype == "float32" for v in run.generator.get_weights() + run.discriminator.get_weights())
+    weights = run.generator.get_weights() + run.discriminator.get_weights()
+    assert all(v.dtype == "float32" for v in weights)
     suv = gan.sample(run.generator, [0, 1, 2])
     assert np.isfinite(suv).all() and suv.max() > 0
     assert not any(getattr(layer, "synchronized", False) for layer in run.generator.layers)
@@ -130,13 +142,16 @@ RUN = """
 ONE = dict(before="", scope="__import__('contextlib').nullcontext()")
 TWO = {
     "tensorflow": dict(
-        before="import tensorflow as tf; tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
-        "[tf.config.LogicalDeviceConfiguration()] * 2); strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']); "
+        before="import tensorflow as tf; "
+        "tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], "
+        "[tf.config.LogicalDeviceConfiguration()] * 2); strategy = "
+        "tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']); "
         "assert strategy.num_replicas_in_sync == 2",
         scope="strategy.scope()",
     ),
     "jax": dict(
-        before="assert len(keras.distribution.list_devices()) == 2; keras.distribution.set_distribution(keras.distribution.DataParallel())",
+        before="assert len(keras.distribution.list_devices()) == 2; "
+        "keras.distribution.set_distribution(keras.distribution.DataParallel())",
         scope="__import__('contextlib').nullcontext()",
     ),
 }
@@ -146,10 +161,11 @@ _PLAYED: dict = {}
 def _play(
     tmp_path_factory, engine: str, devices: int = 1, threads: int = 0
 ) -> dict[str, dict[str, np.ndarray]]:
-    """{settings: {variable: value after three steps}}; one process per engine, devices and threads, for all tests.
+    """{settings: {variable: value after three steps}}; one process per engine, devices and threads,
+    for all tests.
 
-    `threads` are TensorFlow's for one operation, 0 its own choice. With JAX two devices then train a whole run, too;
-    TensorFlow's collectives take one strategy a process.
+    `threads` are TensorFlow's for one operation, 0 its own choice. With JAX two devices then train
+    a whole run, too; TensorFlow's collectives take one strategy a process.
     """
     if (engine, devices, threads) not in _PLAYED:
         names = list(SETTINGS) if devices == 1 and not threads else ["every switch"]
@@ -207,10 +223,11 @@ def test_whole_operations_side_by_side_play_the_same_game(tmp_path_factory):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_two_devices_play_as_one(tmp_path_factory, engine):
-    """MirroredStrategy (TensorFlow) and DataParallel (JAX) on two virtual devices, each with half of the batch.
+    """MirroredStrategy (TensorFlow) and DataParallel (JAX) on two virtual devices, each with half
+    of the batch.
 
-    Weights, losses, averages and BatchNorm's statistics are those of one device on the same global batch: built under a
-    strategy, the library's BatchNorm takes its statistics over all replicas.
+    Weights, losses, averages and BatchNorm's statistics are those of one device on the same global
+    batch: built under a strategy, the library's BatchNorm takes its statistics over all replicas.
     """
     threads = 1 if engine == "tensorflow" else 0  # whole operations: what two cores use
     plays = (_play(tmp_path_factory, engine, devices, threads) for devices in (1, 2))

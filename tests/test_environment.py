@@ -1,4 +1,5 @@
-"""Versions: ranges in pyproject.toml, exact pins in the locks and in environment.yml, and all of them agree."""
+"""Versions: ranges in pyproject.toml, exact pins in the locks and in environment.yml, and all of
+them agree."""
 
 import re
 import subprocess
@@ -84,5 +85,8 @@ def test_the_two_locks_agree_and_are_hashed():
     ],
 )
 def test_import_loads_no_tensorflow(module):
-    code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'jax', 'torch')))"
+    code = (
+        f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', "
+        "'jax', 'torch')))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

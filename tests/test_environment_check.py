@@ -110,7 +110,10 @@ def test_setup_keeps_tensorflows_start_quiet():
 
 
 def test_lab_loads_light():
-    code = "import sys; from radiogan_lib import lab; lab.setup(); print('tensorflow' in sys.modules, 'matplotlib' in sys.modules)"
+    code = (
+        "import sys; from radiogan_lib import lab; lab.setup(); print('tensorflow' in "
+        "sys.modules, 'matplotlib' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

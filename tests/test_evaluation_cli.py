@@ -261,7 +261,8 @@ def test_memory_stays_bounded_with_many_images(tmp_path):
         x = rng.integers(0, 255, (n, 5, 5)).astype(np.uint8)
         np.save(tmp_path / f"{name}.npy", x.repeat(2, axis=1).repeat(2, axis=2))
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from fuzz import peak_mb; "
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from fuzz import "
+        "peak_mb; "
         "from radiogan_lib.evaluation.__main__ import main; s = main(sys.argv[1:]); "
         "print('peak', peak_mb()); sys.exit(s)"
     )

@@ -1,4 +1,5 @@
-"""Each exercise takes its solution, answers wrong ones with a hint, and its solution is true by the library itself."""
+"""Each exercise takes its solution, answers wrong ones with a hint, and its solution is true by the
+library itself."""
 
 import re
 from pathlib import Path

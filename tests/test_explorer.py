@@ -1,4 +1,4 @@
-"""The explorer without a browser: pictures, words, directions, saved frames, faults in the caption."""
+"""The explorer without a browser: pictures, words, directions, saved frames, faults."""
 
 import base64
 import io
@@ -28,7 +28,8 @@ def made():
 def blocks(x) -> list[str]:
     """What each step uncovers, in order: the HTML of its pictures and words."""
     found = re.findall(
-        r'<div class="radiogan-step-(\d+)">(.*?)(?=<div class="radiogan-step-|</div><div class="radiogan-strip")',
+        r'<div class="radiogan-step-(\d+)">(.*?)(?=<div class="radiogan-step-|</div><div '
+        r'class="radiogan-strip")',
         x.view.value,
         re.S,
     )
@@ -65,7 +66,8 @@ def test_a_walk_is_sent_whole_and_sliding_sends_no_picture(made):
 
 def test_one_rule_uncovers_each_step_and_only_in_its_own_explorer(made):
     rules = re.findall(
-        r'\.radiogan-explorer:has\(\[role=slider\]:is\(\[aria-valuenow="(\d+)"\],\[aria-valuenow="(\d+)\.0"\]\)\) '
+        r"\.radiogan-explorer:has\(\[role=slider\]:is\("
+        r'\[aria-valuenow="(\d+)"\],\[aria-valuenow="(\d+)\.0"\]\)\) '
         r"\.radiogan-step-(\d+)\{visibility:visible\}",
         made.view.value,
     )

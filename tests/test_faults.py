@@ -1,9 +1,11 @@
-"""Kills, cuts and losses: nothing finished is lost, nothing half-written is read, the same call again ends with the same artefacts.
+"""Kills, cuts and losses: nothing finished is lost, nothing half-written is read, the same call
+again ends with the same artefacts.
 
-These are the short versions; `benchmarks/faults.py` kills each kind of work twenty times and more. Not repeated here:
-`test_training.py` (SIGKILL in training, to the bit; damaged states), `test_scale.py` (no worker survives its parent; a worker that dies),
-`test_dataset.py` (damaged cache, two runs at once), `test_idc.py` (cut, short, flipped and refused transfers) and `test_bad_input.py` (full
-and read-only disks).
+These are the short versions; `benchmarks/faults.py` kills each kind of work twenty times and more.
+Not repeated here: `test_training.py` (SIGKILL in training, to the bit; damaged states),
+`test_scale.py` (no worker survives its parent; a worker that dies), `test_dataset.py` (damaged
+cache, two runs at once), `test_idc.py` (cut, short, flipped and refused transfers) and
+`test_bad_input.py` (full and read-only disks).
 """
 
 from __future__ import annotations
@@ -141,7 +143,8 @@ def test_a_kernel_killed_under_papermill_is_reported_in_seconds(tmp_path, monkey
     fault_tools.notebook(
         tmp_path / "notebooks",
         "00_a.ipynb",
-        f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(1800)",
+        f"import os, time\nopen({str(tmp_path / 'pid')!r}, "
+        "'w').write(str(os.getpid()))\ntime.sleep(1800)",
     )
     killed = []
 

@@ -14,7 +14,8 @@ from radiogan_lib.evaluation import statistics as intervals
 
 def test_import_needs_no_tensorflow():
     code = (
-        "import sys; from radiogan_lib import evaluation as e; e.memorization_report, e.verdict, e.evaluate, e.train_classifier, "
+        "import sys; from radiogan_lib import evaluation as e; e.memorization_report, "
+        "e.verdict, e.evaluate, e.train_classifier, "
         "e.walk; sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'jax')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

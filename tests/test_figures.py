@@ -1,4 +1,5 @@
-"""Every figure and table: the right pictures in the right places, the same bytes each time, and odd inputs."""
+"""Every figure and table: the right pictures in the right places, the same bytes each time, and odd
+inputs."""
 
 import io
 from types import SimpleNamespace
@@ -65,7 +66,7 @@ def test_walk_strip_names_the_unit_and_window_of_uncalibrated_exams():
 
 
 def test_no_figure_calls_uncalibrated_exams_suv():
-    """What a notebook draws of a cohort of pictures has the dataset's own unit at its colour bar."""
+    """What a notebook draws of pictures has the dataset's own unit at its colour bar."""
     unit, some = "uncalibrated (window 0 to 10)", np.random.default_rng(0).random((6, 20, 12))
     labels = np.arange(6) % len(NAMES)
     figures = (
@@ -392,7 +393,10 @@ def test_the_exam_to_follow(tmp_path, monkeypatch, capsys):
         nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.diag([4.0, 4, 4, 1])),
         tmp_path / "ANNA.nii.gz",
     )
-    rows = "exam_id,patient_id,class,path\na,a,x,phantom:lung/1\nb,b,x,gone.nii.gz\nc,c,y,ANNA.nii.gz\nd,d,y,phantom:lung/2\n"
+    rows = (
+        "exam_id,patient_id,class,path\na,a,x,phantom:lung/1\nb,b,x,gone.nii.gz\n"
+        "c,c,y,ANNA.nii.gz\nd,d,y,phantom:lung/2\n"
+    )
     (tmp_path / "cohort.csv").write_text(rows)
     cfg = config.load("smoke", cohort=str(tmp_path / "cohort.csv"))
     assert str(lab.exam_to_follow(cfg)).endswith("ANNA.nii.gz")

@@ -1,7 +1,8 @@
-"""The readers under fuzzing: whatever bytes come in, a result or a `RadioganError` comes out, in bounded memory.
+"""The readers under fuzzing: whatever bytes come in, a result or a `RadioganError` comes out, in
+bounded memory.
 
-A few hundred inputs each here; RADIOGAN_FUZZ=20000 makes it a campaign. The counts are printed at the end of the test run, and those of
-the last campaign are in docs/reliability.md.
+A few hundred inputs each here; RADIOGAN_FUZZ=20000 makes it a campaign. The counts are printed at
+the end of the test run, and those of the last campaign are in docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -110,8 +111,10 @@ def test_any_set_option_is_a_setting_or_one_sentence(text):
 def test_the_fuzzer_would_notice(tmp_path):
     """A reader with a fault planted in it is found out."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import fuzz; from petsuv import nifti as n; real = n._check_length\n"
-        "def broken(path, needed):\n    if needed > 8000: raise ZeroDivisionError\n    real(path, needed)\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import fuzz; from petsuv import nifti "
+        "as n; real = n._check_length\n"
+        "def broken(path, needed):\n    if needed > 8000: raise ZeroDivisionError\n    "
+        "real(path, needed)\n"
         "n._check_length = broken; import json; print(json.dumps(fuzz.main('nifti', 60, 1)))"
     )
     done = subprocess.run(

@@ -1,4 +1,5 @@
-"""Exams of one patient are no independent evidence: of each patient one exam is used, and numbers do not grow surer."""
+"""Exams of one patient are no independent evidence: of each patient one exam is used, and numbers
+do not grow surer."""
 
 import numpy as np
 import pytest

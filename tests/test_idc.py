@@ -1,4 +1,5 @@
-"""Index → transfer → SUV → MIP against a real S3 server on loopback, with transfers cut, damaged and refused."""
+"""Index → transfer → SUV → MIP against a real S3 server on loopback, with transfers cut, damaged
+and refused."""
 
 import hashlib
 import http.server
@@ -55,7 +56,8 @@ def server():
 
 @pytest.fixture
 def line(server):
-    """A line to the server that can be told to spoil answers: `faults[key] = [kind, …]`, one kind per request."""
+    """A line to the server that can be told to spoil answers: `faults[key] = [kind, …]`, one kind
+    per request."""
     faults: dict[str, list[str]] = {}
     asked: list[str] = []
 

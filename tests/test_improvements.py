@@ -100,7 +100,8 @@ def test_log_power_names_the_band_of_a_wave():
 
 
 def test_spectral_matching_takes_power_away_where_there_is_too_much():
-    """Plain gradient steps on the fakes alone bring mean and spread of every band near the real images' own."""
+    """Plain gradient steps on the fakes alone bring mean and spread of every band near the real
+    images' own."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)

@@ -15,13 +15,11 @@ from radiogan_lib.gan import memoriser
 @pytest.fixture(scope="module")
 def memorised(tmp_path_factory):
     """A baseline trained on nine exams of three classes, and the exams."""
-    cfg = small(
-        doublings=2, baseline_epochs=12000
-    )  # three seeds: 0.41, 0.41, 0.44 of strangers' distance; at 6000 0.50 to 0.55
+    # three seeds: 0.41, 0.41, 0.44 of the held-out exams' distance; at 6000 0.50 to 0.55
+    cfg = small(doublings=2, baseline_epochs=12000)
     few = blobs(cfg, 3)
-    with (
-        pytest.MonkeyPatch.context() as patch
-    ):  # 240 pixels tell exams apart less well than 3840: a steeper discriminator, and calm at the end
+    # 240 pixels tell exams apart less well than 3840: a steeper discriminator, and calm at the end
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memoriser, "R1", 0.0004)
         patch.setitem(memoriser.SETTINGS, "cooldown", 0.5)
         return cfg, few, gan.train_baseline(cfg, few, tmp_path_factory.mktemp("baseline") / "run")

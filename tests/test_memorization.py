@@ -195,7 +195,8 @@ def test_nearest_names_the_exam(world):
     assert (distance[:, 0] == 0).all() and (distance[:, 1] > 0).all()
 
 
-# ------------------------------------------------------------------------------------- sets that do not belong together
+# ------------------------------------------------------------------------------------- sets that do
+# not belong together
 
 
 def doubts(train, holdout, generated):

@@ -1,4 +1,5 @@
-"""Memorisation against the number of training exams: which exams, how many steps, what is kept, and the figure."""
+"""Memorisation against the number of training exams: which exams, how many steps, what is kept, and
+the figure."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The paper's two networks: shapes, layers, switches; and the fast layers against the plain ones."""
+"""The paper's two networks: shapes, layers, switches; fast layers against plain ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def test_shapes_from_noise_to_logit(d):
 
 
 def test_the_paper_size_has_the_papers_layers():
-    """640 × 384; seven 3 × 3 convolutions of stride 2 and a Dense: the eight layers; BatchNorm not in the first and last two."""
+    """640 × 384; seven 3 × 3 convolutions of stride 2 and a Dense: the eight layers; BatchNorm not
+    in the first and last two."""
     cfg = Config()
     discriminator = gan.build_discriminator(cfg)
     assert cfg.canvas == (640, 384)
@@ -155,7 +156,8 @@ def test_sample_is_repeatable_in_suv_and_refuses_what_it_cannot_draw():
 )
 @pytest.mark.parametrize(("side", "channels"), [(2, 5), (8, 5), (8, 8), (8, 16), (8, 24)])
 def test_fast_batch_norm_is_keras_batch_norm(side, channels):
-    """Output, gradients and moving statistics equal the plain layer's, for small maps and large ones, few channels and many."""
+    """Output, gradients and moving statistics equal the plain layer's, for small maps and large
+    ones, few channels and many."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)

@@ -1,7 +1,8 @@
-"""The house rules of the notebooks, read from the files alone (no kernel): structure, size, links, names.
+"""The house rules of the notebooks, read from the files alone (no kernel): structure, size, links,
+names.
 
-Each rule is a function over one notebook; `test_the_rules_can_fail` breaks a good notebook in many ways and expects each
-break to be caught.
+Each rule is a function over one notebook; `test_the_rules_can_fail` breaks a good notebook in many
+ways and expects each break to be caught.
 """
 
 import ast

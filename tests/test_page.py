@@ -112,7 +112,8 @@ def test_another_kernel_size_curve_and_number_of_classes(tmp_path, made):
 
 @needs_node
 def test_other_layers_in_other_orders(tmp_path):
-    """Activations inside a Dense layer, vectors that are joined, LeakyReLU, kernels that are not square."""
+    """Activations inside a Dense layer, vectors that are joined, LeakyReLU, kernels that are not
+    square."""
     keras.utils.set_random_seed(3)
     z, label = keras.Input((7,), name="z"), keras.Input((), dtype="int32", name="label")
     e = layers.Embedding(3, 5, embeddings_initializer="normal", name="label_embedding")(label)

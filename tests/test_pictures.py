@@ -1,4 +1,5 @@
-"""A MIP that is already a picture is an exam: read right, or refused in one sentence; an uncalibrated value is no SUV."""
+"""A MIP that is already a picture is an exam: read right, or refused in one sentence; an
+uncalibrated value is no SUV."""
 
 import os
 import struct
@@ -57,7 +58,8 @@ def rgb(image: np.ndarray, *alpha: np.ndarray) -> np.ndarray:
 
 
 def raw_tiff(tmp_path, values: np.ndarray, order: str, photometric: int) -> Path:
-    """16 bits in either order of bytes (ImageJ: big-endian), white or black as zero; Pillow cannot write these."""
+    """16 bits in either order of bytes (ImageJ: big-endian), white or black as zero; Pillow cannot
+    write these."""
     rows, columns = values.shape
     tags = [
         (256, columns),

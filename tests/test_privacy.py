@@ -1,8 +1,10 @@
-"""Nothing that identifies a patient gets out, nothing that was read is ever run, and no path leaves its folder.
+"""Nothing that identifies a patient gets out, nothing that was read is ever run, and no path leaves
+its folder.
 
-`test_deidentify.py` plants identifiers in DICOM headers, file names and csv columns and searches every artefact of a preparation; here the
-same is done for what comes after it (reports, figures, a notebook, training) and for NIfTI headers, and the source is searched for the
-ways in which data become code.
+`test_deidentify.py` plants identifiers in DICOM headers, file names and csv columns and searches
+every artefact of a preparation; here the same is done for what comes after it (reports, figures, a
+notebook, training) and for NIfTI headers, and the source is searched for the ways in which data
+become code.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-# ---- planted identifiers ------------------------------------------------------------------------------------------
+# ---- planted identifiers
+# ------------------------------------------------------------------------------------------
 
 
 def named_nifti(path: Path, seed: int) -> Path:
@@ -57,7 +60,8 @@ def named_nifti(path: Path, seed: int) -> Path:
 
 @pytest.fixture
 def cohort(tmp_path):
-    """Two DICOM and four NIfTI exams full of identifiers, one of them broken, in a folder and a csv that are named after the patient."""
+    """Two DICOM and four NIfTI exams full of identifiers, one of them broken, in a folder and a csv
+    that are named after the patient."""
     source = tmp_path / PLANTED["folder"] / f"{PLANTED['name']}_{PLANTED['given']}"
     rows = []
     for i in range(7):
@@ -142,7 +146,8 @@ def test_identifiers_reach_neither_report_nor_figure_nor_training(
 
 
 def test_identifiers_do_not_reach_the_tables_that_explain_one_exam(tmp_path, cohort):
-    """The step-by-step part of notebook 01, on an exam of one's own whose header fields hold names where codes belong."""
+    """The step-by-step part of notebook 01, on an exam of one's own whose header fields hold names
+    where codes belong."""
     import pydicom
 
     from radiogan_lib import lab
@@ -191,7 +196,8 @@ def test_a_cohorts_place_is_not_shown_with_its_settings(tmp_path):
     assert cfg.cohort.startswith("/srv/") and "exams.csv" in cfg._repr_html_()
 
 
-# ---- data never become code ---------------------------------------------------------------------------------------
+# ---- data never become code
+# ---------------------------------------------------------------------------------------
 
 CODE_FROM_DATA = {"eval", "exec", "compile", "__import__"}
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
@@ -291,12 +297,14 @@ def test_the_search_for_unsafe_calls_can_find(code):
     assert unsafe_calls(ast.parse(code))
 
 
-# ---- no path leaves its folder ------------------------------------------------------------------------------------
+# ---- no path leaves its folder
+# ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("keep_ids", [False, True])
 def test_no_identifier_is_a_way_out_of_the_output_folder(home, tmp_path, keep_ids):
-    """Exam, patient and class names that are paths: what is written lies below the home folder, and nowhere else."""
+    """Exam, patient and class names that are paths: what is written lies below the home folder, and
+    nowhere else."""
     ways = [
         "../../escaped",
         str(tmp_path / "escaped"),
@@ -387,7 +395,8 @@ def test_an_archives_file_names_stay_in_their_folder(tmp_path, monkeypatch):
         } == {"series"}
 
 
-# ---- servers and pins ---------------------------------------------------------------------------------------------
+# ---- servers and pins
+# ---------------------------------------------------------------------------------------------
 
 
 def test_the_lab_and_the_test_servers_listen_on_loopback_only():
@@ -422,7 +431,8 @@ def test_every_pin_is_exact_and_hashed(name):
 
 
 def test_notebooks_ask_for_no_secrets_and_reach_no_network():
-    """Only the set-up cell for hosted notebooks may fetch something: the repository that its reader names."""
+    """Only the set-up cell for hosted notebooks may fetch something: the repository that its reader
+    names."""
     hosted = []
     for path in sorted((paths.REPO / "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:

@@ -1,4 +1,5 @@
-"""Projections: SimpleITK's bits on axis-aligned grids, the library's resampler on oblique ones, and which way is up."""
+"""Projections: SimpleITK's bits on axis-aligned grids, the library's resampler on oblique ones, and
+which way is up."""
 
 import time
 
@@ -24,7 +25,8 @@ TIES = [
 
 
 def by_sitk(image, out=2.0):
-    """Canonical volume → SimpleITK nearest neighbour at `out` mm → (coronal, sagittal) maxima, upright."""
+    """Canonical volume → SimpleITK nearest neighbour at `out` mm → (coronal, sagittal) maxima,
+    upright."""
     sitk = pytest.importorskip("SimpleITK")
     canonical = nib.as_closest_canonical(image)
     spacing = [float(s) for s in nib.affines.voxel_sizes(canonical.affine)]
@@ -139,7 +141,8 @@ def test_head_up_right_on_the_left_face_to_the_left():
 
 
 def test_scaled_integers_are_projected_as_stored(tmp_path):
-    """The maximum is taken over int16 and scaled afterwards; a negative slope must not turn it into a minimum."""
+    """The maximum is taken over int16 and scaled afterwards; a negative slope must not turn it into
+    a minimum."""
     rng = np.random.default_rng(3)
     stored = rng.integers(-50, 3000, (9, 8, 7)).astype(np.int16)
     for slope, inter in ((0.01, 0.0), (0.013, -0.4), (-0.01, 30.0)):
@@ -202,7 +205,8 @@ TURNS = [(0.3, 0, 0), (0, 0.2, 0), (0, 0, 0.1), (0.3, 0.2, 0.1)]  # radians abou
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("codes", ["RAS", "PIL"])
 def test_oblique_grids_as_simpleitk_resamples_them(turn, codes):
-    """Turned about each axis and about all; where the volume does not end in zeros; any order of axes in memory."""
+    """Turned about each axis and about all; where the volume does not end in zeros; any order of
+    axes in memory."""
     volume = np.random.default_rng(4).integers(-90, 900, (21, 18, 25)).astype(np.int16)
     turn = nib.eulerangles.euler2mat(*turn)
     plain = nib.Nifti1Image(volume, nib.affines.from_matvec(turn * (3.1, 2.7, 3.7), (5, 6, 7)))

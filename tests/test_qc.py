@@ -1,4 +1,5 @@
-"""Every fault that a contact sheet is for is flagged where it was planted, and a sound cohort is left nearly alone."""
+"""Every fault that a contact sheet is for is flagged where it was planted, and a sound cohort is
+left nearly alone."""
 
 import dataclasses
 

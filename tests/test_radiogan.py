@@ -1,4 +1,5 @@
-"""The game: who learns from what, and the known silent failures of GANs in Keras, each kept from coming back."""
+"""The game: who learns from what, and the known silent failures of GANs in Keras, each kept from
+coming back."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def _gradients(game, batch):
     ],
 )
 def test_each_loss_moves_only_its_own_network(switches):
-    """The generator's loss gives the discriminator no gradient and vice versa, and their sum is what is trained on."""
+    """The generator's loss gives the discriminator no gradient and vice versa, and their sum is
+    what is trained on."""
     cfg = small(
         **switches,
     )
@@ -86,7 +88,8 @@ def test_each_loss_moves_only_its_own_network(switches):
 
 @pytest.mark.parametrize("switches", [{}, EVERYTHING], ids=["paper", "everything"])
 def test_one_fit_trains_both_networks(switches):
-    """Trap 1: with two compiled models and a trainable flag, the discriminator silently never learns."""
+    """Trap 1: with two compiled models and a trainable flag, the discriminator silently never
+    learns."""
     cfg = small(**switches)
     game = radiogan.compiled(cfg, 3)
     g, d = _weights(game.generator), _weights(game.discriminator)
@@ -114,7 +117,8 @@ def test_accuracy_is_that_of_the_epoch_not_of_all_epochs():
 
 @TF
 def test_a_discriminator_that_has_won_still_teaches():
-    """Trap 6: sigmoid + cross-entropy clips its gradient to nothing at a logit of 40; from logits it stays 1."""
+    """Trap 6: sigmoid + cross-entropy clips its gradient to nothing at a logit of 40; from logits
+    it stays 1."""
     cfg = small(dropout=0.0)
     game = radiogan.compiled(cfg, 3)
     game.discriminator.get_layer("logit").bias.assign([-40.0])
@@ -128,7 +132,8 @@ def test_a_discriminator_that_has_won_still_teaches():
 
 
 def test_the_generators_look_uses_batch_statistics_and_changes_none():
-    """Trap 4 and 5: the third look runs in training mode (dropout, batch statistics) and leaves no trace in the discriminator."""
+    """Trap 4 and 5: the third look runs in training mode (dropout, batch statistics) and leaves no
+    trace in the discriminator."""
     cfg = small(dropout=0.5)
     game = radiogan.compiled(cfg, 3)
     images, labels = _batch(cfg)
@@ -141,7 +146,8 @@ def test_the_generators_look_uses_batch_statistics_and_changes_none():
     )[1]
     logits = game((images, labels), training=True)
     assert seen == [True]
-    # the same fakes under the same masks: the generator's look sees exactly what the discriminator's look saw
+    # the same fakes under the same masks: the generator's look sees exactly what the
+    # discriminator's look saw
     np.testing.assert_allclose(logits["fake_frozen"], logits["fake"], atol=1e-5)
     assert (
         np.abs(logits["fake_frozen"] - game((images, labels), training=False)["fake_frozen"]).max()
@@ -150,7 +156,8 @@ def test_the_generators_look_uses_batch_statistics_and_changes_none():
     before = ops.convert_to_numpy(norm.moving_mean).copy()
     game((images, labels), training=True)
     after = ops.convert_to_numpy(norm.moving_mean)
-    # two updates (real, fake) of momentum 0.8, not three: what is left of the old value is at least 0.64 of it
+    # two updates (real, fake) of momentum 0.8, not three: what is left of the old value is at least
+    # 0.64 of it
     norm.moving_mean.assign(np.full_like(before, 1000.0))
     game((images, labels), training=True)
     left = ops.convert_to_numpy(norm.moving_mean)
@@ -183,7 +190,8 @@ def test_every_step_draws_new_noise_and_new_masks():
 
 
 def test_one_adam_over_both_is_two_adams():
-    """Trap 8: sharing an optimizer built for one network breaks; one built on both is per weight, hence exact."""
+    """Trap 8: sharing an optimizer built for one network breaks; one built on both is per weight,
+    hence exact."""
     cfg = small(dropout=0.0)
     together, apart = radiogan.compiled(cfg, 3), radiogan.compiled(cfg, 3)
     assert len(together.optimizer.variables) >= 2 * len(together.trainable_variables)
@@ -252,7 +260,8 @@ def test_unknown_augmentation_is_refused_by_name():
 
 @TF
 def test_the_auxiliary_classifier_asks_for_images_as_typical_as_real_ones_and_no_more():
-    """No pull where the fakes are recognised as well as the real images; none on its view of the real ones ever."""
+    """No pull where the fakes are recognised as well as the real images; none on its view of the
+    real ones ever."""
     import tensorflow as tf
 
     from radiogan_lib.gan import improvements

@@ -1,4 +1,5 @@
-"""The manifest of the real pictures is what it says, and no picture of an exam is in this repository."""
+"""The manifest of the real pictures is what it says, and no picture of an exam is in this
+repository."""
 
 import base64
 import io

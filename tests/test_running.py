@@ -1,4 +1,5 @@
-"""In other people's shells: relative folders, odd settings, encodings, Keras' own file, Ctrl-C, make's variables."""
+"""In other people's shells: relative folders, odd settings, encodings, Keras' own file, Ctrl-C,
+make's variables."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def python(*words, cwd=None, **variables):
 
 @pytest.fixture
 def books(tmp_path):
-    """One tiny notebook that writes into its run's folder, and a user's folder that it does not stand in."""
+    """One tiny notebook that writes into its run's folder, and a user's folder that it does not
+    stand in."""
     (tmp_path / "notebooks").mkdir()
     notebook(
         tmp_path / "notebooks", "00_first.ipynb", "(run / 'a.txt').write_text(str(paths.home()))"
@@ -131,7 +133,10 @@ def test_a_terminal_without_our_characters_loses_no_run(books, encoding):
     assert done.returncode == 0 and "00_first.ipynb" in done.stdout, done.stderr
 
 
-KERAS = "from radiogan_lib import gan, config\ntry:\n gan.build_generator\nexcept config.RadioganError as e:\n print(e)"
+KERAS = (
+    "from radiogan_lib import gan, config\ntry:\n gan.build_generator\nexcept "
+    "config.RadioganError as e:\n print(e)"
+)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +194,8 @@ def test_no_home_and_a_user_without_a_name(books):
     notebook(
         books / "notebooks",
         "00_first.ipynb",
-        "from radiogan_lib import gan, lab\ngan.build_generator(cfg)\nlab.mip_row\n(run / 'a.txt').write_text('x')",
+        "from radiogan_lib import gan, lab\ngan.build_generator(cfg)\nlab.mip_row\n(run / "
+        "'a.txt').write_text('x')",
     )
     done = python(
         *("-m", "radiogan_lib.batch", "--profile", "smoke"),

@@ -1,4 +1,5 @@
-"""The same results from threads, processes and a Dask cluster; bounded work in flight; a worker's death is survived."""
+"""The same results from threads, processes and a Dask cluster; bounded work in flight; a worker's
+death is survived."""
 
 import os
 import signal
@@ -119,8 +120,10 @@ def test_a_plain_script_may_call_prepare_at_its_top_level(tmp_path):
     script.write_text(
         textwrap.dedent(f"""
         from radiogan_lib import config, data
-        cfg = config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0, workers=2)
-        print("prepared", data.prepare({str(tmp_path / "cohort.csv")!r}, {str(tmp_path / "out")!r}, cfg).prepared)
+        sizes = dict(train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0)
+        cfg = config.load("smoke", workers=2, **sizes)
+        report = data.prepare({str(tmp_path / "cohort.csv")!r}, {str(tmp_path / "out")!r}, cfg)
+        print("prepared", report.prepared)
     """)
     )
     done = subprocess.run(
@@ -140,7 +143,8 @@ def test_a_run_that_is_killed_leaves_no_worker_and_no_lock_and_is_continued(tmp_
     table.to_csv(tmp_path / "cohort.csv", index=False)
     script = textwrap.dedent(f"""
         from radiogan_lib import config, data
-        cfg = config.load("smoke", train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0, workers=2)
+        sizes = dict(train_exams=[0], test_exams=[0], phantom_spacing_mm=10.0)
+        cfg = config.load("smoke", workers=2, **sizes)
         data.prepare({str(tmp_path / "cohort.csv")!r}, {str(tmp_path / "out")!r}, cfg)
     """)
     run = subprocess.Popen(

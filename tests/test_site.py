@@ -1,4 +1,5 @@
-"""The static site builds from README, notebooks and guides, and holds no dead link and no missing image."""
+"""The static site builds from README, notebooks and guides, and holds no dead link and no missing
+image."""
 
 import importlib.util
 import os
@@ -30,7 +31,8 @@ class Page(HTMLParser):
 
 
 def faults(folder):
-    """Every link of the pages in `folder` that leads nowhere within it, and every picture or script that comes from elsewhere."""
+    """Every link of the pages in `folder` that leads nowhere within it, and every picture or script
+    that comes from elsewhere."""
     pages = {
         p.resolve(): Page(p.read_text(encoding="utf-8"))
         for p in Path(folder).rglob("*.html")
@@ -109,7 +111,8 @@ def test_the_site_builds_without_warning_and_no_link_is_dead(tmp_path):
 
 def test_dead_links_and_missing_images_are_found(tmp_path):
     (tmp_path / "a.html").write_text(
-        '<h1 id="top">x</h1><a href="b.html#there">b</a><a href="#top">t</a><img src="gone.png"><a href="b.html#nowhere">n</a>'
+        '<h1 id="top">x</h1><a href="b.html#there">b</a><a href="#top">t</a><img '
+        'src="gone.png"><a href="b.html#nowhere">n</a>'
     )
     (tmp_path / "b.html").write_text('<p id="there">y</p><a href="https://example.org/x">out</a>')
     assert faults(tmp_path) == [

@@ -1,4 +1,5 @@
-"""Runs: what is on disk, resume to the bit after SIGKILL, damaged states, and faults in one sentence."""
+"""Runs: what is on disk, resume to the bit after SIGKILL, damaged states, and faults in one
+sentence."""
 
 from __future__ import annotations
 
@@ -124,7 +125,8 @@ def _finish(process) -> int:
 
 
 def _killed_and_resumed(whole, broken, cfg, per_class=12) -> int:
-    """Train again, with SIGKILL after the first checkpoint; it must end with the bits of the undisturbed run `whole`."""
+    """Train again, with SIGKILL after the first checkpoint; it must end with the bits of the
+    undisturbed run `whole`."""
     process = _start(broken, cfg, per_class)
     deadline = time.monotonic() + 900
     while (
@@ -270,7 +272,8 @@ def test_batches_follow_seed_and_epoch_and_can_be_balanced():
 
 
 def test_recalibrated_statistics_are_the_mean_over_batches():
-    """Averaged weights need statistics of their own; the moving ones of training belong to other weights."""
+    """Averaged weights need statistics of their own; the moving ones of training belong to other
+    weights."""
     generator = gan.build_generator(small(label_init=1.0), 3)
     gan.recalibrate(generator, [0, 1, 2], seed=0, batches=8, batch_size=64)
     z = np.random.default_rng(5).normal(size=(300, 8)).astype("float32")
@@ -292,7 +295,8 @@ def test_unreadable_runs_are_explained(tmp_path):
 
 
 def test_a_training_starts_from_an_earlier_run(finished, tmp_path):
-    """Weights of the same name and shape are taken; a known class keeps its vector, a new one gets the mean."""
+    """Weights of the same name and shape are taken; a known class keeps its vector, a new one gets
+    the mean."""
     run, cfg = finished
     other = dataclasses.replace(cfg, seed=9, start_from=str(run.directory))
     names = [run.class_names[1], "melanoma"]

@@ -1,4 +1,5 @@
-"""benchmarks/training.py at a tiny size: that it prints its table, and that its roofline counts what a step must do."""
+"""benchmarks/training.py at a tiny size: that it prints its table, and that its roofline counts
+what a step must do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classifier learns, and generated exams are useful exactly when their labels mean something."""
+"""The classifier learns, and generated exams are useful only if their labels mean something."""
 
 import numpy as np
 import pytest

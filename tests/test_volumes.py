@@ -1,4 +1,5 @@
-"""NIfTI exams and the one door: in whatever order, type and folder, the same SUV; or a refusal that says why."""
+"""NIfTI exams and the one door: in whatever order, type and folder, the same SUV; or a refusal that
+says why."""
 
 import gzip
 import os
@@ -360,7 +361,7 @@ def test_a_mask_beside_a_dicom_series_is_not_the_exam(tmp_path, suv):
 
 @pytest.mark.parametrize("cls", [nib.Nifti1Image, nib.Nifti2Image])
 def test_damaged_headers_end_in_a_sentence_and_both_roads_agree(tmp_path, suv, cls):
-    """A few random bytes of the header, 300 times: an image or an ExamError, never another error."""
+    """A few random bytes of the header, 300 times: an image or an ExamError, nothing else."""
     rng = np.random.default_rng(0)
     raw = cls(suv, AFFINE).to_bytes()
     ends = []
@@ -423,8 +424,10 @@ def test_reading_an_exam_loads_no_training_library(tmp_path, suv):
 
     path = save(tmp_path / "a.nii.gz", suv)
     code = (
-        "import sys; from radiogan_lib import data; data.read_mip(sys.argv[1]); data.read_suv(sys.argv[1]); "
-        "print(sorted({m.split('.')[0] for m in sys.modules} & {'tensorflow', 'keras', 'jax', 'pandas'}))"
+        "import sys; from radiogan_lib import data; data.read_mip(sys.argv[1]); "
+        "data.read_suv(sys.argv[1]); "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'tensorflow', 'keras', "
+        "'jax', 'pandas'}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True

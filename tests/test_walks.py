@@ -97,7 +97,8 @@ def test_cross_fade_jump_and_detour():
 
 
 def test_blend_frame_of_a_memorising_walk(world):
-    """As in Fig. 4: the walk leaves one training exam, passes a blend of two, and ends on the other."""
+    """As in Fig. 4: the walk leaves one training exam, passes a blend of two, and ends on the
+    other."""
     t, p = world[0][0], world[1][0]
     share = np.array([0, 0, 0, 0.1, 0.45, 0.9, 1, 1, 1, 1])[:, None, None]
     frames = (1 - share) * t[10] + share * t[33]

@@ -1,6 +1,8 @@
-"""A quick 2-D stand-in for whole-body PET projections: enough variety to tell a copy from a fresh exam, in no time.
+"""A quick 2-D stand-in for whole-body PET projections: enough variety to tell a copy from a fresh
+exam, in no time.
 
-Not a phantom of anatomy: blobs that move, swell and brighten from "exam" to "exam", with lesions by class.
+Not a phantom of anatomy: blobs that move, swell and brighten from "exam" to "exam", with lesions by
+class.
 """
 
 import numpy as np
@@ -50,7 +52,7 @@ def exams(labels, seed: int, shape=(40, 24)) -> np.ndarray:
 
 
 def split(seed: int, n_train=300, n_holdout=150, n_fresh=300, **kw):
-    """Disjoint training, held-out and fresh sets of the same world: three (images, labels) pairs."""
+    """Disjoint training, held-out and fresh sets of one world: three (images, labels) pairs."""
     sets = []
     for k, n in enumerate((n_train, n_holdout, n_fresh)):
         labels = np.arange(n) % N_CLASSES

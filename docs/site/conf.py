@@ -1,6 +1,9 @@
-"""The static site: README, notebooks with their committed outputs, and the guides. `make site` builds it into _build/site.
+"""The static site: README, notebooks with their committed outputs, and the guides.
 
-Sphinx with MyST-NB, and not the mystmd command: it comes whole from the package registry, while mystmd fetches a theme when it runs.
+`make site` builds it into _build/site.
+
+Sphinx with MyST-NB, and not the mystmd command: it comes whole from the package registry, while
+mystmd fetches a theme when it runs.
 """
 
 import shutil
@@ -22,7 +25,8 @@ GUIDES = (
 # `make site` writes them into _build
 LIVE_PAGES = [ROOT / "_build" / name for name in ("explorer.html", "phantoms.html")]
 FRONT = """```{raw} html
-<p><a href="explorer.html"><strong>Walk the latent space in your browser</strong></a>: the generator that was trained on real exams,
+<p><a href="explorer.html"><strong>Walk the latent space in your browser</strong></a>:
+the generator that was trained on real exams,
 or <a href="phantoms.html">the one that was trained on phantoms</a>. Nothing to install.</p>
 ```
 
@@ -41,6 +45,8 @@ suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "misc.highlighti
 html_theme = "sphinx_book_theme"
 html_title = "RadioGAN reproduced"
 html_theme_options = {"show_toc_level": 2, "use_download_button": False, "home_page_in_toc": True}
+html_static_path = ["static"]
+html_css_files = ["course.css"]
 html_copy_source = False
 
 
@@ -76,7 +82,8 @@ def _index(app, exception):
                 shutil.copy(page, app.outdir)
         (Path(app.outdir) / "index.html").write_text(
             '<!doctype html><meta charset="utf-8"><title>RadioGAN reproduced</title>'
-            '<meta http-equiv="refresh" content="0; url=README.html"><a href="README.html">RadioGAN reproduced</a>\n',
+            '<meta http-equiv="refresh" content="0; url=README.html"><a '
+            'href="README.html">RadioGAN reproduced</a>\n',
             encoding="utf-8",
         )
 

@@ -1,4 +1,7 @@
-"""A browser, a JupyterLab and a small run for the tests in this folder. Everything skips with a reason where it cannot be had."""
+"""A browser, a JupyterLab and a small run for the tests in this folder.
+
+Everything skips with a reason where it cannot be had.
+"""
 
 import json
 import os
@@ -46,7 +49,8 @@ def browser():
     )
     if not found:
         pytest.skip(
-            "no Chromium found; install one (Debian: apt-get install chromium) or set RADIOGAN_BROWSER"
+            "no Chromium found; install one (Debian: apt-get install chromium) or set "
+            "RADIOGAN_BROWSER"
         )
     with playwright.sync_playwright() as p:
         b = p.chromium.launch(executable_path=found, args=FLAGS)
@@ -56,7 +60,8 @@ def browser():
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    """A home with a small dataset, made as the notebooks make it, no training yet, and notebook 07 set to it."""
+    """A home with a small dataset, made as the notebooks make it, no training yet, and notebook 07
+    set to it."""
     folder = tmp_path_factory.mktemp("home")
     env = os.environ | {
         "RADIOGAN_HOME": str(folder),

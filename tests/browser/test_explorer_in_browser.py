@@ -7,35 +7,48 @@ import statistics
 # The frame that is seen, the time until it is another one and painted, measured inside the page
 TOOLS = """() => {
   const root = document.querySelector('.radiogan-explorer');
-  window.shownStep = () => [...root.querySelectorAll('.radiogan-stack > div:not(.radiogan-mark)')].filter(e => getComputedStyle(e).visibility === 'visible');
+  window.shownStep = () => [...root.querySelectorAll('.radiogan-stack > div:not(.radiogan-mark)')]
+    .filter(e => getComputedStyle(e).visibility === 'visible');
   window.shownFrame = () => shownStep()[0]?.querySelector('.radiogan-frame img');
   window.nextFrame = () => new Promise(requestAnimationFrame);
   // until another frame than `old` is uncovered, loaded and painted, in ms since `from`
   window.untilShown = async (from, old) => {
-    const settle = () => new Promise(done => { const c = new MessageChannel(); c.port1.onmessage = done; c.port2.postMessage(0); });
-    for (let now = shownFrame(); !now || now === old || !now.complete || !now.naturalWidth; now = shownFrame()) {
+    const settle = () => new Promise(done => {
+      const c = new MessageChannel(); c.port1.onmessage = done; c.port2.postMessage(0);
+    });
+    const waiting = now => !now || now === old || !now.complete || !now.naturalWidth;
+    while (waiting(shownFrame())) {
       if (performance.now() - from > 30000) throw new Error('no new picture within 30 s');
       await settle();
     }
-    await nextFrame(); await nextFrame();  // the second begins when the one that shows it has been painted
+    await nextFrame();
+    await nextFrame();  // begins when the frame that shows it has been painted
     return performance.now() - from;
   };
-  // the browser's own measure of what an input costs: from the event to the next painted frame, in steps of 8 ms, 16 at least
+  // the browser's own measure of what an input costs: from the event to the next painted frame,
+  // in steps of 8 ms, 16 at least
   window.presses = [];
-  new PerformanceObserver(list => presses.push(...list.getEntries().filter(e => e.name === 'keydown').map(e => e.duration)))
-    .observe({type: 'event', durationThreshold: 16});
+  new PerformanceObserver(list => presses.push(
+    ...list.getEntries().filter(e => e.name === 'keydown').map(e => e.duration)
+  )).observe({type: 'event', durationThreshold: 16});
 }"""
 PRESS = """async ([key, code]) => {
-  const handle = document.querySelector('.radiogan-explorer [role=slider]'), old = shownFrame(), from = performance.now();
+  const handle = document.querySelector('.radiogan-explorer [role=slider]');
+  const old = shownFrame(), from = performance.now();
   handle.focus();
-  handle.dispatchEvent(new KeyboardEvent('keydown', {key, code: key, keyCode: code, which: code, bubbles: true}));
+  const pressed = {key, code: key, keyCode: code, which: code, bubbles: true};
+  handle.dispatchEvent(new KeyboardEvent('keydown', pressed));
   const ms = await untilShown(from, old);
-  return {ms, changed: shownFrame().src !== old.src, width: shownFrame().naturalWidth, seen: shownStep().length};
+  const now = shownFrame();
+  return {ms, changed: now.src !== old.src, width: now.naturalWidth, seen: shownStep().length};
 }"""
 SELECT = """async ([name, value]) => {
   const box = [...document.querySelectorAll('.radiogan-explorer input, .radiogan-explorer select')]
-    .find(e => [...(e.labels || [])].some(l => l.textContent.trim() === name)), old = shownFrame(), from = performance.now();
-  box.value = value; box.dispatchEvent(new Event('input', {bubbles: true})); box.dispatchEvent(new Event('change', {bubbles: true}));
+    .find(e => [...(e.labels || [])].some(l => l.textContent.trim() === name));
+  const old = shownFrame(), from = performance.now();
+  box.value = value;
+  box.dispatchEvent(new Event('input', {bubbles: true}));
+  box.dispatchEvent(new Event('change', {bubbles: true}));
   return await untilShown(from, old);
 }"""
 
@@ -49,16 +62,21 @@ def wait_for(page, text) -> None:
     """Until the words below the frame, or a notice, hold `text`."""
     page.wait_for_function(
         "t => (shownStep()[0]?.querySelector('.radiogan-caption').innerText + "
-        "(document.querySelector('.radiogan-explorer .radiogan-note')?.innerText ?? '')).includes(t)",
+        "(document.querySelector('.radiogan-explorer .radiogan-note')?.innerText ?? "
+        "'')).includes(t)",
         arg=text,
         timeout=30000,
     )
 
 
 def try_the_explorer(page, kept, name) -> dict:
-    """What a reader does: slide by keyboard, change class and seed, play, err. Returns the latencies in milliseconds."""
+    """What a reader does: slide by keyboard, change class and seed, play, err.
+
+    Returns the latencies in milliseconds.
+    """
     page.wait_for_function(
-        "() => { const i = document.querySelector('.radiogan-explorer .radiogan-frame img'); return i && i.naturalWidth > 0 }",
+        "() => { const i = document.querySelector('.radiogan-explorer .radiogan-frame "
+        "img'); return i && i.naturalWidth > 0 }",
         timeout=120000,
     )
     page.evaluate(TOOLS)
@@ -81,7 +99,8 @@ def try_the_explorer(page, kept, name) -> dict:
         "() => document.querySelector('.radiogan-explorer .radiogan-stack') === window.theStack"
     ), "the pictures were sent again"
     page.wait_for_function(
-        "() => document.querySelector('.radiogan-explorer .radiogan-unseen')?.innerText.includes('step 7 of')"
+        "() => document.querySelector('.radiogan-explorer "
+        ".radiogan-unseen')?.innerText.includes('step 7 of')"
     )
     page.screenshot(path=kept / f"{name}_slid.png")
 
@@ -93,7 +112,8 @@ def try_the_explorer(page, kept, name) -> dict:
 
     seeds = [page.evaluate(SELECT, ["Seed B", str(20 + k)]) for k in range(6)]
     wait_for(page, "and 25")
-    # slider latency only now: on the first steps the browser still lays out a notebook that has just been run
+    # slider latency only now: on the first steps the browser still lays out a notebook that has
+    # just been run
     page.evaluate("() => { presses.length = 0 }")
     page.locator(".radiogan-explorer [role=slider]").first.focus()
     for key, by in [("ArrowLeft", -1)] * 6 + [("ArrowRight", 1)] * 9 + [("ArrowLeft", -1)] * 5:
@@ -128,10 +148,13 @@ def try_the_explorer(page, kept, name) -> dict:
     page.screenshot(path=kept / f"{name}_direction.png")
     page.get_by_role("button", name="Save picture").click()
     page.wait_for_function(
-        "() => document.querySelector('.radiogan-explorer .radiogan-unseen').innerText.includes('Saved runs/explorer/')"
+        "() => document.querySelector('.radiogan-explorer "
+        ".radiogan-unseen').innerText.includes('Saved runs/explorer/')"
     )
-    nameless = page.evaluate("""() => [...document.querySelectorAll('.radiogan-explorer input, .radiogan-explorer select, .radiogan-explorer textarea')]
-        .filter(e => e.offsetParent && !(e.labels && e.labels.length && e.labels[0].textContent.trim()) && !e.getAttribute('aria-label')).length""")
+    nameless = page.evaluate("""() => ['input', 'select', 'textarea']
+        .flatMap(tag => [...document.querySelectorAll(`.radiogan-explorer ${tag}`)])
+        .filter(e => e.offsetParent && !e.getAttribute('aria-label')
+          && !(e.labels && e.labels.length && e.labels[0].textContent.trim())).length""")
     assert nameless == 0
     return {"step_ms": steps, "seed_ms": seeds}
 
@@ -140,10 +163,13 @@ def test_notebook_06_in_jupyterlab(browser, lab_url, kept):
     page = browser.new_page(viewport={"width": 1400, "height": 1500})
     page.goto(f"{lab_url}/lab/tree/notebooks/07_latent_explorer.ipynb?reset", timeout=90000)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90000)
-    # before the kernel is connected, running asks which kernel to use, and the test would wait for an answer
+    # before the kernel is connected, running asks which kernel to use, and the test would wait for
+    # an answer
     page.wait_for_function(
         """() => { const c = window.jupyterapp?.shell.currentWidget?.sessionContext;
-        return c?.isReady && c.session?.kernel?.connectionStatus === 'connected' && c.session.kernel.status === 'idle' }""",
+        const kernel = c?.session?.kernel;
+        const connected = kernel?.connectionStatus === 'connected';
+        return c?.isReady && connected && kernel.status === 'idle' }""",
         timeout=120000,
     )
     page.evaluate(
@@ -151,15 +177,18 @@ def test_notebook_06_in_jupyterlab(browser, lab_url, kept):
     )  # its promise would wait for every cell
     # all cells done, the last one too: while they run, JupyterLab moves the focus to the next one
     page.wait_for_function(
-        "() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(p => /\\d/.test(p.textContent))",
+        "() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(p => "
+        "/\\d/.test(p.textContent))",
         timeout=120000,
     )
     measured = try_the_explorer(page, kept, "lab")
     (kept / "latency.json").write_text(json.dumps(measured, indent=1))
     print(
         "from input to painted picture in JupyterLab: slider step, median "
-        f"{statistics.median(measured['step_ms']):.0f} ms, slowest {max(measured['step_ms']):.0f} ms; new seed, median "
-        f"{statistics.median(measured['seed_ms']):.0f} ms, slowest {max(measured['seed_ms']):.0f} ms"
+        f"{statistics.median(measured['step_ms']):.0f} ms, slowest "
+        f"{max(measured['step_ms']):.0f} ms; new seed, median "
+        f"{statistics.median(measured['seed_ms']):.0f} ms, slowest "
+        f"{max(measured['seed_ms']):.0f} ms"
     )
     assert (
         page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count()

@@ -1,4 +1,7 @@
-"""The live page in a real browser, opened from disk with the network off. Screenshots and numbers stay in runs/browser."""
+"""The live page in a real browser, opened from disk with the network off.
+
+Screenshots and numbers stay in runs/browser.
+"""
 
 import io
 import json
@@ -16,14 +19,17 @@ from radiogan_lib import config, gan, paths
 from radiogan_lib.lab import page as live
 from radiogan_lib.lab.latent import Space
 
-# Sets the slider as a hand does; resolves with the ms from there until the picture of that step has been painted
+# Sets the slider as a hand does; resolves with the ms from there until the picture of that step has
+# been painted
 STEP = """async step => {
   const slider = document.getElementById('step'), picture = document.getElementById('picture');
   const before = picture.dataset.place, from = performance.now();
   slider.value = step;
   slider.dispatchEvent(new Event('input', {bubbles: true}));
   while (picture.dataset.place === before) {
-    await new Promise(done => { const c = new MessageChannel(); c.port1.onmessage = done; c.port2.postMessage(0); });
+    await new Promise(done => {
+      const c = new MessageChannel(); c.port1.onmessage = done; c.port2.postMessage(0);
+    });
   }
   const drawn = performance.now() - from;
   await new Promise(requestAnimationFrame);  // runs just before the frame that holds it is painted
@@ -32,9 +38,13 @@ STEP = """async step => {
 # The generator itself, in the page: SUV of many places, as nested lists
 DRAW = """([places, length]) => {
   const facts = JSON.parse(document.getElementById('facts').textContent);
-  const bytes = Uint8Array.from(atob(document.getElementById('weights').textContent), c => c.charCodeAt(0));
+  const text = atob(document.getElementById('weights').textContent);
+  const bytes = Uint8Array.from(text, c => c.charCodeAt(0));
   const generator = new Generator(facts.graph, bytes.buffer);
-  return places.map(p => { const {z, label} = point(p, length); return [...generator.draw(z, label)]; });
+  return places.map(p => {
+    const {z, label} = point(p, length);
+    return [...generator.draw(z, label)];
+  });
 }"""
 
 
@@ -46,7 +56,8 @@ SHIPPED = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The pages of both shipped generators, and one of an untrained generator of 160 × 96 with four classes and no SUV."""
+    """The pages of both shipped generators, and one of an untrained generator of 160 × 96 with four
+    classes and no SUV."""
     folder = tmp_path_factory.mktemp("pages")
     for name, weights in SHIPPED.items():
         live.write(paths.REPO / "weights" / weights, folder / f"{name}.html")
@@ -214,7 +225,8 @@ def test_nothing_overflows_and_screenshots_are_kept(opened, kept, width, which):
     page.screenshot(path=kept / f"page_{which}_{width}.png", full_page=True)
     small = page.evaluate(
         "[...document.querySelectorAll('button, select, input')].filter(e => e.offsetParent"
-        " && !e.closest('.strip') && e.type !== 'checkbox' && e.getBoundingClientRect().height < 24)"
+        " && !e.closest('.strip') && e.type !== 'checkbox' && "
+        "e.getBoundingClientRect().height < 24)"
         ".map(e => e.id)"
     )
     assert small == []  # WCAG 2.2: a target is 24 pixels high at least

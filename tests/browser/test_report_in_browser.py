@@ -1,4 +1,4 @@
-"""The report page opened from disk: every picture is there, nothing is fetched, nothing overflows."""
+"""The report page opened from disk: all pictures are there, nothing is fetched or overflows."""
 
 import sys
 from pathlib import Path

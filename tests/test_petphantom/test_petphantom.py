@@ -1,4 +1,5 @@
-"""The phantom: same seed same voxels, the right grid, class seen only in lesions, honest noise and resolution."""
+"""The phantom: same seed same voxels, the right grid, class seen only in lesions, honest noise and
+resolution."""
 
 import csv
 import subprocess
@@ -69,7 +70,10 @@ def test_values_are_suv_in_exact_steps():
 
 @pytest.mark.parametrize("class_name", petphantom.CLASSES[1:])
 def test_class_shows_only_in_its_lesions(class_name):
-    """Same seed, other class: every voxel away from a tumour is identical, noise included. No shortcut."""
+    """Same seed, other class: every voxel away from a tumour is identical, noise included.
+
+    No shortcut.
+    """
     seed = 123
     plain, ill = suv("normal", seed), petphantom.make(class_name, seed, SPACING)
     changed = np.asarray(ill.dataobj) != plain
@@ -332,5 +336,8 @@ def test_the_command_writes_nifti_and_says_what_is_in_it(tmp_path, capsys):
 
 
 def test_it_needs_no_other_package_of_the_repository():
-    code = "import sys, petphantom, petphantom.cohort; sys.exit(any(m in sys.modules for m in ('radiogan_lib', 'petsuv')))"
+    code = (
+        "import sys, petphantom, petphantom.cohort; sys.exit(any(m in sys.modules for m in "
+        "('radiogan_lib', 'petsuv')))"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

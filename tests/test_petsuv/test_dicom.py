@@ -1,4 +1,5 @@
-"""DICOM PET → SUVbw: each vendor's rule on headers written here, reference objects, a real exam, every refusal."""
+"""DICOM PET → SUVbw: each vendor's rule on headers written here, reference objects, a real exam,
+every refusal."""
 
 import math
 import tarfile
@@ -28,7 +29,8 @@ from pydicom.uid import ImplicitVRLittleEndian, RLELossless, generate_uid
 import petsuv
 from petsuv import elements, grid, suv, times
 
-# ---- what is read back is what was written ------------------------------------------------------------------------
+# ---- what is read back is what was written
+# ------------------------------------------------------------------------
 
 
 def test_a_series_written_and_read_is_the_same_image(tmp_path, image):
@@ -70,7 +72,7 @@ def test_the_writer_makes_whole_exams(tmp_path, image):
     np.testing.assert_allclose(np.asarray(found.dataobj), np.asarray(phantom.dataobj), atol=2e-3)
 
 
-# ---- units --------------------------------------------------------------------------------------------------------
+# ---- units ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suv_type", [None, "", "BW", " bw "])
@@ -153,7 +155,8 @@ def test_headers_that_do_not_lead_to_suv(tmp_path, image, elements, why):
     refused(write(image, tmp_path, **elements), why)
 
 
-# ---- dose and weight ----------------------------------------------------------------------------------------------
+# ---- dose and weight
+# ----------------------------------------------------------------------------------------------
 
 
 def test_a_dose_in_mbq_and_a_weight_in_grams_are_put_right(tmp_path, image):
@@ -198,7 +201,8 @@ def test_two_injections_are_refused(tmp_path, image):
     )
 
 
-# ---- decay correction and its reference ---------------------------------------------------------------------------
+# ---- decay correction and its reference
+# ---------------------------------------------------------------------------
 
 
 def test_admin_takes_the_dose_as_it_is(tmp_path, image):
@@ -466,9 +470,10 @@ def test_the_writings_of_dates_and_times():
     assert noon == elements.moment("2000-01-01 10:00:00Z") == datetime(2000, 1, 1, 10)
 
 
-# Headers of eight real series and the factors published with them: github.com/cornerstonejs/calculate-suv, test/ (MIT).
-# Series and acquisition time, injection time, Frame Reference Time and Actual Frame Duration in ms, weight, dose,
-# half-life, units, Philips' SUV factor, expected factor.
+# Headers of eight real series and the factors published with them:
+# github.com/cornerstonejs/calculate-suv, test/ (MIT). Series and acquisition time, injection time,
+# Frame Reference Time and Actual Frame Duration in ms, weight, dose, half-life, units, Philips' SUV
+# factor, expected factor.
 VECTORS = {
     "Siemens": (
         "104829.000000",
@@ -617,7 +622,7 @@ def test_published_factors_of_real_headers(tmp_path, image, name):
     assert factor(folder).value == pytest.approx(expected, rel=1e-6)
 
 
-# ---- the tracer ---------------------------------------------------------------------------------------------------
+# ---- the tracer ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -678,7 +683,8 @@ def test_other_tracers(tmp_path, image, changes, why):
     refused(write(image, tmp_path, item(**changes)), why)
 
 
-# ---- which files, which series ------------------------------------------------------------------------------------
+# ---- which files, which series
+# ------------------------------------------------------------------------------------
 
 
 def test_order_comes_from_position_not_from_names_or_numbers(tmp_path, image):
@@ -819,7 +825,7 @@ def test_a_longer_series_that_fails_is_not_silently_replaced(tmp_path, image):
     refused(tmp_path, "(0010,1030)")
 
 
-# ---- geometry -----------------------------------------------------------------------------------------------------
+# ---- geometry ------------------------------------------------------------------------------------
 
 
 def test_duplicates_are_dropped_and_noted(tmp_path, image):
@@ -850,7 +856,8 @@ def test_time_frames_and_gates_at_one_place(tmp_path, image):
 
 
 def test_large_slices_stay_on_disk_until_used(tmp_path):
-    """More than 100 kB a slice: a study's CT is never loaded, the PET's pixels only when they are needed."""
+    """More than 100 kB a slice: a study's CT is never loaded, the PET's pixels only when they are
+    needed."""
     large = nib.Nifti1Image(
         np.random.default_rng(1).random((240, 230, 2), np.float32), np.diag([2.0, 2, 3, 1])
     )
@@ -913,7 +920,7 @@ def test_steps_a_little_uneven_leave_every_voxel_as_it_is(tmp_path, image):
 
 
 def test_uneven_steps_are_resampled(tmp_path):
-    """A ramp along z stays a ramp whatever the steps; a reader that assumes equal steps bends it."""
+    """A ramp along z stays one whatever the steps; a reader of equal steps bends it."""
     positions = np.array([0, 2.0, 5.0, 7.0, 10.0, 13.2, 16.0])
     ramp = np.broadcast_to((positions + 1).astype(np.float32), (4, 5, 7))
     folder = write(
@@ -965,7 +972,7 @@ def test_sheared_stacks_and_mixed_sizes(tmp_path, image):
     )
 
 
-# ---- pixel data ---------------------------------------------------------------------------------------------------
+# ---- pixel data ----------------------------------------------------------------------------------
 
 
 def test_compressed_and_old_transfer_syntaxes(tmp_path, image):
@@ -1064,7 +1071,8 @@ def test_intercepts_and_padding(tmp_path, image):
 
 
 def test_damaged_files_end_in_a_sentence(tmp_path, image):
-    """Random bytes and lost elements in one or all slices: an image or an ExamError, never another error."""
+    """Random bytes and lost elements in one or all slices: an image or an ExamError, never another
+    error."""
     rng = np.random.default_rng(0)
     good = [file.read_bytes() for file in sorted(write(image, tmp_path / "good").glob("*.dcm"))]
     folder = tmp_path / "bad"
@@ -1088,11 +1096,12 @@ def test_damaged_files_end_in_a_sentence(tmp_path, image):
     assert 20 < refusals < 140
 
 
-# ---- privacy ------------------------------------------------------------------------------------------------------
+# ---- privacy -------------------------------------------------------------------------------------
 
 
 def test_nothing_that_identifies_comes_out(tmp_path, image):
-    """Planted in every free-text tag, in UIDs and in the path: not in the image, the notes or an error."""
+    """Planted in every free-text tag, in UIDs and in the path: not in the image, the notes or an
+    error."""
     secret = "ZORRO"
     planted = (
         {k: f"{secret}^JANE" for k in ("PatientName", "ReferringPhysicianName", "OperatorsName")}
@@ -1168,7 +1177,8 @@ def test_an_error_survives_a_trip_between_processes():
     )
 
 
-# ---- reference objects and the real exam --------------------------------------------------------------------------
+# ---- reference objects and the real exam
+# --------------------------------------------------------------------------
 
 OBJECTS = (
     "DRO_0_0",
@@ -1185,7 +1195,8 @@ OBJECTS = (
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_reference_objects(tmp_path, name):
-    """Synthetic series of the IBSI SUV project, one rule each (CC BY 4.0): SUV 0.20 / 1.00 / 4.00 inside their mask."""
+    """Synthetic series of the IBSI SUV project, one rule each (CC BY 4.0): SUV 0.20 / 1.00 / 4.00
+    inside their mask."""
     archive = SHARED / "suv_reference_objects" / f"{name}.tar.gz"
     if not archive.exists():
         pytest.skip("the reference objects are not here (shared/data/suv_reference_objects)")
@@ -1209,7 +1220,8 @@ def real_series():
 
 
 def test_the_real_exam(real_series):
-    """Soft-tissue-Sarcoma STS_001 (TCIA, CC BY 3.0): 267 slices, a slope of its own in each, uneven steps."""
+    """Soft-tissue-Sarcoma STS_001 (TCIA, CC BY 3.0): 267 slices, a slope of its own in each, uneven
+    steps."""
     assert real_series.factor.value == pytest.approx(2.429029766e-4, rel=1e-9)
     assert np.ptp(np.diff(real_series.geometry.positions_mm)) > 0.09  # the steps are uneven ...
     assert np.abs(real_series.geometry.offsets).max() < grid.ON_GRID  # ... by less than counts

@@ -1,4 +1,5 @@
-"""Whole headers as each vendor writes them, nights, odd exports: the value to six digits, or a refusal with its tag."""
+"""Whole headers as each vendor writes them, nights, odd exports: the value to six digits, or a
+refusal with its tag."""
 
 import math
 import warnings
@@ -31,7 +32,8 @@ def minutes_of(folder):
 
 
 def frames(begin, every_s, duration_s, reference="mean", **more):
-    """Bed after bed, one slice each: acquisition time, frame times and decay factor as a scanner writes them."""
+    """Bed after bed, one slice each: acquisition time, frame times and decay factor as a scanner
+    writes them."""
     average = times.average_activity_time(duration_s, T_HALF)
 
     def edit(ds, k):
@@ -53,11 +55,12 @@ def frames(begin, every_s, duration_s, reference="mean", **more):
 NOON = datetime(2000, 1, 1, 12)
 
 
-# ---- vendors ------------------------------------------------------------------------------------------------------
+# ---- vendors -------------------------------------------------------------------------------------
 
 
 def test_siemens(tmp_path, image):
-    """Per-slice slopes, date-time and time of injection, frames counted to their mean; series time = first bed."""
+    """Per-slice slopes, date-time and time of injection, frames counted to their mean; series time
+    = first bed."""
     drug = item(
         RadiopharmaceuticalStartDateTime="20000101105230.000000",
         RadiopharmaceuticalStartTime="105230.000000",
@@ -86,7 +89,8 @@ def test_siemens(tmp_path, image):
 def test_reconstructed_later_without_a_private_time(
     tmp_path, image, maker, reference, decay_factor
 ):
-    """Each vendor's way to count frames leads back to the same start, by its decay factor or by its name."""
+    """Each vendor's way to count frames leads back to the same start, by its decay factor or by its
+    name."""
     begin = NOON + timedelta(
         minutes=3
     )  # the first slice here is the second bed: every frame time is above zero
@@ -116,7 +120,8 @@ def test_the_decay_factor_outweighs_the_name(tmp_path, image):
 
 
 def test_ge_with_its_private_time(tmp_path, image):
-    """A series made anew two days on: the scan time lies in the private block, the injection before midnight."""
+    """A series made anew two days on: the scan time lies in the private block, the injection before
+    midnight."""
 
     def edit(ds, k):
         frames(datetime(2000, 1, 2, 0, 55), 240, 210, "start")(ds, k)
@@ -180,7 +185,8 @@ def test_philips_counts(tmp_path, image):
 
 
 def test_philips_counts_to_activity_without_decay_correction(tmp_path, image):
-    """CNTS → Bq/ml by (7053,1009), then each slice from its own time, as Decay Correction NONE asks."""
+    """CNTS → Bq/ml by (7053,1009), then each slice from its own time, as Decay Correction NONE
+    asks."""
 
     def edit(ds, k):
         philips(None, "1.35")(ds, k)
@@ -212,7 +218,8 @@ def test_philips_counts_to_activity_without_decay_correction(tmp_path, image):
 
 
 def test_united_imaging(tmp_path, image):
-    """One bed for the whole body, fractional seconds, a zone in every moment, doses as text with blanks."""
+    """One bed for the whole body, fractional seconds, a zone in every moment, doses as text with
+    blanks."""
     drug = item(
         RadiopharmaceuticalStartDateTime="20000101103015.250+0800",
         RadionuclideTotalDose="296000000.0 ",
@@ -234,12 +241,13 @@ def test_united_imaging(tmp_path, image):
     )
 
 
-# ---- midnight, zones, fractions -----------------------------------------------------------------------------------
+# ---- midnight, zones, fractions
+# -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dates", ["all", "no acquisition date", "one date", "none"])
 def test_a_scan_that_runs_past_midnight(tmp_path, image, dates):
-    """Series 23:52, beds to 00:04; injected 22:52. However few dates are left, one hour has passed."""
+    """Series 23:52, beds to 00:04; injected 22:52. One hour has passed, with few dates, too."""
 
     def edit(ds, k):
         frames(datetime(2000, 1, 1, 23, 52), 240, 210)(ds, k)
@@ -308,7 +316,8 @@ def test_fractions_of_a_second_count(tmp_path, image):
 
 
 def test_moments_only(tmp_path, image):
-    """Acquisition DateTime in another zone than the injection; the series' own zone holds them together."""
+    """Acquisition DateTime in another zone than the injection; the series' own zone holds them
+    together."""
     drug = item(
         RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20000101100000.0+0000"
     )
@@ -350,7 +359,8 @@ def test_uptakes_that_nobody_waits_for(tmp_path, image, changes, elements):
     refused(write(image, tmp_path, item(**changes), **elements), why)
 
 
-# ---- what else headers do ------------------------------------------------------------------------------------------
+# ---- what else headers do
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -419,7 +429,8 @@ def test_tracers_near_fdg(tmp_path, image, changes):
 
 
 def test_a_series_called_uncorrected_is_the_last_choice(tmp_path, image):
-    """Some exports list ATTN everywhere; the description then tells, and length does not outweigh it."""
+    """Some exports list ATTN everywhere; the description then tells, and length does not outweigh
+    it."""
     longer = nib.Nifti1Image(np.concatenate([image.dataobj] * 3, axis=2), image.affine)
     study = generate_uid()
 
@@ -443,11 +454,12 @@ def test_a_series_called_uncorrected_is_the_last_choice(tmp_path, image):
         assert petsuv.read(tmp_path).shape == SHAPE
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 
 
 def enhanced(folder, sop_class):
-    """One multi-frame file whose geometry and times lie in functional groups, nothing of them at the top."""
+    """One multi-frame file whose geometry and times lie in functional groups, nothing of them at
+    the top."""
     folder.mkdir(parents=True)
     ds = Dataset()
     ds.SOPClassUID, ds.SOPInstanceUID, ds.Modality = sop_class, generate_uid(), "PT"
@@ -568,7 +580,8 @@ def test_slices_scattered_over_subfolders(tmp_path, image):
 
 
 def test_an_enormous_suv_is_read_with_a_note(tmp_path):
-    """An injection site that leaked reaches thousands in a few voxels; a whole volume of them is not SUV."""
+    """An injection site that leaked reaches thousands in a few voxels; a whole volume of them is
+    not SUV."""
     volume = np.random.default_rng(0).gamma(2, 0.5, (24, 20, 12)).astype(np.float32)
     volume[12, 10, 6] = 3000
     affine = np.diag([4.0, 4, 4, 1])

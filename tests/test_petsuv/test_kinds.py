@@ -1,4 +1,5 @@
-"""The kinds of faults that other people's headers have, one or more cases a kind (petsuv/README.md lists the rules)."""
+"""The kinds of faults that other people's headers have, one or more cases a kind (petsuv/README.md
+lists the rules)."""
 
 import gzip
 import json
@@ -46,7 +47,7 @@ def save(path, values, affine=AFFINE, **header):
     return path
 
 
-# ---- uptake -------------------------------------------------------------------------------------------------------
+# ---- uptake --------------------------------------------------------------------------------------
 
 
 def late_static(start, **more):
@@ -100,7 +101,8 @@ def test_an_early_scan_is_noted_and_a_placeholder_series_time_passed_over(tmp_pa
     assert factor(write(image, tmp_path / "c", dated)).value == pytest.approx(decayed(60))
 
 
-# ---- contradictions -----------------------------------------------------------------------------------------------
+# ---- contradictions
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def test_more_slices_than_the_header_says_are_noted(tmp_path, image):
     assert said == "Number Of Slices (0054,0081) is 3, but 4 were read"
 
 
-# ---- units --------------------------------------------------------------------------------------------------------
+# ---- units ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dose", ["9.46", "20", "350000", "0.35", "9459", "9.5e6", "3.5e10"])
@@ -253,7 +255,8 @@ def test_a_sidecar_that_says_becquerel(tmp_path, suv):
             refused(path, "says in Units")
 
 
-# ---- identifiers and labels ---------------------------------------------------------------------------------------
+# ---- identifiers and labels
+# ---------------------------------------------------------------------------------------
 
 
 def test_slices_that_share_an_instance_uid_are_kept(tmp_path, image):
@@ -334,7 +337,8 @@ def test_a_slice_that_was_passed_over_is_named_beside_the_gap(tmp_path, suv, fau
         petsuv.read(folder)
 
 
-# ---- texts and names ----------------------------------------------------------------------------------------------
+# ---- texts and names
+# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -364,10 +368,10 @@ def test_one_value_in_two_writings(tmp_path, image, change):
 
 @pytest.mark.parametrize(
     "name",
-    "FDG|[18F]-2-fluoro-2-deoxy-D-glucose|Fludesoxyglucose (18F)|F18-Fluorglukose|FluorDG|18F_FDG|^18^F-FDG|EFDEGE|"
-    "GLUCOSE 18-F|Fluorodeoksiglukoz|Fluorodesossiglucosio|FDG 370 MBq|ФДГ|フルオロデオキシグルコース|氟代脱氧葡萄糖".split(
-        "|"
-    ),
+    "FDG|[18F]-2-fluoro-2-deoxy-D-glucose|Fludesoxyglucose "
+    "(18F)|F18-Fluorglukose|FluorDG|18F_FDG|^18^F-FDG|EFDEGE|"
+    "GLUCOSE 18-F|Fluorodeoksiglukoz|Fluorodesossiglucosio|FDG 370 "
+    "MBq|ФДГ|フルオロデオキシグルコース|氟代脱氧葡萄糖".split("|"),
 )
 def test_fdg_in_many_writings(tmp_path, image, name):
     drug = item(Radiopharmaceutical=name, RadionuclideCodeSequence=coded("C-111A1", "^18^Fluorine"))
@@ -424,7 +428,8 @@ def test_the_dicom_series_wins_over_what_lies_beside_it(tmp_path, suv):
     assert "whose name says SUV" in notes_of(folder)[1]
 
 
-# ---- packed, linked, deep -----------------------------------------------------------------------------------------
+# ---- packed, linked, deep
+# -----------------------------------------------------------------------------------------
 
 
 def test_packed_slices_are_read(tmp_path, image):
@@ -475,7 +480,7 @@ def test_unreadable_is_not_missing(tmp_path, image, start):
     refused(folder, "is unreadable")
 
 
-# ---- NIfTI --------------------------------------------------------------------------------------------------------
+# ---- NIfTI ---------------------------------------------------------------------------------------
 
 
 def test_qfac_zero_means_one(tmp_path, suv):
@@ -533,7 +538,8 @@ def test_a_scale_that_is_not_finite(tmp_path, suv, field):
     refused(tmp_path / "a.nii", field)
 
 
-# ---- the command --------------------------------------------------------------------------------------------------
+# ---- the command
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_command_prints_facts(tmp_path, image, capsys):

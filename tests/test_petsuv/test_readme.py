@@ -1,4 +1,5 @@
-"""petsuv/README.md names a test for every rule; the tests must exist, and the tags must be those of the messages."""
+"""petsuv/README.md names a test for every rule; the tests must exist, and the tags must be those of
+the messages."""
 
 import re
 from pathlib import Path
@@ -23,7 +24,8 @@ ROWS = [
 
 
 def named(cell):
-    """(letter, test name or its beginning) of every test in a cell; a letter holds until the next one."""
+    """(letter, test name or its beginning) of every test in a cell; a letter holds until the next
+    one."""
     letter = None
     for word, name in re.findall(r"\b([dvknm]) (?=`)|`([a-z0-9_…]+)`", cell):
         letter = word or letter
