@@ -170,7 +170,7 @@ def train_classifier(
         raise EvaluationError(f"{fault}; number the classes from 0.")
     from radiogan_lib.gan import engine  # Keras only where a classifier is trained
 
-    engine.prepare()  # before the first network: with two threads the same seed gave two classifiers
+    engine.prepare()  # the threads of the trainings: another number gives another classifier
     engine.keep_memory()
     shape = start.shape if start else pooled_shape(images.shape[1:], SIDE)
     x, rng = prepare(images, shape), np.random.default_rng(seed)

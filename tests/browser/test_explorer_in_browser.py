@@ -159,7 +159,7 @@ def try_the_explorer(page, kept, name) -> dict:
     return {"step_ms": steps, "seed_ms": seeds}
 
 
-def test_notebook_06_in_jupyterlab(browser, lab_url, kept):
+def test_notebook_07_in_jupyterlab(browser, lab_url, kept):
     page = browser.new_page(viewport={"width": 1400, "height": 1500})
     page.goto(f"{lab_url}/lab/tree/notebooks/07_latent_explorer.ipynb?reset", timeout=90000)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90000)
