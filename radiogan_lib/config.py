@@ -18,6 +18,7 @@ import re
 import reprlib
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -283,7 +284,9 @@ def profiles() -> list[str]:
     return sorted(p.stem for p in PROFILES.glob("*.yaml"))
 
 
-def load(profile: str = "teach", table: dict | None = None, /, **settings) -> Config:
+def load(
+    profile: str = "teach", table: Mapping = types.MappingProxyType({}), /, **settings
+) -> Config:
     """Return the settings of a profile, with some replaced.
 
     A profile's `train_exams` and `test_exams` are for the embedded cohort: with a `cohort` of the
@@ -327,22 +330,22 @@ def load(profile: str = "teach", table: dict | None = None, /, **settings) -> Co
     return Config(**values)
 
 
-def _joined(table: dict | None, settings: dict) -> dict:
+def _joined(table: Mapping, settings: dict) -> dict:
     """Both in one; an empty `recipe` or `cohort` leaves, since it keeps the profile's."""
-    if table is not None and not isinstance(table, dict):
+    if not isinstance(table, Mapping):
         raise ConfigError(
             f"settings = {_short(table)} is a {type(table).__name__}; it must be a table: "
             "{'epochs': 5} in a notebook, `papermill -y 'settings: {epochs: 5}'` on a command "
             "line, or `--set epochs=5` with radiogan_lib.batch."
         )
-    twice = [k for k in table or () if k in settings]
+    twice = [k for k in table if k in settings]
     if twice:
         value = f"{twice[0]} = {_short(table[twice[0]])}"
         raise ConfigError(
             f"settings: {twice[0]} is a parameter of its own: set {value} beside settings, not "
             "inside it."
         )
-    joined = (table or {}) | settings
+    joined = dict(table) | settings
     return {k: v for k, v in joined.items() if not (k in ("recipe", "cohort") and v == "")}
 
 

@@ -101,6 +101,7 @@ def test_a_relative_output_in_a_folder_that_is_not_ours_is_one_sentence(monkeypa
         ("epochs=5", "must be a table"),
         (["epochs", 5], "must be a table"),
         (5, "must be a table"),
+        (None, "must be a table"),  # papermill -y 'settings: null'
         ({"seed": 3}, "seed is a parameter of its own"),
         ({"recipe": "paper"}, "recipe is a parameter of its own"),
         ({"epocs": 3}, "Did you mean 'epochs'"),
@@ -113,7 +114,7 @@ def test_settings_that_are_no_table_or_double_are_one_sentence(table, words):
 
 
 def test_settings_that_are_missing_are_none():
-    assert config.load("smoke", None, seed=1) == config.load("smoke", {}, seed=1)
+    assert config.load("smoke", seed=1) == config.load("smoke", {}, seed=1)
     assert config.load("smoke", {"epochs": 5}, recipe="").epochs == 5
 
 
