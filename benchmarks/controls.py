@@ -1,9 +1,12 @@
-"""The five controls on full phantoms over ten seeds: python benchmarks/controls.py [--seeds 10] [--first 100] [--mixtures]
+"""The five controls on full phantoms over ten seeds.
 
-Takes a prepared dataset (notebook 01), shuffles all its patients into training, held-out and fresh ones for every seed (a
-patient's exams stay together), and prints one row per control: how often the verdict is right, and the mean and range of
-the measures that decide. The thresholds were set by hand on seeds below 100; the table is made with others. --mixtures
-plants a share of copies or blends among fresh exams instead and prints how often the rule notices: its power.
+    python benchmarks/controls.py [--seeds 10] [--first 100] [--mixtures]
+
+Takes a prepared dataset (notebook 01), shuffles all its patients into training, held-out and fresh
+ones for every seed (a patient's exams stay together), and prints one row per control: how often the
+verdict is right, and the mean and range of the measures that decide. The thresholds were set by
+hand on seeds below 100; the table is made with others. --mixtures plants a share of copies or
+blends among fresh exams instead and prints how often the rule notices: its power.
 """
 
 import argparse
@@ -19,7 +22,7 @@ PLANTED = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 
 def by_patient(mips, rng, shares=SHARES) -> list[np.ndarray]:
-    """Indices of disjoint sets of patients, every class in the same shares (of its patients, by their first exam)."""
+    """Indices of disjoint sets of patients; classes (of a first exam) in the same shares."""
     patients = np.unique(mips.patient_ids, return_inverse=True)[1]
     first = np.unique(patients, return_index=True)[1]
     part = np.empty(len(first), int)
@@ -32,7 +35,10 @@ def by_patient(mips, rng, shares=SHARES) -> list[np.ndarray]:
 
 
 def mixtures(mips, seeds) -> None:
-    """How often the rule names a generator of which a share copies or blends: the flag of its own kind, or any of the two."""
+    """How often the rule names a generator of which a share copies or blends.
+
+    By the flag of its own kind, and by any of the two.
+    """
     noticed = {}
     for seed in seeds:
         rng = np.random.default_rng(seed)
@@ -61,7 +67,9 @@ def mixtures(mips, seeds) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=100)
     parser.add_argument("--mixtures", action="store_true")
@@ -97,7 +105,8 @@ def main() -> None:
         "fine_detail",
     )
     print(
-        f"\n{len(t)} training, {len(p)} held-out, {len(f)} fresh exams; seeds {a.first} to {a.first + a.seeds - 1}; mean (range)\n"
+        f"\n{len(t)} training, {len(p)} held-out, {len(f)} fresh exams; "
+        f"seeds {a.first} to {a.first + a.seeds - 1}; mean (range)\n"
     )
     print("| control | right | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 2))
     for kind, found in rows.items():

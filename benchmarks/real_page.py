@@ -1,7 +1,10 @@
-"""docs/real, the results on real exams without a picture of one: python benchmarks/real_page.py RUN [--other NAME=RUN]
+"""docs/real, the results on real exams without a picture of one.
 
-RUN is the folder of a finished `make run PROFILE=real COHORT=…/cohort.csv`. From its notebooks 03 to 06 only the outputs
-in OUTPUTS are taken: tables, curves and generated images. A figure that shows exams is not in that list.
+    python benchmarks/real_page.py RUN [--other NAME=RUN]
+
+RUN is the folder of a finished `make run PROFILE=real COHORT=…/cohort.csv`. From its notebooks 03
+to 06 only the outputs in OUTPUTS are taken: tables, curves and generated images. A figure that
+shows exams is not in that list.
 `--other` adds images of a training with another recipe.
 """
 
@@ -32,21 +35,21 @@ OUTPUTS = (
         "train_by_hand()",
         "by_hand",
         "The paper's recipe, twenty epochs",
-        "The training step that notebook 03 writes out, on real exams. One noise vector, all classes.",
+        "The training step of notebook 03, on real exams. One noise vector, all classes.",
     ),
     (
         "03_training",
         "lab.curves(",
         "curves",
         "Training curves",
-        "Recipe `real`. Dotted lines are the values of a discriminator that cannot tell real from generated.",
+        "Recipe `real`. Dotted lines are the values that guessing gives.",
     ),
     (
         "03_training",
         "gan.samples_over_epochs(run)  #",
         "epochs",
         "One noise vector over the epochs",
-        "The generator has been trained on phantoms before. Anatomy is there from the first epochs; "
+        "The generator has been trained on phantoms before. Anatomy is there from the start; "
         "lesions and texture follow.",
     ),
     (
@@ -54,7 +57,7 @@ OUTPUTS = (
         "evaluation.train_classifier(train",
         "",
         "Quality",
-        "Held-out exams are the 94 of the `test` split. `yardsticks` are the KID of real exams after a known change.",
+        "Held-out exams are the 94 of the `test` split. `yardsticks`: KID of real exams, changed.",
     ),
     (
         "04_evaluation",
@@ -103,7 +106,8 @@ OUTPUTS = (
 NOT_SHOWN = """## What is not shown
 
 These figures show exams of patients. You see them when you run the notebooks on your own machine:
-04 *generated beside held-out exams* and *what is wrong with these pictures*, 05 *the most similar exams*,
+04 *generated beside held-out exams* and *what is wrong with these pictures*,
+05 *the most similar exams*,
 06 *Fig. 4* (its GAN has stored exams) and *the nearest exams of a walk*.
 """
 
@@ -126,8 +130,9 @@ def _opening(run) -> str:
     cfg = run.config
     return f"""# Real exams: what the notebooks gave
 
-One run of notebooks 03 to 06 on 375 real whole-body projections ([what they are](../../data_manifest/README.md)), {cfg}.
-All images on this page are generated. [All numbers, what was tried, other recipes](../../benchmarks/real.md).
+One run of notebooks 03 to 06 on 375 real whole-body projections
+([what they are](../../data_manifest/README.md)), {cfg}. All images on this page are generated.
+[All numbers, what was tried, other recipes](../../benchmarks/real.md).
 
 ```
 make run PROFILE=real COHORT=…/cohort.csv
@@ -150,7 +155,8 @@ def _images(run, name: str, title: str) -> str:
     epochs = int(run.history["epoch"].iloc[-1])
     return f"""## {title}
 
-{epochs} epochs. Ten images of each class, drawn with seed 5; then a walk from lung to lymphoma with the seeds that all our walks have.
+{epochs} epochs. Ten images of each class, drawn with seed 5;
+then a walk from lung to lymphoma with the seeds that all our walks have.
 
 ![Generated images by class]({name}.png)
 

