@@ -284,9 +284,10 @@ def profiles() -> list[str]:
     return sorted(p.stem for p in PROFILES.glob("*.yaml"))
 
 
-def load(
-    profile: str = "teach", table: Mapping = types.MappingProxyType({}), /, **settings
-) -> Config:
+NO_SETTINGS: Mapping = types.MappingProxyType({})
+
+
+def load(profile: str = "teach", table: Mapping = NO_SETTINGS, /, **settings) -> Config:
     """Return the settings of a profile, with some replaced.
 
     A profile's `train_exams` and `test_exams` are for the embedded cohort: with a `cohort` of the
