@@ -388,12 +388,22 @@ def cgan(world: tools.World, a) -> None:
                 a.results,
                 "cgan",
                 key | {"canvas": cfg.canvas[0], "exams": len(few)},
-                lambda cfg=cfg, build=build, few=few: _memories(cfg, build, few, held, a),
+                lambda arm=arm, cfg=cfg, build=build, few=few: _memories(
+                    (world.name, arm), cfg, build, few, held, a
+                ),
             )
             tools.collect(a.results, "cgan", a.tables)
+    rows = {}
+    for arm in arms:
+        kept = tools.kept(a.results, "cgan", f"{world.name}, {arm}, seed {a.seeds[0]}")
+        short = "ours" if "ours" in arm else "faster CGAN" if "Adam" in arm else "standard CGAN"
+        rows |= {f"{short}: {k}": v for k, v in kept.items()}
+    # a copy of a real exam is a picture of it: it stays beside the results, which nobody publishes
+    folder = a.tables if world.name == "phantoms" else a.results
+    tools.strips(folder / "cgan.png", rows, full.class_names, full.unit_label)
 
 
-def _memories(cfg, build, few, held, a) -> list[dict]:
+def _memories(what: tuple[str, str], cfg, build, few, held, a) -> list[dict]:
     from radiogan_lib.evaluation.walks import WalkReference
 
     real, n = tools.as_images(few), len(few.class_names)
@@ -402,12 +412,17 @@ def _memories(cfg, build, few, held, a) -> list[dict]:
     def look(generator):
         made = tools.draw(generator, [60] * n, cfg.seed)
         rows = tools.quality(real, held, made, rounds=50) + tools.memory(real, held, made)
-        rng = np.random.default_rng(cfg.seed)
+        rng, found = np.random.default_rng(cfg.seed), []
         for k in range(a.walks):
             first, second = rng.choice(n, 2, replace=False)
             ends = (first, int(rng.integers(2**31))), (second, int(rng.integers(2**31)))
             frames = evaluation.walk(generator, *ends, steps=a.frames).frames
-            rows += [{"walk": k} | r for r in _blend(reference.measure(frames), a.frames)]
+            found.append((frames, reference.measure(frames)))
+            rows += [{"walk": k} | r for r in _blend(found[-1][1], a.frames)]
+        order = np.argsort([m["blend_frame"]["residual_ratio"] for _, m in found])
+        name = ", ".join((*what, f"seed {cfg.seed}"))
+        some = {"typical walk": order[len(order) // 2], "lowest residual": order[0]}
+        tools.keep(a.results, "cgan", name, {k: found[i] for k, i in some.items()})
         return rows
 
     return list(tools.train(cfg, few, a.steps, look, build=build).values())[-1]
@@ -477,14 +492,21 @@ def walks(world: tools.World, a) -> None:
         pair = [_named(test.exams["path"].iloc[i]) for i in exams()]
         key = {"kind": "true morph", "frames": a.frames, "walk": k}
 
-        def both(pair=pair):
+        def both(pair=pair, first=k == 0):
             frames = np.stack([_morphed(pair, s, world.cfg) for s in shares])
             found = {"true morph": frames, "cross-fade of the same ends": None}
             found["cross-fade of the same ends"] = cross_fade(frames[0], frames[-1])
+            for kind, f in found.items() if first else ():
+                tools.keep(a.results, "walks", kind, {"first": (f, reference.measure(f))})
             return [{"kind": kind} | r for kind, f in found.items() for r in _walked(reference, f)]
 
         tools.cell(a.results, "walks", key, both)
     tools.collect(a.results, "walks", a.tables)
+    rows = {}
+    for kind in (*KINDS, "true morph", "cross-fade of the same ends"):
+        kept = tools.kept(a.results, "walks", kind)
+        rows |= {f"{kind}: {k}": v for k, v in kept.items() if kind == "slerp" or "least" not in k}
+    tools.strips(a.tables / "walks.png", rows, test.class_names, test.unit_label, red=False)
 
 
 def _named(path: str) -> tuple[str, int]:
@@ -503,7 +525,13 @@ def _morphed(pair, share: float, cfg) -> np.ndarray:
 
 def _measured(a, reference, kind: str, jobs) -> None:
     def every():
-        return [{"walk": k} | r for k, job in enumerate(jobs) for r in _walked(reference, job())]
+        frames = [job() for job in jobs]
+        rows = [{"walk": k} | r for k, f in enumerate(frames) for r in _walked(reference, f)]
+        fine = np.argsort([r["value"] for r in rows if r["measure"] == "fine_detail"])
+        some = {"typical fine detail": fine[len(fine) // 2], "least fine detail": fine[0]}
+        some = {k: (frames[i], reference.measure(frames[i])) for k, i in some.items()}
+        tools.keep(a.results, "walks", kind, some)
+        return rows
 
     tools.cell(a.results, "walks", {"kind": kind, "frames": a.frames}, every)
     tools.collect(a.results, "walks", a.tables)

@@ -104,6 +104,46 @@ def collect(results: Path, experiment: str, folder: Path = TABLES) -> pd.DataFra
     return table
 
 
+def keep(results: Path, experiment: str, name: str, walks: dict) -> None:
+    """Keep a few walks of a cell for its picture.
+
+    Args:
+        results: folder of all experiments.
+        experiment: its name.
+        name: of the cell.
+        walks: {what it shows: (frames (steps, h, w), what `WalkReference.measure` returned)}.
+    """
+    path = Path(results) / experiment / name.replace("/", "_")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(f"{path}.npz", **{k: frames for k, (frames, _) in walks.items()})
+    paths.write_json(Path(f"{path}.walks"), {k: m for k, (_, m) in walks.items()})
+
+
+def kept(results: Path, experiment: str, name: str) -> dict:
+    """What `keep` kept; empty if the cell was made without."""
+    path = Path(results) / experiment / name.replace("/", "_")
+    if not Path(f"{path}.npz").exists():
+        return {}
+    measures = json.loads(Path(f"{path}.walks").read_text(encoding="utf-8"))
+    with np.load(f"{path}.npz") as frames:
+        return {k: (frames[k], m) for k, m in measures.items()}
+
+
+def strips(path: Path, walks: dict, class_names, unit: str, red: bool = True) -> None:
+    """Draw kept walks below each other, with residuals, and the red frame if `red`."""
+    from types import SimpleNamespace
+
+    from radiogan_lib import lab
+
+    if not walks:
+        return
+    frames = {k: SimpleNamespace(frames=f) for k, (f, _) in walks.items()}
+    measures = {k: m for k, (_, m) in walks.items()} if red else {}
+    figure = lab.walk_strips(frames, measures, class_names, unit=unit)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+
+
 def row(measure: str, found, **more) -> dict:
     """One line of a table: a measure, or a bare number, by name."""
     m = found if isinstance(found, dict) else {"value": float(found), "low": None, "high": None}

@@ -205,3 +205,31 @@ def test_senseless_options_are_refused_before_anything_is_read(claims, capsys, w
     with pytest.raises(SystemExit):
         claims.main(["one_or_five", *words])
     assert fault in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_kept_walks_are_drawn_and_those_of_real_exams_stay_out_of_the_tables(
+    tools, claims, tmp_path, monkeypatch
+):
+    from radiogan_lib.evaluation.walks import WalkReference
+
+    exams = dataset(30, 0)
+    train, held = tools.as_images(exams), tools.as_images(dataset(30, 1))
+    frames = train.images[:4]
+    walk = {"typical walk": (frames, WalkReference(train, held, (20, 12)).measure(frames))}
+    tools.keep(tmp_path / "results", "cgan", "a cell", walk)
+    again = tools.kept(tmp_path / "results", "cgan", "a cell")
+    assert np.array_equal(again["typical walk"][0], frames)
+    assert again["typical walk"][1] == walk["typical walk"][1]
+    assert tools.kept(tmp_path / "results", "cgan", "another") == {}
+
+    monkeypatch.setattr(tools, "cell", lambda *_: [])
+    monkeypatch.setattr(tools, "kept", lambda *_: again)
+    for world in "phantoms", "real":
+        tables = tmp_path / world
+        command = ["--world", world, "--seeds", "0", "--tables", str(tables)]
+        monkeypatch.setattr(
+            tools, "world", lambda name, *_: tools.World(name, exams, exams, small())
+        )
+        claims.main(["cgan", *command, "--results", str(tmp_path / "results")])
+        assert (tables / "cgan.png").exists() == (world == "phantoms")
+    assert (tmp_path / "results" / "cgan.png").exists()
