@@ -216,7 +216,7 @@ def test_the_page_is_one_small_file_without_outside_addresses(tmp_path):
     assert len(text.encode()) <= 4 * 2**20
     assert "http://" not in text and "https://" not in text
     assert not re.search(r'(src|href)="(?!data:)', text)
-    assert "Generated, of nobody. Not for clinical use." in text
+    assert "Generated images, no real patients. Not for clinical use." in text
     about = json.loads((HERE.parent / "weights" / "about.json").read_text())
     for words in (about["licence"], about["verdict"].replace("'", "&#39;")):
         assert words in text

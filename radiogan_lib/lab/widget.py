@@ -213,7 +213,7 @@ class LatentExplorer(widgets.VBox):
         scale = -(-TALL // picture.height)
         picture = picture.resize((scale * picture.width, scale * picture.height), 0)
         with paths.atomic(path) as temporary:
-            note = f"{words} Generated, of nobody. Not for clinical use."
+            note = f"{words} Generated image, no real patient. Not for clinical use."
             temporary.write_bytes(png(picture, note))
         self._say(f"Saved {paths.shown(path)}. {words}")
         return path

@@ -141,7 +141,7 @@ def test_it_opens_under_its_own_rules_and_asks_for_nothing(browser, files):
     page.goto(files["large"].as_uri())
     page.locator("#picture[data-place]").wait_for(timeout=20000)
     page.get_by_text("Highest grey value").first.wait_for()
-    assert "Generated, of nobody. Not for clinical use." in page.inner_text("header")
+    assert "Generated images, no real patients. Not for clinical use." in page.inner_text("header")
     assert page.locator("#a option").nth(1).inner_text() == "<b>bold</b>"
     assert page.locator("#nearest").is_hidden() and not faults
     assert all(u.startswith(("file:", "data:", "blob:")) for u in asked)

@@ -558,7 +558,7 @@ function start() {
     context.drawImage(get("picture"), 0, 0, cols * scale, rows * scale);
     context.fillStyle = "black";
     context.font = "15px sans-serif";
-    ["Generated, of nobody. Not for clinical use.", `${get("endA").textContent} → ${get("endB").textContent}`].forEach((text, k) =>
+    ["Generated image, no real patient. Not for clinical use.", `${get("endA").textContent} → ${get("endB").textContent}`].forEach((text, k) =>
       context.fillText(text, 8, rows * scale + 18 + 18 * k, canvas.width - 16));
     canvas.toBlob(blob => {
       const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: "generated.png" });
