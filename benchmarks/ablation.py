@@ -1,4 +1,4 @@
-"""What each switch bought: python benchmarks/ablation.py [--epochs 60] [--seeds 0] [--rows …]
+"""What each switch changes: python benchmarks/ablation.py [--epochs 60] [--seeds 0] [--rows …]
 
 One training per row and seed, all with the same number of steps on the same exams: `recipe:
 improved`, it without one of its switches at a time, it with one of the switches that it leaves off,

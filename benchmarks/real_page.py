@@ -35,7 +35,7 @@ OUTPUTS = (
         "train_by_hand()",
         "by_hand",
         "The paper's recipe, twenty epochs",
-        "The training step of notebook 03, on real exams. One noise vector, all classes.",
+        "The training step of notebook 03, on real exams. Each row is one class with one noise vector.",
     ),
     (
         "03_training",
@@ -49,15 +49,16 @@ OUTPUTS = (
         "gan.samples_over_epochs(run)  #",
         "epochs",
         "One noise vector over the epochs",
-        "The generator has been trained on phantoms before. Anatomy is there from the start; "
-        "lesions and texture follow.",
+        "The generator was trained on phantoms first, so anatomy is there from the start; lesions "
+        "and texture follow.",
     ),
     (
         "04_evaluation",
         "evaluation.train_classifier(train",
         "",
         "Quality",
-        "Held-out exams are the 94 of the `test` split. `yardsticks`: KID of real exams, changed.",
+        "Held-out exams are the 94 of the `test` split. The rows `yardsticks` give the KID of "
+        "held-out exams after a known change.",
     ),
     (
         "04_evaluation",
@@ -70,8 +71,8 @@ OUTPUTS = (
         "04_evaluation",
         "lab.confusion(",
         "confusion",
-        "Which class a classifier sees",
-        "Rows are the labels that the generator was given.",
+        "Which classes the classifier confuses",
+        "Rows: the class that the generator was asked for. Columns: the classifier's answer.",
     ),
     (
         "05_memorization",
@@ -85,14 +86,14 @@ OUTPUTS = (
         "evaluation.memorization_report(",
         "",
         "Memory",
-        "The discriminator's AUC is its own; it is not published.",
+        "The last row is about the discriminator, which is not published.",
     ),
     (
         "05_memorization",
         "evaluation.evaluate(",
         "",
         "Verdict",
-        "",
+        "The sentence that notebook 05 prints.",
     ),
     (
         "06_walks",
@@ -108,7 +109,7 @@ NOT_SHOWN = """## What is not shown
 These figures show exams of patients. You see them when you run the notebooks on your own machine:
 04 *generated beside held-out exams* and *what is wrong with these pictures*,
 05 *the most similar exams*,
-06 *Fig. 4* (its GAN has stored exams) and *the nearest exams of a walk*.
+06 *Fig. 4* (its GAN stores exams) and *the nearest exams of a walk*.
 """
 
 
@@ -156,7 +157,7 @@ def _images(run, name: str, title: str) -> str:
     return f"""## {title}
 
 {epochs} epochs. Ten images of each class, drawn with seed 5;
-then a walk from lung to lymphoma with the seeds that all our walks have.
+then a walk from lung (seed 3) to lymphoma (seed 8).
 
 ![Generated images by class]({name}.png)
 
