@@ -35,7 +35,8 @@ OUTPUTS = (
         "train_by_hand()",
         "by_hand",
         "The paper's recipe, twenty epochs",
-        "The training step of notebook 03, on real exams. Each row is one class with one noise vector.",
+        "The training step of notebook 03, on real exams. Each row is one class with one noise "
+        "vector.",
     ),
     (
         "03_training",
@@ -48,7 +49,7 @@ OUTPUTS = (
         "03_training",
         "gan.samples_over_epochs(run)  #",
         "epochs",
-        "One noise vector over the epochs",
+        "The same noise vectors over the epochs",
         "The generator was trained on phantoms first, so anatomy is there from the start; lesions "
         "and texture follow.",
     ),

@@ -145,7 +145,7 @@ def samples_over_epochs(run: Run) -> tuple[np.ndarray, list[int]]:
     """The fixed latent grid as it was saved while training.
 
     Returns:
-        SUV (epochs, 4, classes, h, w) float32 (four noise vectors), and the epoch of each.
+        SUV (epochs, 4, classes, h, w) float32 (four noise vectors a class), and the epoch of each.
     """
     folder = Path(run.directory) / "samples"
     files = sorted(folder.glob("epoch-*.npy"))
