@@ -164,7 +164,7 @@ def confusion(matrix, class_names: Sequence[str]) -> Figure:
     shown.plot(ax=ax, cmap="gray_r", values_format=".0%", colorbar=False, im_kw=ends)
     ax.tick_params(length=0, labelsize=9)
     ax.set_xticks(range(len(share)), shown.display_labels, rotation=35, ha="right")
-    ax.set(xlabel="class seen by the classifier", ylabel="class asked for")
+    ax.set(xlabel="class that the classifier finds", ylabel="class asked for")
     return fig
 
 
