@@ -31,14 +31,16 @@ run: $(VENV)/ready
 # Two processes take the files of tests in the order of tests/conftest.py.
 SHARED = -n 2 --dist loadfile --no-loadscope-reorder
 
-# The smoke run comes first and in a home of its own. Then come the tests that measure time, alone; then two processes take all
-# others file by file: unit tests, and nbval runs each executed notebook again and compares the cells that must not change.
+# The smoke run, in a home of its own, goes on beside the tests, which two processes take file by file. Then nbval runs each of
+# its notebooks again and compares the cells that must not change.
 test: export RADIOGAN_HOME := $(CURDIR)/runs/test-home
 test: $(VENV)/ready-test
-	rm -rf "$$RADIOGAN_HOME"
-	$(BIN)/python -m radiogan_lib.batch --profile smoke
-	$(BIN)/python -m pytest tests -m alone $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS chose none of them
-	$(BIN)/python -m pytest tests "$$RADIOGAN_HOME/runs/smoke" -m 'not alone' $(SHARED) $(ARGS)
+	rm -rf "$$RADIOGAN_HOME" && mkdir -p "$$RADIOGAN_HOME"
+	@$(BIN)/python -m radiogan_lib.batch --profile smoke >"$$RADIOGAN_HOME/smoke.log" 2>&1 & smoke=$$!; \
+	trap "kill $$smoke 2>/dev/null || :" EXIT; \
+	$(BIN)/python -m pytest tests $(SHARED) $(ARGS) || exit 1; \
+	wait $$smoke || { cat "$$RADIOGAN_HOME/smoke.log"; exit 1; }
+	$(BIN)/python -m pytest "$$RADIOGAN_HOME/runs/smoke" $(SHARED) $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS chose none of them
 
 # While you work: layout, lint and types, then the unit tests that are not marked slow.
 quick: lint

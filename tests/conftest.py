@@ -1,5 +1,4 @@
-"""Which tests `make quick` leaves out, which run with nothing beside them; what the hard ones tried
-and what survived."""
+"""Which tests `make quick` leaves out; what the hard ones tried and what survived."""
 
 import sys
 
@@ -17,17 +16,10 @@ SLOW = """
 """.split()
 
 
-ALONE = ("test_page_in_browser",)  # files with tests that measure time
-
-
 def pytest_ignore_collect(collection_path, config):
     """Files of which nothing would run are not even imported."""
-    wanted, name = config.option.markexpr, collection_path.stem
-    if wanted == "not slow" and name in SLOW:
-        return True
-    if wanted == "alone" and name.startswith("test_") and collection_path.is_file():
-        return name not in ALONE or None
-    return None
+    left_out = config.option.markexpr == "not slow" and collection_path.stem in SLOW
+    return True if left_out else None
 
 
 def pytest_collection_modifyitems(items):

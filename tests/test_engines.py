@@ -77,7 +77,7 @@ GAME = """
             return ops.reshape(here.given[:, 2], (-1, 1, 1, 1)) < 0
 
     def play(switches):
-        cfg = small(dropout=0.0, learning_rate=0.0, **switches)
+        cfg = small(doublings=2, dropout=0.0, learning_rate=0.0, **switches)
         exams = blobs(cfg, 16)
         order = np.random.default_rng(0).permutation(48)[:24]
         images, labels = encode(exams.suv[order], cfg.intensity, 30.0), exams.labels[order]
@@ -121,10 +121,11 @@ RUN = """
     from radiogan_lib import config, gan
     if keras.backend.backend() == "jax":
         keras.distribution.set_distribution(None)  # the library's own turn
-    cfg = small(devices=2, ema=0.9, samples_every=2)
+    two = dict(doublings=2, devices=2)
+    cfg = small(**two, ema=0.9, samples_every=2)
     for wrong in (dict(devices=64), dict(batch_size=9)):
         try:
-            gan.train(small(**(dict(devices=2) | wrong)), blobs(cfg, 9), sys.argv[1] + "-wrong")
+            gan.train(small(**(two | wrong)), blobs(cfg, 9), sys.argv[1] + "-wrong")
         except config.ConfigError as e:
             assert "devices" in str(e)
         else:
