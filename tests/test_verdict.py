@@ -90,11 +90,11 @@ def test_rule(changes, word):
 
 def test_sentence_says_how_far_it_can_see():
     found = verdict(report())
-    assert "100 generated exams and 50 held-out" in str(found)
+    assert "100 generated images and 50 held-out" in str(found)
     few = verdict(report(facts={"images": 60, "exams": [], "decides": False}))
-    assert "60 generated exams and 50 held-out" in str(few), "the images that were compared"
+    assert "60 generated images and 50 held-out" in str(few), "the images that were compared"
     assert "different training exams would have been noticed from about 10%" in str(found)
-    assert "generalises" in str(found) and "one exam drawn 3 times" in str(found)
+    assert "generalises" in str(found) and "one exam copied exactly 3 times" in str(found)
     assert "Membership AUC 0.50 (0.46–0.54), p 0.5" in str(found), "by the registry's titles"
 
 

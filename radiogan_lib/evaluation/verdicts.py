@@ -222,7 +222,7 @@ def _sentence(report: dict, m: dict, word: str, flags: dict, reasons: list[str])
         counted = ""
     else:
         drawn, held = facts.get("images", n.get("generated", "?")), n.get("holdout", "?")
-        text = f"This generator {PHRASE[word]}, as far as {drawn} generated exams and {held}"
+        text = f"This generator {PHRASE[word]}, as far as {drawn} generated images and {held}"
         text += " held-out ones can tell."
     names = [_largest(m) if k == "copy_fraction" else k for k in names]
     numbers = "; ".join(f"{title(k)} {shown(m[k])}" for k in names if m.get(k))
@@ -264,7 +264,7 @@ def limit(detectable: dict) -> str:
     """What would have been noticed, in words."""
     if not detectable:
         return ""
-    again = f"one exam drawn {FEW} times or more exactly"
+    again = f"one exam copied exactly {FEW} times or more"
     if detectable.get("smallest") is None:
         lead = "Copies of different exams could not have been noticed at this number of images"
         return f"{lead}, only {again}."

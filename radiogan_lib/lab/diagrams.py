@@ -66,12 +66,12 @@ def overview() -> Figure:
         words(ax, x + 0.68, 0.88, f"notebook {notebook}", ha="center", va="top", color="0.35")
         if k:
             arrow(ax, (x - 0.34, 1.475), (x - 0.03, 1.475))
-    arrow(ax, (2.6, 1.93), (7.78, 1.93), ls="--", connectionstyle="arc3,rad=-0.12")
+    for end in (6.04, 7.76, 9.48):  # the last three boxes
+        bent = f"arc3,rad={-0.55 / (end - 2.6):.3f}"  # all rise to one height
+        arrow(ax, (2.6, 1.93), (end, 1.93), ls="--", connectionstyle=bent)
     held_out = "held-out exams, never shown to the generator, are what everything is compared with"
     words(ax, 5.1, 2.36, held_out, 8.5, ha="center", va="center")
-    label = (
-        "A label (which disease) enters both networks: it says what to draw, and what to expect."
-    )
+    label = "A label (which disease) enters both networks: it tells them the class."
     words(ax, 0.2, 0.3, label, 8.5)
     return fig
 
@@ -211,7 +211,7 @@ def slerp() -> Figure:
         words(left, bins[peak] + 0.6, share[peak], text, 9, va="center", color=INK)
     left.set(xlabel="length of z", ylabel="share of random z", xlim=(0, 14))
     plain(left, "how long random vectors are")
-    a, b = rng.standard_normal(100), rng.standard_normal(100)
+    a, b = np.random.default_rng(0).standard_normal((2, 100))  # those of the cell in notebook 06
     # the plane through both points: first axis along a, second along what of b is left
     u = a / np.linalg.norm(a)
     v = b - (b @ u) * u
@@ -253,7 +253,10 @@ def membership() -> Figure:
         ax, low = axes[:, column]
         ax.plot(*generated.T, "x", color="0.35", ms=6, label="generated")
         distances = {}
-        for level, label, points, fill in ((1, "training", train, INK), (0, "unseen", unseen, "w")):
+        for level, label, points, fill in (
+            (1, "training", train, INK),
+            (0, "held-out", unseen, "w"),
+        ):
             d = np.linalg.norm(points[:, None] - generated[None], axis=2)
             for p, near in zip(points, generated[d.argmin(1)]):
                 ax.plot(*zip(p, near), color="0.75", lw=0.7, zorder=0)
@@ -261,10 +264,10 @@ def membership() -> Figure:
             ax.plot(*points.T, **style, label=label)
             low.plot(d.min(1), level + rng.uniform(-0.12, 0.12, len(d)), **style)
             distances[label] = d.min(1)
-        found = auc(-distances["training"], -distances["unseen"], rounds=1)["value"]
+        found = auc(-distances["training"], -distances["held-out"], rounds=1)["value"]
         ax.set_title(f"{name}: membership AUC {found:.2f}", fontsize=10, color=INK)
         ax.set(xlim=(-3, 3), ylim=(-2.6, 2.6), xticks=[], yticks=[])
-        low.set_yticks([0, 1], ["unseen", "training"], fontsize=8)
+        low.set_yticks([0, 1], ["held-out", "training"], fontsize=8)
         low.set(xlim=(0, 1.5), ylim=(-0.5, 1.5), xlabel="distance to the nearest generated image")
         plain(low)
     axes[0, 0].legend(frameon=False, fontsize=8, loc="upper left", handletextpad=0.2)

@@ -240,10 +240,22 @@ def class_figure(dataset, window: Sequence[float] = WINDOW) -> Figure:
     fig, axes = grid(rows, ["", f"more of: {readable(names[0])}"][: len(rows)], titles, 2.7, window)
     style = {"arrowstyle": "-|>", "color": RED, "lw": 1.3}
     for ax, i in zip(axes[0], chosen):
-        for row, column in () if i is None else _lesions(dataset, i)[:3]:
+        for row, column in () if i is None else _visible(dataset.suv[i], _lesions(dataset, i))[:3]:
             ends = (column - 1.5, row), (column - 11, row)
             ax.annotate("", *ends, arrowprops=style, annotation_clip=False)
     return fig
+
+
+def _visible(suv: np.ndarray, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of points (row, column): bright ones, and none close to one before it, whose arrow would
+    overlap."""
+    kept: list[tuple[float, float]] = []
+    for point in points:
+        row, column = (max(round(v), 1) for v in point)
+        bright = suv[row - 1 : row + 2, column - 1 : column + 2].max(initial=0) > 2
+        if bright and all(np.hypot(*np.subtract(point, other)) > 5 for other in kept):
+            kept.append(point)
+    return kept
 
 
 def _lesions(dataset, i: int) -> list[tuple[float, float]]:
@@ -287,7 +299,7 @@ def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW
     titles = [
         f"one slice\n{coronal.shape[0]} × {coronal.shape[1]} voxels",
         f"MIP at 2 mm\n{mip.shape[0]} × {mip.shape[1]} pixels",
-        f"canvas\n{cfg.canvas[0]} × {cfg.canvas[1]} pixels of {fh / cfg.canvas[0]:.3g} mm",
+        f"canvas\n{cfg.canvas[0]} × {cfg.canvas[1]} pixels of {fh / cfg.canvas[0]:.4g} mm",
     ]
     for ax, picture, h, w, title in zip(axes, (coronal, mip, canvas), tall, wide, titles):
         im = show(ax, picture, window, title)
@@ -357,6 +369,9 @@ def audit(generated, train, holdout, n: int = 5, unit: str = "SUV") -> Figure:
     other, d_other = (np.ravel(a) for a in evaluation.nearest(generated[worst], holdout))
     rows = [generated[worst], train[near[worst]], holdout[other]]
     below = {(1, c): f"distance {distance[k]:.3g}" for c, k in enumerate(worst)}
+    for c, k in enumerate(worst):
+        first = list(near[worst]).index(near[k])
+        below[1, c] += f", as image {worst[first]}" if first < c else ""
     below |= {(2, c): f"distance {d:.3g}" for c, d in enumerate(d_other)}
     names = ["generated", "nearest training", "nearest held-out"]
     return grid(rows, names, [f"image {k}" for k in worst], 1.7, below=below, unit=unit)[0]
