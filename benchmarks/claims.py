@@ -392,7 +392,7 @@ def cgan(world: tools.World, a) -> None:
                     (world.name, arm), cfg, build, few, held, a
                 ),
             )
-            tools.collect(a.results, "cgan", a.tables)
+            tools.collect(a.results, "cgan", a.tables, every_walk=False)
     rows = {}
     for arm in arms:
         kept = tools.kept(a.results, "cgan", f"{world.name}, {arm}, seed {a.seeds[0]}")

@@ -93,11 +93,27 @@ def cell(results: Path, experiment: str, key: dict, make) -> list[dict]:
     return rows
 
 
-def collect(results: Path, experiment: str, folder: Path = TABLES) -> pd.DataFrame:
-    """Write all finished cells of an experiment as one csv of numbers."""
+def collect(
+    results: Path, experiment: str, folder: Path = TABLES, every_walk: bool = True
+) -> pd.DataFrame:
+    """Write all finished cells of an experiment as one csv of numbers.
+
+    Without `every_walk`, a measure of many walks is one row: the mean of `blend`, which is 0 or 1,
+    and of the others the median with the middle half as its interval.
+    """
     files = sorted((Path(results) / experiment).glob("*.json"))
     rows = [row for f in files for row in json.loads(f.read_text(encoding="utf-8"))]
     table = pd.DataFrame(rows).dropna(axis=1, how="all")
+    if not every_walk and "walk" in table:
+        of_walks = table[table["walk"].notna()]
+        key = [c for c in table if c not in ("walk", "value", "low", "high")]
+        found = of_walks.groupby(key, sort=False, dropna=False)["value"].quantile([0.5, 0.25, 0.75])
+        short = found.unstack().set_axis(["value", "low", "high"], axis=1).reset_index()
+        blends = short["measure"] == "blend"
+        mean = of_walks[of_walks["measure"] == "blend"].groupby(key, sort=False, dropna=False)
+        short.loc[blends, "value"] = mean["value"].mean().to_numpy()
+        short.loc[blends, ["low", "high"]] = np.nan
+        table = pd.concat([table[table["walk"].isna()].drop(columns="walk"), short])
     if len(table):
         text = table.to_csv(index=False, float_format="%.4g")
         paths.write_text(Path(folder) / f"{experiment}.csv", text)

@@ -77,6 +77,23 @@ def test_a_finished_cell_is_not_made_again(tools, tmp_path):
     assert list(table["value"]) == [1.0] and (tmp_path / "x.csv").exists()
 
 
+def test_many_walks_become_one_row(tools, tmp_path):
+    walks = [
+        {"walk": k, "measure": m, "value": v, "low": None, "high": None}
+        for m, values in (("blend", (0, 0, 1, 1, 1)), ("red_residual", (1, 2, 3, 4, 9)))
+        for k, v in enumerate(values)
+    ]
+    one = {"measure": "kid", "value": 1.0, "low": 0.5, "high": 1.5}
+    for arm in "a", "b":
+        tools.cell(tmp_path, "cgan", {"arm": arm}, lambda: [one, *walks])
+    table = tools.collect(tmp_path, "cgan", tmp_path, every_walk=False)
+    found = table[table["arm"] == "b"].set_index("measure")
+    assert len(table) == 6 and "walk" not in table
+    assert found.loc["blend", "value"] == 0.6 and np.isnan(found.loc["blend", "low"])
+    assert found.loc["red_residual", ["value", "low", "high"]].tolist() == [3, 2, 4]
+    assert found.loc["kid", ["value", "low", "high"]].tolist() == [1, 0.5, 1.5]
+
+
 def test_one_compiled_model_serves_several_trainings_and_the_seed_decides(tools, monkeypatch):
     monkeypatch.setattr(tools, "STRETCH", 2)
     monkeypatch.setattr(tools, "filled", np.arange)
