@@ -412,16 +412,22 @@ def _memories(what: tuple[str, str], cfg, build, few, held, a) -> list[dict]:
     def look(generator):
         made = tools.draw(generator, [60] * n, cfg.seed)
         rows = tools.quality(real, held, made, rounds=50) + tools.memory(real, held, made)
-        rng, found = np.random.default_rng(cfg.seed), []
+        rng, found, likely = np.random.default_rng(cfg.seed), [], []
         for k in range(a.walks):
             first, second = rng.choice(n, 2, replace=False)
             ends = (first, int(rng.integers(2**31))), (second, int(rng.integers(2**31)))
             frames = evaluation.walk(generator, *ends, steps=a.frames).frames
             found.append((frames, reference.measure(frames)))
-            rows += [{"walk": k} | r for r in _blend(found[-1][1], a.frames)]
-        order = np.argsort([m["blend_frame"]["residual_ratio"] for _, m in found])
+            measured = _blend(found[-1][1], a.frames)
+            rows += [{"walk": k} | r for r in measured]
+            blend, residual = (
+                next(r["value"] for r in measured if r["measure"] == name)
+                for name in ("blend", "red_residual")
+            )
+            likely.append((1 - blend, residual))
+        order = sorted(range(a.walks), key=lambda k: likely[k])
         name = ", ".join((*what, f"seed {cfg.seed}"))
-        some = {"typical walk": order[len(order) // 2], "lowest residual": order[0]}
+        some = {"typical walk": order[len(order) // 2], "most like a blend": order[0]}
         tools.keep(a.results, "cgan", name, {k: found[i] for k, i in some.items()})
         return rows
 
@@ -505,7 +511,8 @@ def walks(world: tools.World, a) -> None:
     rows = {}
     for kind in (*KINDS, "true morph", "cross-fade of the same ends"):
         kept = tools.kept(a.results, "walks", kind)
-        rows |= {f"{kind}: {k}": v for k, v in kept.items() if kind == "slerp" or "least" not in k}
+        short = kind.removesuffix(" of the same ends")
+        rows |= {f"{short}: {k}": v for k, v in kept.items() if kind == "slerp" or "least" not in k}
     tools.strips(a.tables / "walks.png", rows, test.class_names, test.unit_label, red=False)
 
 
@@ -528,7 +535,7 @@ def _measured(a, reference, kind: str, jobs) -> None:
         frames = [job() for job in jobs]
         rows = [{"walk": k} | r for k, f in enumerate(frames) for r in _walked(reference, f)]
         fine = np.argsort([r["value"] for r in rows if r["measure"] == "fine_detail"])
-        some = {"typical fine detail": fine[len(fine) // 2], "least fine detail": fine[0]}
+        some = {"typical": fine[len(fine) // 2], "least fine detail": fine[0]}
         some = {k: (frames[i], reference.measure(frames[i])) for k, i in some.items()}
         tools.keep(a.results, "walks", kind, some)
         return rows

@@ -8,6 +8,7 @@ file; a finished cell is not made again, so a killed command continues with the 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import time
@@ -149,6 +150,8 @@ def strips(path: Path, walks: dict, class_names, unit: str, red: bool = True) ->
     """Draw kept walks below each other, with residuals, and the red frame if `red`."""
     from types import SimpleNamespace
 
+    from PIL import Image
+
     from radiogan_lib import lab
 
     if not walks:
@@ -157,7 +160,8 @@ def strips(path: Path, walks: dict, class_names, unit: str, red: bool = True) ->
     measures = {k: m for k, (_, m) in walks.items()} if red else {}
     figure = lab.walk_strips(frames, measures, class_names, unit=unit)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(drawn := io.BytesIO(), dpi=100)
+    Image.open(drawn).convert("RGB").quantize(48).save(path, optimize=True)
 
 
 def row(measure: str, found, **more) -> dict:
