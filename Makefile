@@ -38,7 +38,7 @@ test: $(VENV)/ready-test
 	rm -rf "$$RADIOGAN_HOME" && mkdir -p "$$RADIOGAN_HOME"
 	@$(BIN)/python -m radiogan_lib.batch --profile smoke >"$$RADIOGAN_HOME/smoke.log" 2>&1 & smoke=$$!; \
 	trap "kill $$smoke 2>/dev/null || :" EXIT; \
-	$(BIN)/python -m pytest tests $(SHARED) $(ARGS) || exit 1; \
+	$(BIN)/python -m pytest tests $(SHARED) --durations=40 $(ARGS) || exit 1; \
 	wait $$smoke || { cat "$$RADIOGAN_HOME/smoke.log"; exit 1; }
 	$(BIN)/python -m pytest "$$RADIOGAN_HOME/runs/smoke" $(SHARED) $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS chose none of them
 

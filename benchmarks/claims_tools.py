@@ -161,7 +161,7 @@ def strips(path: Path, walks: dict, class_names, unit: str, red: bool = True) ->
     figure = lab.walk_strips(frames, measures, class_names, unit=unit)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(drawn := io.BytesIO(), dpi=100)
-    Image.open(drawn).convert("RGB").quantize(48).save(path, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)
 
 
 def row(measure: str, found, **more) -> dict:
