@@ -420,11 +420,8 @@ def _memories(what: tuple[str, str], cfg, build, few, held, a) -> list[dict]:
             found.append((frames, reference.measure(frames)))
             measured = _blend(found[-1][1], a.frames)
             rows += [{"walk": k} | r for r in measured]
-            blend, residual = (
-                next(r["value"] for r in measured if r["measure"] == name)
-                for name in ("blend", "red_residual")
-            )
-            likely.append((1 - blend, residual))
+            values = {r["measure"]: r["value"] for r in measured}
+            likely.append((1 - values["blend"], values["red_residual"]))
         order = sorted(range(a.walks), key=lambda k: likely[k])
         name = ", ".join((*what, f"seed {cfg.seed}"))
         some = {"typical walk": order[len(order) // 2], "most like a blend": order[0]}

@@ -108,12 +108,13 @@ def collect(
     if not every_walk and "walk" in table:
         of_walks = table[table["walk"].notna()]
         key = [c for c in table if c not in ("walk", "value", "low", "high")]
-        found = of_walks.groupby(key, sort=False, dropna=False)["value"].quantile([0.5, 0.25, 0.75])
-        short = found.unstack().set_axis(["value", "low", "high"], axis=1).reset_index()
+        groups = of_walks.groupby(key, sort=False, dropna=False)["value"]
+        short = groups.describe()[["50%", "25%", "75%", "mean"]].reset_index()
+        short.columns = [*key, "value", "low", "high", "mean"]
         blends = short["measure"] == "blend"
-        mean = of_walks[of_walks["measure"] == "blend"].groupby(key, sort=False, dropna=False)
-        short.loc[blends, "value"] = mean["value"].mean().to_numpy()
+        short.loc[blends, "value"] = short.loc[blends, "mean"]
         short.loc[blends, ["low", "high"]] = np.nan
+        short = short.drop(columns="mean")
         table = pd.concat([table[table["walk"].isna()].drop(columns="walk"), short])
     if len(table):
         text = table.to_csv(index=False, float_format="%.4g")

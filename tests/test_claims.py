@@ -84,11 +84,14 @@ def test_many_walks_become_one_row(tools, tmp_path):
         for k, v in enumerate(values)
     ]
     one = {"measure": "kid", "value": 1.0, "low": 0.5, "high": 1.5}
-    for arm in "a", "b":
-        tools.cell(tmp_path, "cgan", {"arm": arm}, lambda: [one, *walks])
-    table = tools.collect(tmp_path, "cgan", tmp_path, every_walk=False)
+    none = [row | {"value": 0} if row["measure"] == "blend" else row for row in walks]
+    # the key that comes first in the files is not the first in the alphabet
+    tools.cell(tmp_path, "cgan", {"file": 1, "arm": "b"}, lambda: [one, *walks])
+    tools.cell(tmp_path, "cgan", {"file": 2, "arm": "a"}, lambda: [one, *none])
+    table = tools.collect(tmp_path, "cgan", tmp_path, every_walk=False).drop(columns="file")
     found = table[table["arm"] == "b"].set_index("measure")
     assert len(table) == 6 and "walk" not in table
+    assert table[(table["arm"] == "a") & (table["measure"] == "blend")]["value"].item() == 0
     assert found.loc["blend", "value"] == 0.6 and np.isnan(found.loc["blend", "low"])
     assert found.loc["red_residual", ["value", "low", "high"]].tolist() == [3, 2, 4]
     assert found.loc["kid", ["value", "low", "high"]].tolist() == [1, 0.5, 1.5]

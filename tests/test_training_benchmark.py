@@ -49,9 +49,9 @@ def _run(*arguments, engine="tensorflow"):
 
 def test_ours_and_the_usual_loop_side_by_side():
     """The usual loop makes sure by itself that both of its networks were trained."""
-    out = _run("--only", "usual")
+    out = _run("--only", "cut", "usual")
     assert re.search(r"40 x 24 +ours +\d", out), out
-    assert re.search(r"40 x 24 +usual +\d.* x \(\d", out), out
+    assert all(re.search(rf"40 x 24 +{name} +\d.* x \(\d", out) for name in ("cut", "usual")), out
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
