@@ -53,7 +53,7 @@ lint: $(VENV)/ready-test
 	@if command -v actionlint >/dev/null; then actionlint; fi
 
 lab: $(VENV)/ready
-	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/00_start_here.ipynb $(ARGS)  # as root, in a container: ARGS=--allow-root
+	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/00_start_here.ipynb $(ARGS)
 
 # A shipped generator as one HTML file that draws in any browser: weights/real, of real exams, or weights, of phantoms.
 WEIGHTS ?= weights/real
