@@ -191,6 +191,16 @@ def test_arrows_point_at_the_lesions_of_phantoms():
         assert near.max() > 1.5 * np.median(suv[suv > 0.3])
 
 
+def test_no_arrow_crosses_another_lesion(monkeypatch):
+    from radiogan_lib.lab import figures
+
+    monkeypatch.setattr(figures, "_visible", lambda suv, points: points)
+    monkeypatch.setattr(figures, "_lesions", lambda *_: [(40, 20), (40, 30)])
+    fig = lab.class_figure(dataset())
+    ends = [a.get_position() + a.xy for a in fig.axes[0].texts if hasattr(a, "xy")]
+    assert ends == [(9, 40, 18.5, 40), (41, 40, 31.5, 40)]
+
+
 def test_window_is_stated_and_the_same_for_all():
     fig = lab.mip_row([np.zeros((5, 3)), np.full((5, 3), 30.0)], ["a", "b"], window=(0, 5))
     limits = {im.get_clim() for ax in fig.get_axes() for im in ax.get_images()}

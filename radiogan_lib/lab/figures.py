@@ -240,8 +240,12 @@ def class_figure(dataset, window: Sequence[float] = WINDOW) -> Figure:
     fig, axes = grid(rows, ["", f"more of: {readable(names[0])}"][: len(rows)], titles, 2.7, window)
     style = {"arrowstyle": "-|>", "color": RED, "lw": 1.3}
     for ax, i in zip(axes[0], chosen):
-        for row, column in () if i is None else _visible(dataset.suv[i], _lesions(dataset, i))[:3]:
-            ends = (column - 1.5, row), (column - 11, row)
+        points = [] if i is None else _visible(dataset.suv[i], _lesions(dataset, i))
+        for row, column in points[:3]:
+            # from the left, or from the right where the arrow would cross another lesion
+            crosses = any(abs(row - r) < 3 and 0 < column - c < 15 for r, c in points)
+            side = 1 if crosses else -1
+            ends = (column + 1.5 * side, row), (column + 11 * side, row)
             ax.annotate("", *ends, arrowprops=style, annotation_clip=False)
     return fig
 

@@ -242,14 +242,14 @@ def test_axe_finds_no_fault(opened, kept, tmp_path):
 
 def test_the_animated_picture_is_made(opened, kept):
     """docs/page.gif: the page of the real exams in use, for notebook 07."""
-    page = opened("real", width=1200, height=760)
+    page = opened("real", width=1200, height=950)
     rest(page)
     pictures = []
     for step in [*range(0, 91, 5), 90, 90, *range(85, 0, -5)]:
         page.evaluate(MOVE, step)
         rest(page)
-        shot = page.screenshot(clip={"x": 0, "y": 190, "width": 1200, "height": 570})
-        pictures.append(Image.open(io.BytesIO(shot)).convert("L").resize((800, 380)).quantize(24))
+        shot = page.screenshot(clip={"x": 0, "y": 190, "width": 1200, "height": 760})
+        pictures.append(Image.open(io.BytesIO(shot)).convert("L").resize((800, 507)).quantize(24))
     out = kept / "page.gif"
     pictures[0].save(
         out, save_all=True, append_images=pictures[1:], duration=120, loop=0, optimize=True
