@@ -31,16 +31,23 @@ run: $(VENV)/ready
 # Two processes take the files of tests in the order of tests/conftest.py.
 SHARED = -n 2 --dist loadfile --no-loadscope-reorder
 
-# The smoke run, in a home of its own, goes on beside the tests, which two processes take file by file. Then nbval runs each of
-# its notebooks again and compares the cells that must not change.
+# Each process computes on one thread: with as many processes as cores, the threads of BLAS only wait for one another.
+test quick: export OPENBLAS_NUM_THREADS := 1
+test quick: export OMP_NUM_THREADS := 1
+
+# Beside the tests, which two processes take file by file, a third does the smoke run in a home of its own. Then nbval runs each
+# of its notebooks again and compares the cells that must not change. 5: ARGS chose none of them.
+SMOKE = $(BIN)/python -m radiogan_lib.batch --profile smoke && \
+	{ $(BIN)/python -m pytest "$$RADIOGAN_HOME/runs/smoke" $(ARGS) || [ $$? -eq 5 ]; }
+
 test: export RADIOGAN_HOME := $(CURDIR)/runs/test-home
 test: $(VENV)/ready-test
 	rm -rf "$$RADIOGAN_HOME" && mkdir -p "$$RADIOGAN_HOME"
-	@$(BIN)/python -m radiogan_lib.batch --profile smoke >"$$RADIOGAN_HOME/smoke.log" 2>&1 & smoke=$$!; \
-	trap "kill $$smoke 2>/dev/null || :" EXIT; \
+	@set -m; { $(SMOKE); } >"$$RADIOGAN_HOME/smoke.log" 2>&1 & smoke=$$!; set +m; \
+	trap "kill -- -$$smoke 2>/dev/null || :" EXIT; \
 	$(BIN)/python -m pytest tests $(SHARED) --durations=40 $(ARGS) || exit 1; \
-	wait $$smoke || { cat "$$RADIOGAN_HOME/smoke.log"; exit 1; }
-	$(BIN)/python -m pytest "$$RADIOGAN_HOME/runs/smoke" $(SHARED) $(ARGS) || [ $$? -eq 5 ]  # 5: ARGS chose none of them
+	wait $$smoke || { cat "$$RADIOGAN_HOME/smoke.log"; exit 1; }; \
+	echo "The smoke run and its notebooks:"; tail -n 1 "$$RADIOGAN_HOME/smoke.log"
 
 # While you work: layout, lint and types, then the unit tests that are not marked slow.
 quick: lint
@@ -72,13 +79,18 @@ _build/site-env/ready: docs/site/requirements.lock
 	_build/site-env/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
+# pip compiles the packages on one core, compileall on all of them; a few files of packages are no Python of this version.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 "$(VENV)/lib" || :
+
 $(VENV)/ready: requirements.lock pyproject.toml | $(BIN)/python
-	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-compile --require-hashes -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --no-index -e .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/ready-test: requirements-test.lock $(VENV)/ready
-	$(PIP) install --quiet --require-hashes -r requirements-test.lock
+	$(PIP) install --quiet --no-compile --require-hashes -r requirements-test.lock
+	$(COMPILE)
 	touch $@
 
 $(BIN)/python:
