@@ -6,12 +6,13 @@ of two exams is a straight line only in linear intensity.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
+from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from radiogan_lib.config import RadioganError
 
@@ -38,6 +39,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def classes(self) -> np.ndarray:
+        """The labels, or all 0 where they are not known."""
+        return np.zeros(len(self), int) if self.labels is None else self.labels
+
     def take(self, index) -> ImageSet:
         """The images at these indices, with their labels and patients."""
         rest = (None if v is None else np.asarray(v)[index] for v in (self.labels, self.patients))
@@ -57,23 +63,20 @@ def as_set(given, name: str = "given") -> ImageSet:
         given = ImageSet(given.suv, given.labels, given.patient_ids)
     if not isinstance(given, ImageSet):
         given = ImageSet(given)
-    images = check_images(given.images, name)
-    labels, patients = given.labels, given.patients
+    images, labels, patients = check_images(given.images, name), given.labels, given.patients
+    n = len(images)
     if labels is not None:
         labels = np.asarray(labels)
-        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-            raise EvaluationError(
-                f"the {name} labels have shape {labels.shape} and type {labels.dtype}; "
-                f"give {len(images)} integers, one per image."
-            )
+        if labels.shape != (n,) or labels.dtype.kind not in "iu":
+            fault = f"the {name} labels have shape {labels.shape} and type {labels.dtype}"
+            raise EvaluationError(f"{fault}; give {n} integers, one per image.")
         labels = labels.astype(np.int64)
     if patients is not None:
         patients = np.unique(np.asarray(patients), return_inverse=True)[1].ravel()
-        if len(patients) != len(images):
+        if len(patients) != n:
             fault = f"the {name} patients have {len(patients)} entries"
-            raise EvaluationError(f"{fault}; give {len(images)}, one per image.")
-        if patients.max() + 1 == len(images):
-            patients = None
+            raise EvaluationError(f"{fault}; give {n}, one per image.")
+        patients = None if patients.max() + 1 == n else patients
     return ImageSet(images, labels, patients)
 
 
@@ -99,8 +102,7 @@ def check_images(images, name: str) -> np.ndarray:
         EvaluationError: not three axes, empty, not finite, or beyond ordinary units.
     """
     try:
-        images = np.asarray(images)
-        images = images.astype(np.float32, copy=False)
+        images = np.asarray(images).astype(np.float32, copy=False)
     except (TypeError, ValueError):
         fault = f"the {name} images are not one array of numbers"
         raise EvaluationError(f"{fault}; give float (n, rows, columns).") from None
@@ -109,22 +111,18 @@ def check_images(images, name: str) -> np.ndarray:
     if images.ndim != 3 or 0 in images.shape:
         fault = f"the {name} images have shape {images.shape}"
         raise EvaluationError(f"{fault}; give (n, rows, columns) with n ≥ 1.")
-    bad = sum(
-        int((~np.isfinite(images[r]).all(axis=(1, 2))).sum())
-        for r in blocks(len(images), images[0].size)
-    )
-    if not bad and (peak := max(abs(float(images.max())), abs(float(images.min())))) > 1e15:
+    ends = np.stack([images.min(axis=(1, 2)), images.max(axis=(1, 2))])
+    if bad := int((~np.isfinite(ends)).any(axis=0).sum()):
+        fault = f"{bad} of the {name} images hold NaN or infinite values"
+        raise EvaluationError(f"{fault}; mend or drop them first.")
+    if (peak := np.abs(ends).max()) > 1e15:
         raise EvaluationError(f"the {name} images reach {peak:.0e}; bring them to ordinary units.")
-    if bad:
-        raise EvaluationError(
-            f"{bad} of the {name} images hold NaN or infinite values; mend or drop them first."
-        )
     return images
 
 
 def check_sets(train, holdout, generated) -> tuple[ImageSet, ...]:
     """The three sets, checked; labels stay only where all three have them."""
-    sets = tuple(as_set(x, n) for x, n in zip((train, holdout, generated), NAMES, strict=True))
+    sets = tuple(map(as_set, (train, holdout, generated), NAMES))
     if any(s.labels is None for s in sets):
         return tuple(replace(s, labels=None) for s in sets)
     for s, name in zip(sets[1:], NAMES[1:], strict=True):
@@ -134,17 +132,11 @@ def check_sets(train, holdout, generated) -> tuple[ImageSet, ...]:
     return sets
 
 
-def one_thread(function):
-    """Run with one BLAS thread: for these small matrices several cost more than they give."""
-
-    @functools.wraps(function)
-    def wrapped(*arguments, **named):
-        from threadpoolctl import threadpool_limits  # comes with scikit-learn
-
-        with threadpool_limits(1):
-            return function(*arguments, **named)
-
-    return wrapped
+@contextlib.contextmanager
+def one_thread():
+    """One BLAS thread, also as a decorator: several cost more than they give on small matrices."""
+    with threadpool_limits(1):
+        yield
 
 
 def blocks(n: int, row_bytes: int, limit: int = BLOCK_BYTES) -> Iterator[slice]:
@@ -230,11 +222,7 @@ def nearest_k(
 
 
 def nearest(images, bank, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest images of `bank` for every image.
-
-    Returns:
-        indices (n, k), and distances (n, k) in RMS SUV per pooled pixel.
-    """
+    """The k nearest images of `bank`: indices (n, k), distances (n, k) in RMS SUV per pixel."""
     a, b = common(check_images(images, "given"), check_images(bank, "bank"))
     distances, indices = nearest_k(a, b, k)
     return indices, distances
@@ -363,8 +351,7 @@ def spectrum(images: np.ndarray, bands: int = 8) -> np.ndarray:
     window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[None, 1:-1]
     power = np.abs(np.fft.rfft2((images - images.mean(axis=(1, 2), keepdims=True)) * window)) ** 2
     radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None, :])
-    # corners beyond Nyquist are left out
-    ring = np.minimum((radius / 0.5 * bands).astype(int), bands)
+    ring = (radius / 0.5 * bands).astype(int)  # corners beyond Nyquist lie in none
     inside = [ring == b for b in range(bands)]
     sums = [power[:, r].mean(axis=1) if r.any() else np.zeros(n) for r in inside]
     return np.log(np.stack(sums, 1) + 1e-12)

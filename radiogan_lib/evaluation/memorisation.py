@@ -71,7 +71,7 @@ class Reference:
     seed: int = 0
     notes: list[str] = field(default_factory=list)
 
-    @one_thread
+    @one_thread()
     def __post_init__(self):
         self.train, held = as_set(self.train, "training"), as_set(self.holdout, "held-out")
         preconditions.refuse(self.train, held)
@@ -191,7 +191,7 @@ class Reference:
         return np.flatnonzero(found)
 
 
-@one_thread
+@one_thread()
 def memorization_report(
     train, holdout, generated, discriminator_scores=None, rounds=200, seed=0, reference=None
 ) -> dict:
@@ -447,7 +447,7 @@ def _blends(ref: Reference, q: np.ndarray, q_y, index: np.ndarray, rounds: int, 
 # Detection
 
 
-@one_thread
+@one_thread()
 def detectable_copies(
     train,
     holdout,

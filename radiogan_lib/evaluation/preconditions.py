@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.decomposition import PCA
+from sklearn.model_selection import cross_val_predict
 
 from radiogan_lib.evaluation.features import EvaluationError, ImageSet, area_average, pooled
-from radiogan_lib.evaluation.quality import appearance, coverage_density, two_sample_scores
-from radiogan_lib.evaluation.statistics import ALPHA, FEW, auc, fraction
+from radiogan_lib.evaluation.quality import appearance, coverage_density, two_samples
+from radiogan_lib.evaluation.statistics import ALPHA, FEW, above, auc, fraction
 
 
 def refuse(train: ImageSet, holdout: ImageSet) -> None:
-    """Raise EvaluationError where no comparison can mean anything.
-
-    That is with too few or equal real images, or other units.
-    """
+    """Raise EvaluationError at too few or equal real images, or at other units."""
     for s, name in ((train, "training"), (holdout, "held-out")):
         if len(s) < 5:
             fault = f"{len(s)} {name} images are too few to compare"
@@ -45,38 +42,30 @@ def between_real(ref, seed: int = 0) -> list[str]:
         return [f"{ref.leak_share:.0%} of the held-out images are training images"]
     one, found = ref.t_one, []
     labels = ref.p_y, None if ref.t_y is None else ref.t_y[one]
-    for view in ("whole", "moved"):
-        own, held = ref.own[view], ref.p_near[view]
-        copies = fraction(held.score, own.score, (ref.p_y, ref.t_y), None, 999, seed)
-        if copies["low"] > 0.1 and copies["p"] < 0.002:
+    for view, near in ref.near_auc.items():
+        own, held = ref.own[view].score, ref.p_near[view].score
+        copies = fraction(held, own, (ref.p_y, ref.t_y), None, 999, seed)
+        if above(copies, 0.1) and copies["p"] < 0.002:
             share = f"{copies['value']:.0%}"
             return [f"{share} of the held-out images look like copies of training images"]
-        other = fraction(own.score[one], held.score, labels[::-1], None, 999, seed)
-        near = ref.near_auc[view]
-        if clear(near, 0.05) or (other["low"] > 0.1 and other["p"] < 0.002):
+        other = fraction(own[one], held, labels[::-1], None, 999, seed)
+        if clear(near, 0.05) or (above(other, 0.1) and other["p"] < 0.002):
             far = "nearer to" if near["value"] < 0.5 else "further from"
             lie = f"held-out images lie {far} training images than these lie from each other"
             found.append(f"{lie} (AUC {near['value']:.2f})")
             break
-    components = PCA(min(32, *ref.t.shape), svd_solver="full").fit(ref.t)
-    parts = ref.train.take(ref.kept_train[one]), ref.holdout.take(ref.p_index)
-    spectra = len({s.images.shape[1:] for s in parts}) == 1
-    told = [
-        appearance(s, x, components, spectra)
-        for s, x in zip(parts, (ref.t[one], ref.p), strict=True)
-    ]
-    if scored := two_sample_scores(told[0], told[1], seed):
-        score, _, side = scored
-        m = auc(score[side == 1], score[side == 0], labels, 99)
+    sets = ref.train.take(ref.kept_train[one]), ref.holdout.take(ref.p_index)
+    spectra = len({s.images.shape[1:] for s in sets}) == 1
+    if given := two_samples(*appearance(sets, (ref.t[one], ref.p), ref.t, 32, spectra), seed):
+        score, held = cross_val_predict(**given, method="decision_function"), given["y"] == 1
+        m = auc(score[held], score[~held], labels, 99)
         if m["value"] > 0.5 and clear(m, 0.06):
             found.append(f"held-out images can be told from training images (AUC {m['value']:.2f})")
-    described = [descriptors(s.images) for s in parts]
-    for name, t, p in zip(DESCRIPTORS, *(d.T for d in described), strict=True):
+    for name, t, p in zip(DESCRIPTORS, *(descriptors(s.images) for s in sets), strict=True):
         m = auc(p, t, labels, 99)
         if clear(m, 0.06, 4.2):
-            found.append(
-                f"held-out images differ from training images in {name} (AUC {m['value']:.2f})"
-            )
+            differ = f"held-out images differ from training images in {name}"
+            found.append(f"{differ} (AUC {m['value']:.2f})")
             break
     return found
 
@@ -85,13 +74,13 @@ DESCRIPTORS = ("mean", "spread", "largest values", "height of their centre", "si
 
 
 def descriptors(images: np.ndarray) -> np.ndarray:
-    """Simple numbers of each image that another scanner, unit or crop would change: (n, 5)."""
+    """Simple numbers of each image that another scanner, unit or crop would change: (5, n)."""
     x = images.reshape(len(images), -1).astype(np.float64)
     mass = images - images.min(axis=(1, 2), keepdims=True) + 1e-12
     total = mass.sum(axis=(1, 2))
     rows, columns = (np.arange(n) for n in images.shape[1:])
     centre = [(mass.sum(axis=a) * v).sum(axis=1) / total for a, v in ((2, rows), (1, columns))]
-    return np.stack([x.mean(axis=1), x.std(axis=1), np.quantile(x, 0.99, axis=1), *centre], axis=1)
+    return np.stack([x.mean(axis=1), x.std(axis=1), np.quantile(x, 0.99, axis=1), *centre])
 
 
 def clear(m: dict, least: float, deviations: float = 3.3) -> bool:
@@ -108,19 +97,19 @@ def with_generated(ref, generated: ImageSet, memorization: dict) -> list[str]:
     moved = abs(real[0] - drawn[0] * scale) / (real[1] - real[0])
     if span > 0 and (not 0.5 <= scale <= 2 or moved > 0.5):
         mapped = area_average(generated.images[:1000], ref.shape)
-        before = coverage_density(ref.p, pooled(mapped, ref.shape))[0].mean()
-        mapped = (mapped - drawn[0]) * scale + real[0]
-        after = coverage_density(ref.p, pooled(mapped, ref.shape))[0].mean()
+        before, after = (
+            coverage_density(ref.p, pooled(x, ref.shape))[0].mean()
+            for x in (mapped, (mapped - drawn[0]) * scale + real[0])
+        )
         if after > 0.5 and before < 0.5 * after:
             spans = f"generated images span {drawn[0]:.3g} to {drawn[1]:.3g}, training images"
             spans += f" {real[0]:.3g} to {real[1]:.3g}"
             found.append(f"{spans}, and are alike once rescaled: bring them to the same units")
-    heldout = (memorization.get("facts") or {}).get("heldout", 0)
-    if heldout >= FEW and heldout > 3 * memorization["facts"]["real_resemblances"]:
-        found.append(f"{heldout} generated images are held-out images")
-    for name in ("membership_auc", "moved_auc"):
-        m = memorization.get(name) or {}
-        if m.get("high") is not None and m["high"] < 0.45 and m.get("p_below", 1) < ALPHA:
+    facts = memorization["facts"]
+    if facts["heldout"] >= FEW and facts["heldout"] > 3 * facts["real_resemblances"]:
+        found.append(f"{facts['heldout']} generated images are held-out images")
+    for m in (memorization["membership_auc"], memorization["moved_auc"]):
+        if m["high"] is not None and m["high"] < 0.45 and m["p_below"] < ALPHA:
             nearer = "generated images are nearer to held-out than to training images"
             why = "the sets may be swapped, or the generator trained on both"
             found.append(f"{nearer} (AUC {m['value']:.2f}): {why}")

@@ -10,8 +10,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -27,13 +26,7 @@ from radiogan_lib.evaluation.features import (
     squared,
     subsample,
 )
-from radiogan_lib.evaluation.statistics import (
-    Measure,
-    bootstrap,
-    matching_weights,
-    mean_variance,
-    wilson,
-)
+from radiogan_lib.evaluation.statistics import Measure, matching_weights, mean_variance, wilson
 
 MOST = 5000  # images of each set; larger sets are subsampled
 MAX_KERNEL = 2500  # rows of a Gram matrix; larger sets are subsampled
@@ -114,19 +107,20 @@ def vendi(features: np.ndarray, bandwidth: float) -> float:
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
-def vendi_ratio(real: np.ndarray, generated: np.ndarray, most=300, draws=10, seed=0) -> Measure:
+def vendi_ratio(real: np.ndarray, generated: np.ndarray, seed: int = 0) -> Measure:
     """Vendi score of generated ÷ that of real exams at equal n: 1 as varied, near 0 collapsed.
 
-    Means over subsamples of at most `most` exams and at most 80 % of the smaller set; the interval
+    Means over ten subsamples of at most 300 exams and at most 80 % of the smaller set; the interval
     is the delete-d jackknife's (Shao & Wu 1989).
     """
     rng, n = np.random.default_rng(seed), min(len(real), len(generated))
-    m = max(2, min(most, int(0.8 * n)))
+    m = max(2, min(300, int(0.8 * n)))
     bandwidth = 0.5 * float(np.sqrt(np.median(squared(real[:1000], real[:1000])))) or 1.0
-    pairs = [
-        [rng.choice(len(s), m, replace=False) for s in (generated, real)] for _ in range(draws)
-    ]
-    found = [vendi(generated[q], bandwidth) / vendi(real[t], bandwidth) for q, t in pairs]
+    found = []
+    for _ in range(10):
+        parts = [s[rng.choice(len(s), m, replace=False)] for s in (generated, real)]
+        scores = [vendi(part, bandwidth) for part in parts]
+        found.append(scores[0] / scores[1])
     spread = np.std(found, ddof=1) * (np.sqrt(m / max(n - m, 1)) if n - m < m else 1.0)
     mean = float(np.mean(found))
     return Measure(mean, max(0.0, mean - 1.96 * spread), mean + 1.96 * spread, n=m)
@@ -145,52 +139,50 @@ def sharpness(holdout: np.ndarray, generated: np.ndarray, weights=None) -> Measu
     return Measure(np.exp(value), np.exp(value - half), np.exp(value + half))
 
 
-def two_sample_scores(x: np.ndarray, y: np.ndarray, seed: int = 0):
-    """Out-of-fold scores of a logistic regression that tells y from x.
-
-    Returns:
-        scores, fold numbers and sides (0, 1), each (n + m,); None below ten images a set.
-    """
+def two_samples(x: np.ndarray, y: np.ndarray, seed: int) -> dict:
+    """What scikit-learn's cross-validation needs to tell y (1) from x (0); {} below ten a set."""
     if min(len(x), len(y)) < 10:
-        return None
-    both, side = np.concatenate([x, y]), np.repeat([0, 1], [len(x), len(y)])
-    score, fold = np.zeros(len(both)), np.zeros(len(both), int)
-    splits = StratifiedKFold(5, shuffle=True, random_state=seed).split(both, side)
-    for k, (fit, held) in enumerate(splits):
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, C=0.1))
-        score[held], fold[held] = model.fit(both[fit], side[fit]).decision_function(both[held]), k
-    return score, fold, side
+        return {}
+    return {
+        "estimator": make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, C=0.1)),
+        "X": np.concatenate([x, y]),
+        "y": np.repeat([0, 1], [len(x), len(y)]),
+        "cv": StratifiedKFold(5, shuffle=True, random_state=seed),
+    }
 
 
 def two_sample_auc(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Measure:
     """Cross-validated AUC of telling generated (y) from real (x) (Lopez-Paz & Oquab, 2017)."""
-    found = two_sample_scores(x, y, seed)
-    if found is None:
+    if not (given := two_samples(x, y, seed)):
         return Measure(None)
-    score, fold, side = found
-    folds = [roc_auc_score(side[fold == k], score[fold == k]) for k in range(5)]
+    folds = cross_val_score(**given, scoring="roc_auc")
     half = 1.96 * np.std(folds, ddof=1) / np.sqrt(5)
     return Measure(np.mean(folds), np.mean(folds) - half, min(1, np.mean(folds) + half))
 
 
-def appearance(images: ImageSet, pooled: np.ndarray, components: PCA, spectra: bool) -> np.ndarray:
-    """What the two-sample classifier is given: components and, at equal sizes, the spectrum."""
-    parts = [components.transform(pooled)] + ([spectrum(images.images)] if spectra else [])
-    return np.concatenate(parts, axis=1)
+def appearance(sets, features, fitted_to: np.ndarray, most: int, spectra: bool) -> list[np.ndarray]:
+    """What the two-sample classifier is given: principal components and perhaps the spectrum.
+
+    `fitted_to`: the features that decide the components, `most` of them; `spectra`: the images are
+    of one size.
+    """
+    components = PCA(min(most, *fitted_to.shape), svd_solver="full").fit(fitted_to)
+    found = [components.transform(x) for x in features]
+    if not spectra:
+        return found
+    pairs = zip(found, sets, strict=True)
+    return [np.concatenate([x, spectrum(s.images)], axis=1) for x, s in pairs]
 
 
-def _matched(labels_t, labels_q, n_t: int, n_q: int, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Random indices into T and Q, equally many per class: they are compared at equal n."""
-    if labels_t is None or labels_q is None:
-        n = min(n_t, n_q)
-        return rng.permutation(n_t)[:n], rng.permutation(n_q)[:n]
-    ti, qi = [], []
-    for c in np.unique(labels_q):
-        a, b = np.flatnonzero(labels_t == c), np.flatnonzero(labels_q == c)
-        n = min(len(a), len(b))
-        ti.append(rng.permutation(a)[:n])
-        qi.append(rng.permutation(b)[:n])
-    return np.concatenate(ti), np.concatenate(qi)
+def _matched(sets, rng) -> list[np.ndarray]:
+    """Random indices into two sets, equally many per class: they are compared at equal n."""
+    picked = [], []
+    for c in np.unique(sets[1].classes):
+        members = [np.flatnonzero(s.classes == c) for s in sets]
+        n = min(map(len, members))
+        for pick, m in zip(picked, members, strict=True):
+            pick.append(rng.permutation(m)[:n])
+    return [np.concatenate(pick) for pick in picked]
 
 
 def _space(t, p, q, weights, rounds: int, seed: int) -> dict:
@@ -202,20 +194,22 @@ def _space(t, p, q, weights, rounds: int, seed: int) -> dict:
     def ratio(k):
         return (covered_q * weights)[k].mean() / max((covered_t * weights)[k].mean(), 1e-9)
 
-    cover, real, *density = (
+    rng = np.random.default_rng(seed)
+    again = [ratio(rng.integers(0, len(p), len(p))) for _ in range(rounds)]
+    cover, real, dense, dense_real = (
         np.average(v, weights=weights) for v in (covered_q, covered_t, dense_q, dense_t)
     )
     return {
         "kid": kid(qs, ps, weights, rounds, seed),
         "kid_floor": kid(ts, ps, weights, rounds, seed),
         "coverage": Measure(cover, *wilson(round(cover * len(p)), len(p)), real=float(real)),
-        "coverage_ratio": bootstrap(ratio, [len(p)], rounds, np.random.default_rng(seed)),
-        "density": Measure(density[0], real=float(density[1])),
+        "coverage_ratio": Measure(ratio(np.arange(len(p))), *np.quantile(again, [0.025, 0.975])),
+        "density": Measure(dense, real=float(dense_real)),
         "vendi_ratio": vendi_ratio(t, q, seed=seed),
     }
 
 
-@one_thread
+@one_thread()
 def quality_report(
     train, holdout, generated, classifier=None, rounds=200, seed=0, details=True
 ) -> dict:
@@ -241,52 +235,47 @@ def quality_report(
     if classifier is not None:
         spaces["classifier"] = tuple(classifier.features(s.images) for s in sets)
     weights = matching_weights(holdout.labels, generated.labels)
-    ti, qi = _matched(
-        train.labels, generated.labels, len(train), len(generated), np.random.default_rng(seed)
-    )
-    part_t, part_q = train.take(ti), generated.take(qi)
-    t, p, q = spaces["pixels"]
+    ti, qi = _matched((train, generated), np.random.default_rng(seed))
+    matched = part_t, part_q = train.take(ti), generated.take(qi)
+    t, _, q = spaces["pixels"]
     spectra = len({s.images.shape[1:] for s in sets}) == 1
-    components = PCA(min(64, *t.shape), svd_solver="full").fit(t)
-    told = [appearance(s, x, components, spectra) for s, x in ((part_t, t[ti]), (part_q, q[qi]))]
+    told = appearance(matched, (t[ti], q[qi]), t, 64, spectra)
     fine = fine_floor = Measure(None)
     if spectra:
-        fine = sharpness(holdout.images, generated.images, weights)
-        fine_floor = sharpness(holdout.images, part_t.images, weights)
+        fine, fine_floor = (
+            sharpness(holdout.images, x, weights) for x in (generated.images, part_t.images)
+        )
     report = {
         "fine_detail": fine,
         "fine_detail_floor": fine_floor,
-        "two_sample_auc": two_sample_auc(told[0], told[1], seed),
+        "two_sample_auc": two_sample_auc(*told, seed),
     }
     for name, (t, p, q) in spaces.items():
         report[name] = _space(t[ti], p, q[qi], weights, rounds, seed)
     if not details:
         return report
     report["yardsticks"] = yardsticks(part_t, holdout, seed)
-    if generated.labels is not None:
-        report["classes"] = {}
-        for c in np.unique(generated.labels):
-            a, b, d = (
-                np.flatnonzero(y == c) for y in (part_t.labels, holdout.labels, part_q.labels)
-            )
-            if min(len(a), len(b), len(d)) >= 10:
-                report["classes"][int(c)] = {
-                    name: _space(t[ti][a], p[b], q[qi][d], None, rounds, seed)
-                    for name, (t, p, q) in spaces.items()
-                }
+    if generated.labels is None:
+        return report
+    report["classes"] = {}
+    for c in np.unique(generated.labels):
+        a, b, d = (np.flatnonzero(s.labels == c) for s in (part_t, holdout, part_q))
+        if min(len(a), len(b), len(d)) >= 10:
+            report["classes"][int(c)] = {
+                name: _space(t[ti][a], p[b], q[qi][d], None, rounds, seed)
+                for name, (t, p, q) in spaces.items()
+            }
     return report
 
 
 def yardsticks(train: ImageSet, holdout: ImageSet, seed: int) -> dict[str, Measure]:
     """KID of training exams with a known change: what a number like 0.01 is worth here."""
-    x = train.images
+    x, few = train.images, len(train) // 10
     changed = {
         "half a pixel of blur": ndimage.gaussian_filter(x, (0, 0.5, 0.5)),
         "two pixels of blur": ndimage.gaussian_filter(x, (0, 2, 2)),
         "10 % brighter": x * 1.1,
-        "one exam makes 10 %": np.concatenate(
-            [x[len(x) // 10 :], np.repeat(x[:1], len(x) // 10, 0)]
-        ),
+        "one exam makes 10 %": np.concatenate([x[few:], np.repeat(x[:1], few, 0)]),
     }
     if train.labels is not None and len(np.unique(train.labels)) > 1:
         classes, counts = np.unique(train.labels, return_counts=True)

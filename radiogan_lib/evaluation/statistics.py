@@ -29,8 +29,6 @@ class Measure(dict):
         self |= {k: v.item() if isinstance(v, np.generic) else v for k, v in more.items()}
 
     value = property(lambda self: self["value"])
-    low = property(lambda self: self["low"])
-    high = property(lambda self: self["high"])
 
     def __str__(self) -> str:
         return shown(self)
@@ -41,15 +39,19 @@ def is_measure(entry) -> bool:
     return isinstance(entry, dict) and {"value", "low", "high"} <= set(entry)
 
 
-def shown(m: dict | None, digits: int = 2) -> str:
+def shown(m: dict | None) -> str:
     """A measure as text: "0.51 (0.48–0.54), p 0.2"; a dash where there is no number."""
     if not m or m.get("value") is None:
         return "–"
-    text = f"{m['value']:.{digits}f}"
-    if m.get("low") is not None and m.get("high") is not None:
-        between = "–" if m["low"] >= 0 else " to "
-        text += f" ({m['low']:.{digits}f}{between}{m['high']:.{digits}f})"
+    text, low, high = f"{m['value']:.2f}", m.get("low"), m.get("high")
+    if low is not None and high is not None:
+        text += f" ({low:.2f}{'–' if low >= 0 else ' to '}{high:.2f})"
     return text + (f", p {m['p']:.2g}" if m.get("p") is not None else "")
+
+
+def above(m: dict | None, bound: float) -> bool:
+    """Does the whole interval of a measure lie above `bound`? Not where there is none."""
+    return bool(m) and m.get("low") is not None and m["low"] > bound
 
 
 class About(NamedTuple):
@@ -65,13 +67,11 @@ class About(NamedTuple):
     share: bool  # between 0 and 1
 
 
-def _registry() -> dict[str, About]:
-    text = Path(__file__).with_name("measures.csv").read_text(encoding="utf-8")
-    rows = {row.pop("name"): row for row in csv.DictReader(text.splitlines())}
-    return {k: About(**row | {"share": row["share"] == "yes"}) for k, row in rows.items()}
-
-
-MEASURES = _registry()
+_TABLE = Path(__file__).with_name("measures.csv").read_text(encoding="utf-8").splitlines()
+MEASURES = {
+    row.pop("name"): About(**row | {"share": row["share"] == "yes"})
+    for row in csv.DictReader(_TABLE)
+}
 
 
 def title(name: str) -> str:
@@ -79,22 +79,13 @@ def title(name: str) -> str:
     return MEASURES[name].title if name in MEASURES else name.replace("_", " ")
 
 
-def wilson(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:
+def wilson(hits: float, n: float) -> tuple[float, float]:
     """Binomial interval of a share (Wilson 1927): holds at 0 %, at 100 % and at small n."""
-    if n == 0:
-        return 0.0, 1.0
-    z = stats.norm.ppf(0.5 + level / 2)
-    p = hits / n
+    z, p = stats.norm.ppf(0.975), hits / n
     centre = p + z**2 / (2 * n)
     half = z * np.sqrt(max(0.0, p * (1 - p)) / n + z**2 / (4 * n**2))
     low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
     return 0.0 if hits == 0 else float(max(0, low)), 1.0 if hits == n else float(min(1, high))
-
-
-def bootstrap(statistic, sizes, rounds: int, rng) -> Measure:
-    """`statistic(*indices)` with a percentile interval; each set, of `sizes` exams, is redrawn."""
-    draws = [statistic(*(rng.integers(0, n, n) for n in sizes)) for _ in range(rounds)]
-    return Measure(statistic(*(np.arange(n) for n in sizes)), *np.quantile(draws, [0.025, 0.975]))
 
 
 def mean_variance(values: np.ndarray, weights=None) -> float:
@@ -130,10 +121,13 @@ def weighted_quantile(values, q: float, weights=None) -> float:
 
 def _placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each score the share of the other set below (above) it, ties half (DeLong)."""
-    order, other = np.sort(negative), np.sort(positive)
-    below = np.searchsorted(order, positive, "left") + np.searchsorted(order, positive, "right")
-    above = np.searchsorted(other, negative, "left") + np.searchsorted(other, negative, "right")
-    return below / (2 * len(negative)), 1 - above / (2 * len(positive))
+
+    def twice_below(scores, others):
+        others = np.sort(others)
+        return np.searchsorted(others, scores, "left") + np.searchsorted(others, scores, "right")
+
+    below = twice_below(positive, negative) / (2 * len(negative))
+    return below, 1 - twice_below(negative, positive) / (2 * len(positive))
 
 
 def auc(positive, negative, labels=(None, None), rounds: int = 999, seed: int = 0) -> Measure:
@@ -143,36 +137,32 @@ def auc(positive, negative, labels=(None, None), rounds: int = 999, seed: int = 
     1960). Scores must be of independent exams.
     """
     x, y = np.asarray(positive, float), np.asarray(negative, float)
-    lx = np.zeros(len(x), int) if labels[0] is None else np.asarray(labels[0])
-    ly = np.zeros(len(y), int) if labels[1] is None else np.asarray(labels[1])
-    classes = [c for c in np.unique(lx) if (ly == c).any()]
-    total = sum(int((lx == c).sum()) * int((ly == c).sum()) for c in classes)
+    lx, ly = (
+        np.zeros(len(s), int) if k is None else k for s, k in zip((x, y), labels, strict=True)
+    )
+    classes = [(x[lx == c], y[ly == c]) for c in np.unique(lx) if (ly == c).any()]
+    total = sum(len(p) * len(n) for p, n in classes)
     if not total:
         return Measure(None, p=1.0, p_below=1.0)
     rng, value, variance, null = np.random.default_rng(seed), 0.0, 0.0, np.zeros(rounds)
-    for c in classes:
-        p, n = x[lx == c], y[ly == c]
+    for p, n in classes:
         weight = len(p) * len(n) / total
         placed = _placements(p, n)
         value += weight * placed[0].mean()
         # 0.25 is the largest variance of a share, where one value tells nothing
         spread = [v.var(ddof=1) if len(v) > 1 else 0.25 for v in placed]
-        variance += weight**2 * sum(v / len(s) for v, s in zip(spread, (p, n), strict=True))
+        variance += weight**2 * (spread[0] / len(p) + spread[1] / len(n))
         ranks = stats.rankdata(np.concatenate([p, n]))
         for r in range(rounds):
             won = rng.permutation(ranks)[: len(p)].sum() - len(p) * (len(p) + 1) / 2
             null[r] += weight * won / (len(p) * len(n))
     half = 1.96 * np.sqrt(variance)
-    return Measure(
-        value,
-        max(0, value - half),
-        min(1, value + half),
-        p=(1 + (null >= value - 1e-12).sum()) / (rounds + 1),
-        p_below=(1 + (null <= value + 1e-12).sum()) / (rounds + 1),
-        null_sd=null.std(),
-        n_positive=len(x),
-        n_negative=len(y),
-    )
+    more = {
+        "p": (1 + (null >= value - 1e-12).sum()) / (rounds + 1),
+        "p_below": (1 + (null <= value + 1e-12).sum()) / (rounds + 1),
+    }
+    more |= {"null_sd": null.std(), "n_positive": len(x), "n_negative": len(y)}
+    return Measure(value, max(0, value - half), min(1, value + half), **more)
 
 
 def fraction(
@@ -186,8 +176,8 @@ def fraction(
     """
     q, p = np.asarray(q, float), np.asarray(p, float)
     threshold = weighted_quantile(p, 0.05, matching_weights(labels[1], labels[0]))
-    below = q <= threshold
-    hits, rng, pool = int(below.sum()), np.random.default_rng(seed), np.concatenate([q, p])
+    below, rng = q <= threshold, np.random.default_rng(seed)
+    hits, pool = int(below.sum()), np.concatenate([q, p])
     # the smallest value with 5 % of the held-out ones at or below it, round by round
     mixed = np.stack([rng.permutation(pool) for _ in range(rounds)])
     k = max(int(np.ceil(0.05 * len(p) - 1e-9)), 1) - 1
@@ -197,6 +187,6 @@ def fraction(
     if beside_holdout is not None:
         beside = np.asarray(beside_holdout) <= threshold
         only = int((below & ~beside).sum()), int((beside & ~below).sum())
-        paired = float(stats.binom.sf(only[0] - 1, sum(only), 0.5)) if sum(only) else 1.0
-        p_value = max(p_value, paired)
+        paired = stats.binom.sf(only[0] - 1, sum(only), 0.5) if sum(only) else 1.0
+        p_value = max(p_value, float(paired))
     return Measure(hits / len(q), *wilson(hits, len(q)), p=p_value, threshold=threshold, n=len(q))

@@ -167,7 +167,7 @@ class WalkReference:
         shape: of the frames, which may be of another size.
     """
 
-    @one_thread
+    @one_thread()
     def __init__(self, train, holdout, shape: tuple[int, int]):
         t, p = as_set(train, "training").images, as_set(holdout, "held-out").images
         self.shape = common_shape(shape, t.shape[1:], p.shape[1:])
@@ -178,7 +178,7 @@ class WalkReference:
             max(float(np.median(reference[k])), 1e-12) for k in ("residual", "single")
         )
 
-    @one_thread
+    @one_thread()
     def measure(self, frames: np.ndarray) -> dict:
         """`walk_measures` of frames (steps, h, w)."""
         frames = check_images(frames, "walk")
