@@ -7,7 +7,7 @@ thresholds come from the real exams themselves.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -29,7 +29,7 @@ from radiogan_lib.evaluation.features import (
     squared,
     subsample,
 )
-from radiogan_lib.evaluation.statistics import ALPHA, FEW, Measure, auc, fraction, wilson
+from radiogan_lib.evaluation.statistics import ALPHA, FEW, Measure, above, auc, fraction, wilson
 
 NEIGHBOURS = 20  # the neighbourhood that says what "near" means around an image
 LIMITS = (5000, 2500, 2500)  # images of each set that the tests use; larger sets are subsampled
@@ -37,13 +37,12 @@ LIMITS = (5000, 2500, 2500)  # images of each set that the tests use; larger set
 MEMBERSHIP_AUC, COPY_FRACTION = 0.52, 0.08
 
 
-@dataclass
-class Near:
-    """Nearest exams of images in one view: `d` and `i` (n, k + 1), `score` (n,) in [0, 1]."""
+class Near(NamedTuple):
+    """Nearest exams of images in one view: `score` (n,) in [0, 1], `d` and `i` (n, k + 1)."""
 
+    score: np.ndarray
     d: np.ndarray
     i: np.ndarray
-    score: np.ndarray
 
     @classmethod
     def of(cls, d: np.ndarray, i: np.ndarray) -> Near:
@@ -54,73 +53,113 @@ class Near:
         rest = np.where(np.isfinite(d[:, 1:]), d[:, 1:], np.nan)
         known = rest.size and np.isfinite(rest).any(axis=1).all()
         mean = np.nanmean(rest, axis=1) if known else d[:, 0]
-        return cls(d, i, np.where(mean > 0, d[:, 0] / np.where(mean > 0, mean, 1), 1.0))
+        return cls(np.where(mean > 0, d[:, 0] / np.where(mean > 0, mean, 1), 1.0), d, i)
 
 
-@dataclass
 class Reference:
     """What the real exams say about themselves; made once for every generator trained on them.
 
-    `leaks`: held-out exams that are training exams. `reasons`: why the sets do not belong together,
-    in words, if they do not.
+    Args:
+        train, holdout: `ImageSet`s or (n, h, w) SUV.
+        shape: at which images are compared; default their common one.
+
+    `notes` says in words what was left out, `doubts` why the sets may not belong together.
     """
 
-    train: ImageSet
-    holdout: ImageSet
-    shape: tuple[int, int] | None = None  # at which images are compared
-    seed: int = 0
-    notes: list[str] = field(default_factory=list)
-
     @one_thread()
-    def __post_init__(self):
-        self.train, held = as_set(self.train, "training"), as_set(self.holdout, "held-out")
+    def __init__(self, train, holdout, shape: tuple[int, int] | None = None, seed: int = 0):
+        self.train, held = as_set(train, "training"), as_set(holdout, "held-out")
         preconditions.refuse(self.train, held)
-        self.holdout = held.take(one_each(held, self.seed))
-        if self.shape is None:
-            self.shape = common_shape(*(s.images.shape[1:] for s in (self.train, self.holdout)))
-        self.kept_train = subsample(self.train, LIMITS[0], self.seed)
-        kept = subsample(self.holdout, LIMITS[1], self.seed)
-        pairs = ("training", self.train, self.kept_train), ("held-out", self.holdout, kept)
-        for name, s, k in pairs:
-            if len(k) < len(s):
-                self.notes.append(f"{len(k):,} of {len(s):,} {name} images were used")
+        self.holdout, self.seed = held.take(one_each(held, seed)), seed
+        self.shape = shape or common_shape(*(s.images.shape[1:] for s in (self.train, held)))
+        self.kept_train, self.notes = _sampled(self.train, LIMITS[0], seed, "training")
+        kept, notes = _sampled(self.holdout, LIMITS[1], seed, "held-out")
+        self.notes += notes
         part = self.train.take(self.kept_train)
         self.t, self.t_y = pooled(part.images, self.shape), part.labels
-        self.t_one = one_each(part, self.seed)  # independent exams, for the membership tests
+        self.t_one = one_each(part, seed)  # independent exams, for the membership tests
         self.moved_t = Moved(part.images, self.shape)
         self.k = max(1, min(NEIGHBOURS, len(self.t) - 2, len(kept) - 2))
-        apart = np.arange(len(part)) if part.patients is None else part.patients
+        apart = (np.arange(len(part)) if part.patients is None else part.patients,) * 2
         self.own = {
-            "whole": Near.of(*nearest_k(self.t, self.t, self.k + 1, (apart, apart))),
-            "moved": Near.of(*self.moved_t.nearest(self.moved_t, self.k + 1, (apart, apart))),
+            "whole": Near.of(*nearest_k(self.t, self.t, self.k + 1, apart)),
+            "moved": Near.of(*self.moved_t.nearest(self.moved_t, self.k + 1, apart)),
         }
         self._hold(kept)
-        self.leaks = self._leaks()
-        self.leak_share = len(self.leaks) / len(kept)
-        if 0 < self.leak_share <= 0.1 and len(kept) - len(self.leaks) >= 5:
-            self.notes.append(
-                f"{len(self.leaks)} held-out images that are training images were left out"
-            )
-            self._hold(np.delete(kept, self.leaks))
-            self.leaks = self.leaks[:0]
-        others = np.setdiff1d(np.arange(len(self.p)), self.leaks)
-        held = {v: self.p_near[v].d[others, 0] for v in self.own}
-        d = {v: np.concatenate([self.own[v].d[:, 0], held[v]]) for v in self.own}
-        own, held = (
-            m.registered(self.moved_t, near["moved"].d, near["moved"].i)[0]
-            for m, near in ((self.moved_t, self.own), (self.moved_p, self.p_near))
-        )
-        d["registered"] = np.concatenate([own, held[others]])
-        finite = {v: x[np.isfinite(x)] for v, x in d.items()}
-        self.radius = {
-            v: 0.5 * float(np.quantile(x, 0.01)) if len(x) else 0.0 for v, x in finite.items()
+        leaks = self._leaks()
+        self.leak_share = len(leaks) / len(kept)
+        if 0 < self.leak_share <= 0.1 and len(kept) - len(leaks) >= 5:
+            left = f"{len(leaks)} held-out images that are training images were left out"
+            self.notes.append(left)
+            self._hold(np.delete(kept, leaks))
+            leaks = []
+        self._measure_closeness(np.delete(np.arange(len(self.p)), leaks))
+        self.between = squared(self.t, self.t)
+        beside_train = best_pair(self.p, self.t, between=self.between)
+        beside_others = best_pair(self.p, self.p, own=True)
+        self.blend = blend_score(beside_train, beside_others, self.radius["whole"])
+
+    def _hold(self, index: np.ndarray) -> None:
+        """Take these held-out exams, and find their nearest training exams in every view."""
+        part = self.holdout.take(index)
+        self.p_index, self.p_y = index, part.labels
+        self.p = pooled(part.images, self.shape)
+        self.moved_p = Moved(part.images, self.shape)
+        self.k = min(self.k, max(1, len(self.p) - 2))
+        self.p_near = self.near(self.p, self.moved_p, self.t, self.moved_t)
+
+    def near(self, x: np.ndarray, moved: Moved, bank: np.ndarray, moved_bank: Moved) -> dict:
+        """`Near` by view: the images as they are and moved."""
+        return {
+            "whole": Near.of(*nearest_k(x, bank, self.k + 1)),
+            "moved": Near.of(*moved.nearest(moved_bank, self.k + 1)),
         }
-        self.real_hits = {v: (int((x <= self.radius[v]).sum()), len(x)) for v, x in finite.items()}
-        self.pairs = best_pair(self.p, self.t)
-        self.between = self.pairs.pop("between")
-        other = best_pair(self.p, self.p, own=True)
-        other.pop("between")
-        self.blend = blend_score(self.pairs, other, self.radius["whole"])
+
+    def halves(self, x: np.ndarray, bank: np.ndarray) -> np.ndarray:
+        """Score (n,) of the half of each image that is most like a copy: a side, top or bottom."""
+        h, w = self.shape
+        x, bank = (v.reshape(-1, h, w) for v in (x, bank))
+        scores = []
+        for half in (
+            np.s_[:, : h // 2],
+            np.s_[:, h - h // 2 :],
+            np.s_[:, :, : w // 2],
+            np.s_[:, :, w - w // 2 :],
+        ):
+            a, b = (v[half].reshape(len(v), -1) for v in (x, bank))
+            scores.append(Near.of(*nearest_k(a, b, self.k + 1)).score)
+        return np.min(scores, axis=0)
+
+    def _leaks(self) -> np.ndarray:
+        """Held-out exams that are training exams: exact ones, or unusually many near ones."""
+        found = np.zeros(len(self.p), bool)
+        for view, own in self.own.items():
+            known = own.d[:, 0][np.isfinite(own.d[:, 0])]
+            if not len(known):
+                continue
+            radius, d = 0.5 * np.quantile(known, 0.01), self.p_near[view].d[:, 0]
+            near, exact = d <= radius, d <= 0.1 * radius
+            rate = ((known <= radius).sum() + 1) / (len(known) + 1)
+            if near.any() and stats.binom.sf(near.sum() - 1, len(d), rate) < 1e-3:
+                found |= near
+            elif not (known <= 0.1 * radius).any():
+                found |= exact
+        return np.flatnonzero(found)
+
+    def _measure_closeness(self, others: np.ndarray) -> None:
+        """By view: how close few real exams lie (`radius`), and how many do (`real_hits`)."""
+        d = {v: [self.own[v].d[:, 0], self.p_near[v].d[others, 0]] for v in self.own}
+        own, held = (
+            moved.registered(self.moved_t, near["moved"].d, near["moved"].i)[0]
+            for moved, near in ((self.moved_t, self.own), (self.moved_p, self.p_near))
+        )
+        d["registered"] = [own, held[others]]
+        self.radius, self.real_hits = {}, {}
+        for view, parts in d.items():
+            x = np.concatenate(parts)
+            x = x[np.isfinite(x)]
+            self.radius[view] = 0.5 * float(np.quantile(x, 0.01)) if len(x) else 0.0
+            self.real_hits[view] = int((x <= self.radius[view]).sum()), len(x)
 
     @functools.cached_property
     def near_auc(self) -> dict[str, Measure]:
@@ -135,60 +174,12 @@ class Reference:
         """Why training and held-out exams may not belong together, in words."""
         return preconditions.between_real(self, self.seed)
 
-    def _hold(self, index: np.ndarray) -> None:
-        """Take these held-out exams, and find their nearest training exams in every view."""
-        part = self.holdout.take(index)
-        self.p_index, self.p_y = index, part.labels
-        self.p = pooled(part.images, self.shape)
-        self.moved_p = Moved(part.images, self.shape)
-        self.k = min(self.k, max(1, len(self.p) - 2))
-        self.p_near = self.near(self.p, self.moved_p, self.t, self.moved_t)
 
-    def near(self, x: np.ndarray, moved: Moved, bank: np.ndarray, moved_bank: Moved) -> dict:
-        """`Near` by view: the images as they are, moved, and by halves."""
-        return {
-            "whole": Near.of(*nearest_k(x, bank, self.k + 1)),
-            "moved": Near.of(*moved.nearest(moved_bank, self.k + 1)),
-            "part": self.parts(x, bank),
-        }
-
-    def parts(self, x: np.ndarray, bank: np.ndarray) -> Near:
-        """The half of each image (upper, lower, left, right) that is most like a copy."""
-        h, w = self.shape
-        x, bank = (v.reshape(-1, h, w) for v in (x, bank))
-        best = None
-        for rows, columns in (
-            (slice(0, h // 2), slice(None)),
-            (slice(h - h // 2, h), slice(None)),
-            (slice(None), slice(0, w // 2)),
-            (slice(None), slice(w - w // 2, w)),
-        ):
-            a, b = (v[:, rows, columns].reshape(len(v), -1) for v in (x, bank))
-            near = Near.of(*nearest_k(np.ascontiguousarray(a), np.ascontiguousarray(b), self.k + 1))
-            if best is None:
-                best = near
-                continue
-            less = near.score < best.score
-            for name in ("d", "i", "score"):
-                getattr(best, name)[less] = getattr(near, name)[less]
-        return best
-
-    def _leaks(self) -> np.ndarray:
-        """Held-out exams that are training exams: exact ones, or unusually many near ones."""
-        found = np.zeros(len(self.p), bool)
-        for view, own in self.own.items():
-            known = own.d[:, 0][np.isfinite(own.d[:, 0])]
-            if not len(known):
-                continue
-            radius, d = 0.5 * np.quantile(known, 0.01), self.p_near[view].d[:, 0]
-            near, base = d <= radius, (known <= radius).sum()
-            exact, exact_base = d <= 0.1 * radius, (known <= 0.1 * radius).sum()
-            rate = (base + 1) / (len(known) + 1)
-            if near.any() and stats.binom.sf(near.sum() - 1, len(d), rate) < 1e-3:
-                found |= near
-            elif exact_base == 0:
-                found |= exact
-        return np.flatnonzero(found)
+def _sampled(given: ImageSet, most: int, seed: int, name: str) -> tuple[np.ndarray, list[str]]:
+    """Indices of at most `most` images, and a sentence where that is not all of them."""
+    kept = subsample(given, most, seed)
+    said = f"{len(kept):,} of {len(given):,} {name} images were used"
+    return kept, [said] if len(kept) < len(given) else []
 
 
 @one_thread()
@@ -218,11 +209,10 @@ def memorization_report(
     shape = common_shape(*(s.images.shape[1:] for s in (train, holdout, generated)))
     ref = reference if reference and reference.shape == shape else None
     ref = ref or Reference(train, holdout, shape, seed)
-    kept = subsample(generated, LIMITS[2], seed)
-    part, many = generated.take(kept), max(999, rounds)
-    q, q_y = pooled(part.images, shape), part.labels
+    kept, notes = _sampled(generated, LIMITS[2], seed, "generated")
+    part, tests = generated.take(kept), (max(999, rounds), seed)
+    q, q_y, moved = pooled(part.images, shape), part.labels, Moved(part.images, shape)
     t_y, p_y = (ref.t_y[ref.t_one], ref.p_y) if q_y is not None else (None, None)
-    moved = Moved(part.images, shape)
     near, beside = ref.near(q, moved, ref.t, ref.moved_t), ref.near(q, moved, ref.p, ref.moved_p)
     # blurred images lie nearer to each other than real ones: a repeat is near on their own scale
     few = (x[:: 1 + len(x) // 400] for x in (q, ref.t))
@@ -233,25 +223,48 @@ def memorization_report(
     own_y = None if q_y is None else q_y[own]
     registered = moved.registered(ref.moved_t, near["moved"].d, near["moved"].i)
     report = {"facts": facts(ref, near, registered, beside, q, stands, kept)}
-    views = {"whole": "copy_fraction", "moved": "moved_fraction", "part": "part_fraction"}
-    for view, name in views.items():
-        scores = near[view].score[own], ref.p_near[view].score
-        report[name] = fraction(*scores, (own_y, p_y), beside[view].score[own], many, seed)
-    d = [nearest_k(x, q)[0][:, 0] for x in (ref.t, ref.p)]
-    report["membership_auc"] = auc(-d[0][ref.t_one], -d[1], (t_y, p_y), many, seed)
-    report["membership_auc"]["real"] = ref.near_auc["whole"].value
-    d = [x.nearest(moved)[0][:, 0] for x in (ref.moved_t, ref.moved_p)]
-    report["moved_auc"] = auc(-d[0][ref.t_one], -d[1], (t_y, p_y), many, seed)
-    report["moved_auc"]["real"] = ref.near_auc["moved"].value
+    scores = {  # of generated and held-out exams beside training exams, of generated ones beside P
+        "copy_fraction": (near["whole"].score, ref.p_near["whole"].score, beside["whole"].score),
+        "moved_fraction": (near["moved"].score, ref.p_near["moved"].score, beside["moved"].score),
+        "part_fraction": [ref.halves(*x) for x in ((q, ref.t), (ref.p, ref.t), (q, ref.p))],
+    }
+    for name, (drawn, held, other) in scores.items():
+        report[name] = fraction(drawn[own], held, (own_y, p_y), other[own], *tests)
+    nearest = {
+        "membership_auc": [nearest_k(x, q)[0][:, 0] for x in (ref.t, ref.p)],
+        "moved_auc": [x.nearest(moved)[0][:, 0] for x in (ref.moved_t, ref.moved_p)],
+    }
+    for (name, (d_t, d_p)), real in zip(nearest.items(), ref.near_auc.values(), strict=True):
+        report[name] = auc(-d_t[ref.t_one], -d_p, (t_y, p_y), *tests)
+        report[name]["real"] = real["value"]
     repeats = len(q) - len(own)
     hits, n_real = ref.real_hits["whole"]
     interval = wilson(repeats, len(q))
     report["repeated_fraction"] = Measure(repeats / len(q), *interval, real=hits / max(n_real, 1))
-    report |= _blends(ref, q[own], own_y, kept[own], rounds, seed)
+    report |= _blends(ref, q[own], (own_y, p_y), kept[own], tests)
     report["doubts"] = [*ref.doubts, *preconditions.with_generated(ref, part, report)]
-    order = np.argsort(np.minimum(near["whole"].score, near["moved"].score), kind="stable")[:8]
+    report["audit"] = _audit(ref, near, kept)
+    report["notes"] = [*ref.notes, *notes]
+    report["n"] = {
+        "train": len(train),
+        "holdout": len(ref.p),
+        "generated": len(generated),
+        "distinct_generated": len(own),
+    }
+    if discriminator_scores is not None:
+        one = [one_each(s, seed) for s in (train, holdout)]
+        labels = [s.take(i).labels for s, i in zip((train, holdout), one, strict=True)]
+        scores = (np.ravel(discriminator_scores[k]) for k in ("train", "holdout"))
+        known = [s[i] for s, i in zip(scores, one, strict=True)]
+        report["discriminator_auc"] = auc(*known, labels, *tests)
+    return report
+
+
+def _audit(ref: Reference, near: dict, kept: np.ndarray) -> list[dict]:
+    """The eight images most like copies; `kept`: their indices among the generated."""
     view = np.where(near["whole"].score <= near["moved"].score, "whole", "moved")
-    report["audit"] = [
+    order = np.argsort(np.minimum(near["whole"].score, near["moved"].score), kind="stable")[:8]
+    return [
         {
             "generated": int(kept[j]),
             "train": int(ref.kept_train[near[view[j]].i[j, 0]]),
@@ -260,21 +273,6 @@ def memorization_report(
         }
         for j in order
     ]
-    report["notes"] = list(ref.notes)
-    if len(kept) < len(generated):
-        report["notes"].append(f"{len(kept):,} of {len(generated):,} generated images were used")
-    report["n"] = {
-        "train": len(train),
-        "holdout": len(ref.p),
-        "generated": len(generated),
-        "distinct_generated": len(own),
-    }
-    if discriminator_scores is not None:
-        s = [np.ravel(np.asarray(discriminator_scores[k], float)) for k in ("train", "holdout")]
-        one = [one_each(x, seed) for x in (train, holdout)]
-        labels = [x.take(i).labels for x, i in zip((train, holdout), one, strict=True)]
-        report["discriminator_auc"] = auc(s[0][one[0]], s[1][one[1]], labels, many, seed)
-    return report
 
 
 def facts(ref: Reference, near: dict, registered, beside: dict, q, stands, kept) -> dict:
@@ -341,17 +339,15 @@ def copying(report: dict, membership=MEMBERSHIP_AUC, copies=COPY_FRACTION) -> bo
     """Does one of the copy tests speak? The rule of the verdict and of `detectable_copies`."""
     if (report.get("facts") or {}).get("decides"):
         return True
-
-    def above(name, bound):
-        m = report.get(name)
-        return bool(m) and m["low"] is not None and m["low"] > bound and m.get("p", 1) < ALPHA
-
+    bounds = dict.fromkeys(("copy_fraction", "moved_fraction", "part_fraction"), copies)
     for name in ("membership_auc", "moved_auc"):
         # what held-out exams differ from training exams by themselves is no memory of the generator
-        apart = max(0.0, ((report.get(name) or {}).get("real") or 0.5) - 0.5)
-        if above(name, membership + apart):
-            return True
-    return any(above(n, copies) for n in ("copy_fraction", "moved_fraction", "part_fraction"))
+        apart = ((report.get(name) or {}).get("real") or 0.5) - 0.5
+        bounds[name] = membership + max(0.0, apart)
+    return any(
+        above(report.get(name), bound) and report[name].get("p", 1) < ALPHA
+        for name, bound in bounds.items()
+    )
 
 
 # Blends
@@ -381,7 +377,7 @@ def best_pair(
 
     Returns:
         arrays (n,): residual, single (distance to the nearest row), i (nearer end), j, alpha (share
-        of j); and `between`.
+        of j).
     """
     n, m = len(features), len(bank)
     first = max(1, min(first, m - own))
@@ -407,7 +403,7 @@ def best_pair(
         out["residual"][rows], out["alpha"][rows] = residual, np.where(swap, 1 - share, share)
         out["i"][rows], out["j"][rows] = np.where(swap, j, i), np.where(swap, i, j)
         out["single"][rows] = np.linalg.norm(q - bank[d2.argmin(axis=1)], axis=1)
-    return out | {"between": between}
+    return out
 
 
 def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.ndarray:
@@ -416,21 +412,19 @@ def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.n
     A log ratio (n,), far below 0 for blends. Compared is ρ₂ ÷ the distance to the nearest exam, so
     that a blurred image, near every blend of either set, is none. A copy (within `radius`) is 0.
     """
-    left = [
-        np.maximum(s["residual"], 1e-9) / np.maximum(s["single"], 1e-9)
+    left, right = (
+        np.maximum(np.maximum(s["residual"], 1e-9) / np.maximum(s["single"], 1e-9), 1e-3)
         for s in (beside_train, beside_holdout)
-    ]
-    score = np.log(np.maximum(left[0], 1e-3)) - np.log(np.maximum(left[1], 1e-3))
-    return np.where(beside_train["single"] <= radius, 0.0, score)
+    )
+    return np.where(beside_train["single"] <= radius, 0.0, np.log(left) - np.log(right))
 
 
-def _blends(ref: Reference, q: np.ndarray, q_y, index: np.ndarray, rounds: int, seed: int) -> dict:
+def _blends(ref: Reference, q: np.ndarray, labels, index: np.ndarray, tests: tuple) -> dict:
     """Blend fraction and the images most like a blend; `index`: of q among the generated."""
     pairs = best_pair(q, ref.t, between=ref.between)
     score = blend_score(pairs, best_pair(q, ref.p), ref.radius["whole"])
-    p_y = ref.p_y if q_y is not None else None
     return {
-        "blend_fraction": fraction(score, ref.blend, (q_y, p_y), None, max(999, rounds), seed),
+        "blend_fraction": fraction(score, ref.blend, labels, None, *tests),
         "blend_examples": [
             {
                 "generated": int(index[j]),
@@ -447,22 +441,20 @@ def _blends(ref: Reference, q: np.ndarray, q_y, index: np.ndarray, rounds: int, 
 # Detection
 
 
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5)  # of copies that are planted
+LIKENESS = 0.5  # how far a copy is from its exam, in a held-out exam's median distances
+POWER = 0.8  # how often copies must be noticed
+MOST = 1500  # images that take part
+
+
 @one_thread()
-def detectable_copies(
-    train,
-    holdout,
-    shares=(0.0, 0.02, 0.05, 0.1, 0.2, 0.5),
-    trials=20,
-    likeness=0.5,
-    most=1500,
-    seed=0,
-) -> dict:
+def detectable_copies(train, holdout, trials: int = 20, seed: int = 0) -> dict:
     """From which share on would copies of different exams have been noticed? By planting them.
 
-    All real exams are shuffled into a training half, fresh ones and held-out ones; copies, as far
-    from their exam as `likeness` × a held-out exam's median distance, replace a share of the fresh
-    ones, and the verdict's test of copies as they are is asked. Sets are half as large as in the
-    real test: the answer errs on the careful side.
+    All real exams are shuffled into a training half, fresh ones and held-out ones; copies,
+    `LIKENESS` from their exam, replace a share of the fresh ones, and the verdict's test of copies
+    as they are is asked. Sets are half as large as in the real test: the answer errs on the careful
+    side.
 
     Returns:
         `shares`, `rates` (noticed, per share; at 0 the false alarms), `smallest` (the share from
@@ -471,26 +463,27 @@ def detectable_copies(
     images = [as_set(x, n).images for x, n in ((train, "training"), (holdout, "held-out"))]
     shape = common_shape(*(x.shape[1:] for x in images))
     rng, total = np.random.default_rng(seed), sum(map(len, images))
-    n_hold = max(2, round(len(images[1]) * min(1.0, most / total)))
-    chosen = rng.permutation(total)[:most]
-    first = chosen[chosen < len(images[0])]
-    rest = chosen[chosen >= len(images[0])] - len(images[0])
-    features = np.concatenate([pooled(images[0][first], shape), pooled(images[1][rest], shape)])
+    n_hold = max(2, round(len(images[1]) * min(1.0, MOST / total)))
+    chosen = rng.permutation(total)[:MOST]
+    of_train = chosen < len(images[0])
+    parts = images[0][chosen[of_train]], images[1][chosen[~of_train] - len(images[0])]
+    features = np.concatenate([pooled(x, shape) for x in parts])
     features = features[rng.permutation(len(features))]
     half = (len(features) - n_hold) // 2
-    found = {"shares": list(shares), "rates": [None] * len(shares), "smallest": None}
-    found |= {"n_train": half, "n_holdout": n_hold, "trials": 0, "likeness": likeness, "power": 0.8}
+    found = {"shares": list(SHARES), "rates": [None] * len(SHARES), "smallest": None}
+    found |= {"n_train": half, "n_holdout": n_hold, "trials": 0, "likeness": LIKENESS}
+    found["power"] = POWER
     if half < 2 * NEIGHBOURS // 3 or n_hold < 5:
         return found
     d2 = squared(features, features)
     k = max(1, min(NEIGHBOURS, half - 1, n_hold - 1))
-    noticed = np.zeros(len(shares))
+    noticed = np.zeros(len(SHARES))
     for _ in range(trials):
         order = rng.permutation(len(features))
         t, g, p = order[:half], order[half : 2 * half], order[2 * half : 2 * half + n_hold]
-        offset = (likeness * np.median(np.sqrt(d2[np.ix_(p, t)].min(axis=1)))) ** 2
+        offset = (LIKENESS * np.median(np.sqrt(d2[np.ix_(p, t)].min(axis=1)))) ** 2
         score_p = _scores(d2[np.ix_(p, t)], k)
-        for s, part in enumerate(shares):
+        for s, part in enumerate(SHARES):
             planted = round(part * half)
             source = np.concatenate([t[:planted], g[planted:]])  # both are in random order already
             # noise adds its square to every distance
@@ -501,8 +494,8 @@ def detectable_copies(
             copies = fraction(beside[0], score_p, (None, None), beside[1], 499, seed)
             noticed[s] += copying({"membership_auc": membership, "copy_fraction": copies})
     found |= {"rates": (noticed / trials).tolist(), "trials": trials}
-    for part, rate in zip(reversed(shares), reversed(found["rates"]), strict=True):
-        if part == 0 or rate < 0.8:
+    for part, rate in zip(reversed(SHARES), reversed(found["rates"]), strict=True):
+        if part == 0 or rate < POWER:
             break
         found["smallest"] = part
     return found

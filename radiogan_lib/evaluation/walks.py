@@ -19,6 +19,7 @@ from radiogan_lib.evaluation.features import (
     one_thread,
     pooled,
     spectrum,
+    squared,
 )
 from radiogan_lib.evaluation.memorisation import best_pair, segment_residual
 from radiogan_lib.evaluation.statistics import Measure
@@ -172,10 +173,11 @@ class WalkReference:
         t, p = as_set(train, "training").images, as_set(holdout, "held-out").images
         self.shape = common_shape(shape, t.shape[1:], p.shape[1:])
         self.train, self.holdout = pooled(t, self.shape), pooled(p, self.shape)
-        reference = best_pair(self.holdout, self.train)
-        self.between, self.residuals = reference["between"], reference["residual"]
+        self.between = squared(self.train, self.train)
+        found = best_pair(self.holdout, self.train, between=self.between)
+        self.residuals = found["residual"]
         self.residual, self.single = (
-            max(float(np.median(reference[k])), 1e-12) for k in ("residual", "single")
+            max(float(np.median(found[k])), 1e-12) for k in ("residual", "single")
         )
 
     @one_thread()
