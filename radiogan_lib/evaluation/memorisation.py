@@ -56,14 +56,47 @@ class Near(NamedTuple):
         return cls(np.where(mean > 0, d[:, 0] / np.where(mean > 0, mean, 1), 1.0), d, i)
 
 
+class Views:
+    """Images in the ways in which they are compared: whole, moved (see `Moved`), and by halves."""
+
+    def __init__(self, images: np.ndarray, shape: tuple[int, int]):
+        self.shape, self.whole, self.moved = shape, pooled(images, shape), Moved(images, shape)
+
+    def near(self, bank: Views, k: int, apart=None) -> dict[str, Near]:
+        """By view the nearest and the next k images of the bank; `apart` as in `nearest_k`."""
+        return {
+            "whole": Near.of(*nearest_k(self.whole, bank.whole, k + 1, apart)),
+            "moved": Near.of(*self.moved.nearest(bank.moved, k + 1, apart)),
+        }
+
+    def registered(self, bank: Views, near: dict[str, Near]) -> tuple[np.ndarray, np.ndarray]:
+        """`Moved.registered` with what `near` found in that bank."""
+        return self.moved.registered(bank.moved, near["moved"].d, near["moved"].i)
+
+    def halves(self, bank: Views, k: int) -> np.ndarray:
+        """Score (n,) of the half of each image that is most like a copy: a side, top or bottom."""
+        h, w = self.shape
+        x, y = (v.whole.reshape(-1, h, w) for v in (self, bank))
+        scores = []
+        for half in (
+            np.s_[:, : h // 2],
+            np.s_[:, h - h // 2 :],
+            np.s_[:, :, : w // 2],
+            np.s_[:, :, w - w // 2 :],
+        ):
+            a, b = (v[half].reshape(len(v), -1) for v in (x, y))
+            scores.append(Near.of(*nearest_k(a, b, k + 1)).score)
+        return np.min(scores, axis=0)
+
+
 class Reference:
     """What the real exams say about themselves; made once for every generator trained on them.
+
+    `notes` says in words what was left out, `doubts` why the sets may not belong together.
 
     Args:
         train, holdout: `ImageSet`s or (n, h, w) SUV.
         shape: at which images are compared; default their common one.
-
-    `notes` says in words what was left out, `doubts` why the sets may not belong together.
     """
 
     @one_thread()
@@ -76,15 +109,11 @@ class Reference:
         kept, notes = _sampled(self.holdout, LIMITS[1], seed, "held-out")
         self.notes += notes
         part = self.train.take(self.kept_train)
-        self.t, self.t_y = pooled(part.images, self.shape), part.labels
+        self.t, self.t_y = Views(part.images, self.shape), part.labels
         self.t_one = one_each(part, seed)  # independent exams, for the membership tests
-        self.moved_t = Moved(part.images, self.shape)
-        self.k = max(1, min(NEIGHBOURS, len(self.t) - 2, len(kept) - 2))
-        apart = (np.arange(len(part)) if part.patients is None else part.patients,) * 2
-        self.own = {
-            "whole": Near.of(*nearest_k(self.t, self.t, self.k + 1, apart)),
-            "moved": Near.of(*self.moved_t.nearest(self.moved_t, self.k + 1, apart)),
-        }
+        self.k = max(1, min(NEIGHBOURS, len(part) - 2, len(kept) - 2))
+        apart = np.arange(len(part)) if part.patients is None else part.patients
+        self.own = self.t.near(self.t, self.k, (apart, apart))
         self._hold(kept)
         leaks = self._leaks()
         self.leak_share = len(leaks) / len(kept)
@@ -93,46 +122,30 @@ class Reference:
             self.notes.append(left)
             self._hold(np.delete(kept, leaks))
             leaks = []
-        self._measure_closeness(np.delete(np.arange(len(self.p)), leaks))
-        self.between = squared(self.t, self.t)
-        beside_train = best_pair(self.p, self.t, between=self.between)
-        beside_others = best_pair(self.p, self.p, own=True)
-        self.blend = blend_score(beside_train, beside_others, self.radius["whole"])
+        pairs = (self.t, self.own), (self.p, self.p_near)
+        turned = [x.registered(self.t, near)[0] for x, near in pairs]
+        d = {v: [near[v].d[:, 0] for _, near in pairs] for v in self.own} | {"registered": turned}
+        self.radius, self.real_hits = {}, {}  # how close few real exams lie, and how many do
+        for view, (own, held) in d.items():
+            x = np.concatenate([own, np.delete(held, leaks)])
+            x = x[np.isfinite(x)]
+            self.radius[view] = 0.5 * float(np.quantile(x, 0.01)) if len(x) else 0.0
+            self.real_hits[view] = int((x <= self.radius[view]).sum()), len(x)
+        t, p = self.t.whole, self.p.whole
+        self.between = squared(t, t)
+        pairs = best_pair(p, t, between=self.between), best_pair(p, p, own=True)
+        self.blend = blend_score(*pairs, self.radius["whole"])
 
     def _hold(self, index: np.ndarray) -> None:
         """Take these held-out exams, and find their nearest training exams in every view."""
         part = self.holdout.take(index)
-        self.p_index, self.p_y = index, part.labels
-        self.p = pooled(part.images, self.shape)
-        self.moved_p = Moved(part.images, self.shape)
-        self.k = min(self.k, max(1, len(self.p) - 2))
-        self.p_near = self.near(self.p, self.moved_p, self.t, self.moved_t)
-
-    def near(self, x: np.ndarray, moved: Moved, bank: np.ndarray, moved_bank: Moved) -> dict:
-        """`Near` by view: the images as they are and moved."""
-        return {
-            "whole": Near.of(*nearest_k(x, bank, self.k + 1)),
-            "moved": Near.of(*moved.nearest(moved_bank, self.k + 1)),
-        }
-
-    def halves(self, x: np.ndarray, bank: np.ndarray) -> np.ndarray:
-        """Score (n,) of the half of each image that is most like a copy: a side, top or bottom."""
-        h, w = self.shape
-        x, bank = (v.reshape(-1, h, w) for v in (x, bank))
-        scores = []
-        for half in (
-            np.s_[:, : h // 2],
-            np.s_[:, h - h // 2 :],
-            np.s_[:, :, : w // 2],
-            np.s_[:, :, w - w // 2 :],
-        ):
-            a, b = (v[half].reshape(len(v), -1) for v in (x, bank))
-            scores.append(Near.of(*nearest_k(a, b, self.k + 1)).score)
-        return np.min(scores, axis=0)
+        self.p_index, self.p_y, self.p = index, part.labels, Views(part.images, self.shape)
+        self.k = min(self.k, max(1, len(part) - 2))
+        self.p_near = self.p.near(self.t, self.k)
 
     def _leaks(self) -> np.ndarray:
         """Held-out exams that are training exams: exact ones, or unusually many near ones."""
-        found = np.zeros(len(self.p), bool)
+        found = np.zeros(len(self.p_index), bool)
         for view, own in self.own.items():
             known = own.d[:, 0][np.isfinite(own.d[:, 0])]
             if not len(known):
@@ -145,21 +158,6 @@ class Reference:
             elif not (known <= 0.1 * radius).any():
                 found |= exact
         return np.flatnonzero(found)
-
-    def _measure_closeness(self, others: np.ndarray) -> None:
-        """By view: how close few real exams lie (`radius`), and how many do (`real_hits`)."""
-        d = {v: [self.own[v].d[:, 0], self.p_near[v].d[others, 0]] for v in self.own}
-        own, held = (
-            moved.registered(self.moved_t, near["moved"].d, near["moved"].i)[0]
-            for moved, near in ((self.moved_t, self.own), (self.moved_p, self.p_near))
-        )
-        d["registered"] = [own, held[others]]
-        self.radius, self.real_hits = {}, {}
-        for view, parts in d.items():
-            x = np.concatenate(parts)
-            x = x[np.isfinite(x)]
-            self.radius[view] = 0.5 * float(np.quantile(x, 0.01)) if len(x) else 0.0
-            self.real_hits[view] = int((x <= self.radius[view]).sum()), len(x)
 
     @functools.cached_property
     def near_auc(self) -> dict[str, Measure]:
@@ -211,108 +209,105 @@ def memorization_report(
     ref = ref or Reference(train, holdout, shape, seed)
     kept, notes = _sampled(generated, LIMITS[2], seed, "generated")
     part, tests = generated.take(kept), (max(999, rounds), seed)
-    q, q_y, moved = pooled(part.images, shape), part.labels, Moved(part.images, shape)
+    q, q_y = Views(part.images, shape), part.labels
     t_y, p_y = (ref.t_y[ref.t_one], ref.p_y) if q_y is not None else (None, None)
-    near, beside = ref.near(q, moved, ref.t, ref.moved_t), ref.near(q, moved, ref.p, ref.moved_p)
+    near, beside = q.near(ref.t, ref.k), q.near(ref.p, ref.k)
     # blurred images lie nearer to each other than real ones: a repeat is near on their own scale
-    few = (x[:: 1 + len(x) // 400] for x in (q, ref.t))
+    few = (x.whole[:: 1 + len(x.whole) // 400] for x in (q, ref.t))
     alike = [np.median(squared(x, x)) for x in few]
     scale = float(np.clip(np.sqrt(alike[0] / max(alike[1], 1e-30)), 0.1, 1))
-    stands = distinct(q, scale * ref.radius["whole"])
-    own = np.flatnonzero(stands == np.arange(len(q)))  # repeats are no new evidence for a share
+    stands = distinct(q.whole, scale * ref.radius["whole"])
+    own = np.flatnonzero(stands == np.arange(len(kept)))  # repeats are no new evidence for a share
     own_y = None if q_y is None else q_y[own]
-    registered = moved.registered(ref.moved_t, near["moved"].d, near["moved"].i)
-    report = {"facts": facts(ref, near, registered, beside, q, stands, kept)}
-    scores = {  # of generated and held-out exams beside training exams, of generated ones beside P
-        "copy_fraction": (near["whole"].score, ref.p_near["whole"].score, beside["whole"].score),
-        "moved_fraction": (near["moved"].score, ref.p_near["moved"].score, beside["moved"].score),
-        "part_fraction": [ref.halves(*x) for x in ((q, ref.t), (ref.p, ref.t), (q, ref.p))],
-    }
+    report = {"facts": facts(ref, q, near, beside, stands, kept)}
+    views = zip(("copy_fraction", "moved_fraction"), near, strict=True)
+    scores = {name: [x[v].score for x in (near, ref.p_near, beside)] for name, v in views}
+    pairs = (q, ref.t), (ref.p, ref.t), (q, ref.p)
+    scores["part_fraction"] = [x.halves(bank, ref.k) for x, bank in pairs]
     for name, (drawn, held, other) in scores.items():
         report[name] = fraction(drawn[own], held, (own_y, p_y), other[own], *tests)
     nearest = {
-        "membership_auc": [nearest_k(x, q)[0][:, 0] for x in (ref.t, ref.p)],
-        "moved_auc": [x.nearest(moved)[0][:, 0] for x in (ref.moved_t, ref.moved_p)],
+        "membership_auc": [nearest_k(x.whole, q.whole)[0][:, 0] for x in (ref.t, ref.p)],
+        "moved_auc": [x.moved.nearest(q.moved)[0][:, 0] for x in (ref.t, ref.p)],
     }
     for (name, (d_t, d_p)), real in zip(nearest.items(), ref.near_auc.values(), strict=True):
         report[name] = auc(-d_t[ref.t_one], -d_p, (t_y, p_y), *tests)
         report[name]["real"] = real["value"]
-    repeats = len(q) - len(own)
-    hits, n_real = ref.real_hits["whole"]
-    interval = wilson(repeats, len(q))
-    report["repeated_fraction"] = Measure(repeats / len(q), *interval, real=hits / max(n_real, 1))
-    report |= _blends(ref, q[own], (own_y, p_y), kept[own], tests)
+    repeats, (hits, n_real) = len(kept) - len(own), ref.real_hits["whole"]
+    interval = wilson(repeats, len(kept))
+    real = hits / max(n_real, 1)
+    report["repeated_fraction"] = Measure(repeats / len(kept), *interval, real=real)
+    report |= _blends(ref, q.whole[own], (own_y, p_y), kept[own], tests)
     report["doubts"] = [*ref.doubts, *preconditions.with_generated(ref, part, report)]
     report["audit"] = _audit(ref, near, kept)
     report["notes"] = [*ref.notes, *notes]
-    report["n"] = {
-        "train": len(train),
-        "holdout": len(ref.p),
-        "generated": len(generated),
-        "distinct_generated": len(own),
-    }
+    sizes = {"train": len(train), "holdout": len(ref.p_index), "generated": len(generated)}
+    report["n"] = sizes | {"distinct_generated": len(own)}
     if discriminator_scores is not None:
-        one = [one_each(s, seed) for s in (train, holdout)]
-        labels = [s.take(i).labels for s, i in zip((train, holdout), one, strict=True)]
-        scores = (np.ravel(discriminator_scores[k]) for k in ("train", "holdout"))
-        known = [s[i] for s, i in zip(scores, one, strict=True)]
+        known, labels = [], []
+        for s, name in ((train, "train"), (holdout, "holdout")):
+            one = one_each(s, seed)
+            known.append(np.ravel(discriminator_scores[name])[one])
+            labels.append(s.take(one).labels)
         report["discriminator_auc"] = auc(*known, labels, *tests)
     return report
 
 
 def _audit(ref: Reference, near: dict, kept: np.ndarray) -> list[dict]:
     """The eight images most like copies; `kept`: their indices among the generated."""
-    view = np.where(near["whole"].score <= near["moved"].score, "whole", "moved")
-    order = np.argsort(np.minimum(near["whole"].score, near["moved"].score), kind="stable")[:8]
+    whole, moved = near.values()
+    order = np.argsort(np.minimum(whole.score, moved.score), kind="stable")[:8]
+    found = [(j, whole if whole.score[j] <= moved.score[j] else moved) for j in order]
     return [
         {
             "generated": int(kept[j]),
-            "train": int(ref.kept_train[near[view[j]].i[j, 0]]),
-            "distance": float(near["whole"].d[j, 0]),
-            "score": float(near[view[j]].score[j]),
+            "train": int(ref.kept_train[view.i[j, 0]]),
+            "distance": float(whole.d[j, 0]),
+            "score": float(view.score[j]),
         }
-        for j in order
+        for j, view in found
     ]
 
 
-def facts(ref: Reference, near: dict, registered, beside: dict, q, stands, kept) -> dict:
+def facts(ref: Reference, q: Views, near: dict, beside: dict, stands, kept) -> dict:
     """Plain counts: copies by training exam, repeated images, copies of held-out exams.
 
     Near-exact: within half of the distance that only 1 % of real exams fall below, as it is or
     moved; exact: within a tenth of that. Images that are as near to an exam only after registration
     count where they are more than chance explains. `decides`: no chance explains the copies.
     """
-    d, i = near["whole"].d[:, 0].copy(), ref.kept_train[near["whole"].i[:, 0]]
+    n, (whole, moved) = len(kept), near.values()
+    d, i = whole.d[:, 0].copy(), ref.kept_train[whole.i[:, 0]]
     if len(ref.kept_train) < len(ref.train):  # every training exam counts here, not only the sample
-        for rows in blocks(len(ref.train), 4 * q.shape[1]):
-            found, place = nearest_k(q, pooled(ref.train.images[rows], ref.shape))
+        for rows in blocks(len(ref.train), 4 * q.whole.shape[1]):
+            found, place = nearest_k(q.whole, pooled(ref.train.images[rows], ref.shape))
             nearer = found[:, 0] < d
             d[nearer], i[nearer] = found[nearer, 0], place[nearer, 0] + rows.start
-    moved, moved_i = near["moved"].d[:, 0], ref.kept_train[near["moved"].i[:, 0]]
-    hit = d <= ref.radius["whole"]
-    copies, exam = hit | (moved <= ref.radius["moved"]), np.where(hit, i, moved_i)
-    exact = (d <= 0.1 * ref.radius["whole"]) | (moved <= 0.1 * ref.radius["moved"])
-    hits = [ref.real_hits[v] for v in ("whole", "moved")]
-    real = max(h for h, _ in hits), min(n for _, n in hits)
-    decides = beyond_chance(exam[copies], len(q), *real, bool(exact.any()))
-    turned = registered[0] <= ref.radius["registered"]
-    turned_exam = ref.kept_train[registered[1]]
-    if beyond_chance(turned_exam[turned], len(q), *ref.real_hits["registered"]):
+    radius, hits = ref.radius, [ref.real_hits[v] for v in near]
+    hit, moved_d = d <= radius["whole"], moved.d[:, 0]
+    copies = hit | (moved_d <= radius["moved"])
+    exact = (d <= 0.1 * radius["whole"]) | (moved_d <= 0.1 * radius["moved"])
+    exam = np.where(hit, i, ref.kept_train[moved.i[:, 0]])
+    real = max(h for h, _ in hits), min(n_real for _, n_real in hits)
+    decides = beyond_chance(exam[copies], n, *real, bool(exact.any()))
+    turned_d, turned_i = q.registered(ref.t, near)
+    turned, turned_exam = turned_d <= radius["registered"], ref.kept_train[turned_i]
+    if beyond_chance(turned_exam[turned], n, *ref.real_hits["registered"]):
         exam = np.where(copies, exam, turned_exam)
         copies, decides = copies | turned, True
     exams, counts = np.unique(exam[copies], return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    p_hit = np.any([beside[v].d[:, 0] <= ref.radius[v] for v in ("whole", "moved")], axis=0)
+    p_hit = np.any([x.d[:, 0] <= radius[v] for v, x in beside.items()], axis=0)
     again, sizes = np.unique(stands, return_counts=True)
     largest = [j for j in np.argsort(-sizes, kind="stable")[:20] if sizes[j] > 1]
     return {
         "copies": int(copies.sum()),
         "exact": int((exact & copies).sum()),
-        "images": len(q),
+        "images": n,
         "exams": [{"train": int(exams[j]), "count": int(counts[j])} for j in order[:20]],
         "n_exams": len(exams),
         "repeats": [{"generated": int(kept[again[j]]), "count": int(sizes[j])} for j in largest],
-        "heldout": int((p_hit & ~copies & (stands == np.arange(len(q)))).sum()),
+        "heldout": int((p_hit & ~copies & (stands == np.arange(n))).sum()),
         "real_resemblances": int(real[0]),
         "decides": decides,
     }
@@ -421,21 +416,20 @@ def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.n
 
 def _blends(ref: Reference, q: np.ndarray, labels, index: np.ndarray, tests: tuple) -> dict:
     """Blend fraction and the images most like a blend; `index`: of q among the generated."""
-    pairs = best_pair(q, ref.t, between=ref.between)
-    score = blend_score(pairs, best_pair(q, ref.p), ref.radius["whole"])
-    return {
-        "blend_fraction": fraction(score, ref.blend, labels, None, *tests),
-        "blend_examples": [
-            {
-                "generated": int(index[j]),
-                "first": int(ref.kept_train[pairs["i"][j]]),
-                "second": int(ref.kept_train[pairs["j"][j]]),
-                "share_of_second": float(pairs["alpha"][j]),
-                "score": float(score[j]),
-            }
-            for j in np.argsort(score, kind="stable")[:8]
-        ],
-    }
+    pairs = best_pair(q, ref.t.whole, between=ref.between)
+    score = blend_score(pairs, best_pair(q, ref.p.whole), ref.radius["whole"])
+    examples = [
+        {
+            "generated": int(index[j]),
+            "first": int(ref.kept_train[pairs["i"][j]]),
+            "second": int(ref.kept_train[pairs["j"][j]]),
+            "share_of_second": float(pairs["alpha"][j]),
+            "score": float(score[j]),
+        }
+        for j in np.argsort(score, kind="stable")[:8]
+    ]
+    found = fraction(score, ref.blend, labels, None, *tests)
+    return {"blend_fraction": found, "blend_examples": examples}
 
 
 # Detection

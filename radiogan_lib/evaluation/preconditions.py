@@ -40,7 +40,7 @@ def between_real(ref, seed: int = 0) -> list[str]:
     """Do training and held-out exams come from the same world, and are they different exams?"""
     if ref.leak_share > 0.1:
         return [f"{ref.leak_share:.0%} of the held-out images are training images"]
-    one, found = ref.t_one, []
+    t, one, found = ref.t.whole, ref.t_one, []
     labels = ref.p_y, None if ref.t_y is None else ref.t_y[one]
     for view, near in ref.near_auc.items():
         own, held = ref.own[view].score, ref.p_near[view].score
@@ -56,13 +56,13 @@ def between_real(ref, seed: int = 0) -> list[str]:
             break
     sets = ref.train.take(ref.kept_train[one]), ref.holdout.take(ref.p_index)
     spectra = len({s.images.shape[1:] for s in sets}) == 1
-    if given := two_samples(*appearance(sets, (ref.t[one], ref.p), ref.t, 32, spectra), seed):
+    if given := two_samples(*appearance(sets, (t[one], ref.p.whole), t, 32, spectra), seed):
         score, held = cross_val_predict(**given, method="decision_function"), given["y"] == 1
         m = auc(score[held], score[~held], labels, 99)
         if m["value"] > 0.5 and clear(m, 0.06):
             found.append(f"held-out images can be told from training images (AUC {m['value']:.2f})")
-    for name, t, p in zip(DESCRIPTORS, *(descriptors(s.images) for s in sets), strict=True):
-        m = auc(p, t, labels, 99)
+    for name, known, held in zip(DESCRIPTORS, *(descriptors(s.images) for s in sets), strict=True):
+        m = auc(held, known, labels, 99)
         if clear(m, 0.06, 4.2):
             differ = f"held-out images differ from training images in {name}"
             found.append(f"{differ} (AUC {m['value']:.2f})")
@@ -98,7 +98,7 @@ def with_generated(ref, generated: ImageSet, memorization: dict) -> list[str]:
     if span > 0 and (not 0.5 <= scale <= 2 or moved > 0.5):
         mapped = area_average(generated.images[:1000], ref.shape)
         before, after = (
-            coverage_density(ref.p, pooled(x, ref.shape))[0].mean()
+            coverage_density(ref.p.whole, pooled(x, ref.shape))[0].mean()
             for x in (mapped, (mapped - drawn[0]) * scale + real[0])
         )
         if after > 0.5 and before < 0.5 * after:
