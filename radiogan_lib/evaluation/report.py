@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,10 @@ from radiogan_lib.evaluation.features import (
     NAMES,
     POOLED_SIDE,
     EvaluationError,
-    ImageSet,
     area_average,
     check_sets,
     common_shape,
-    nearest_k,
-    pooled,
+    nearest,
     pooled_shape,
 )
 from radiogan_lib.evaluation.memorisation import detectable_copies, memorization_report
@@ -86,16 +84,16 @@ def evaluate(
     Raises:
         EvaluationError: images or labels that cannot be evaluated.
     """
-    parts = dict(parts or {})
+    parts = parts or {}
     if unknown := set(parts) - set(SECTIONS):
         fault = f"there is no part {sorted(unknown)[0]!r}"
         raise EvaluationError(f"{fault}; parts are {', '.join(SECTIONS)}.")
     if rounds < 10 or seed < 0:
         fault = f"rounds is {rounds} and seed {seed}"
         raise EvaluationError(f"{fault}; give at least 10 rounds and a seed from 0.")
-    sets = check_sets(train, holdout, generated)
-    sets, class_names = _named(sets, class_names)
-    utility, classifier = parts.get("utility"), None
+    sets, class_names = _named(check_sets(train, holdout, generated), class_names)
+    same, classifier = {"rounds": rounds, "seed": seed}, None
+    utility, controls = parts.get("utility"), parts.get("controls", True)
     if utility is True:
         if class_names is None:
             fault = "label agreement and TSTR need labels of all three sets"
@@ -103,25 +101,22 @@ def evaluate(
         from radiogan_lib.evaluation.utility import train_classifier, utility_report
 
         classifier = train_classifier(sets[0], len(class_names), seed=seed)
-        utility = utility_report(*sets, classifier=classifier, rounds=rounds, seed=seed)
+        utility = utility_report(*sets, classifier=classifier, **same)
     memorization = parts.get("memorization") or memorization_report(
-        *sets, discriminator_scores=parts.get("discriminator_scores"), rounds=rounds, seed=seed
+        *sets, parts.get("discriminator_scores"), **same
     )
     notes = [*memorization.get("notes", []), *_unknown_labels(sets, class_names)]
     memorization = {**memorization, "notes": notes}
-    quality = parts.get("quality") or quality_report(
-        *sets, classifier=classifier, rounds=rounds, seed=seed
-    )
-    controls = parts.get("controls", True)
+    quality = parts.get("quality") or quality_report(*sets, classifier, **same)
     if controls is True:
-        controls = run_controls(sets[0], sets[1], rounds=rounds, seed=seed)
-    names = "train", "holdout", "generated"
+        controls = run_controls(sets[0], sets[1], **same)
     shapes = [s.images.shape[1:] for s in sets]
+    keys = "train", "holdout", "generated"
     report = {
         "schema_version": SCHEMA_VERSION,
         "seed": seed,
-        "n": dict(zip(names, map(len, sets), strict=True)),
-        "image_shapes": dict(zip(names, shapes, strict=True)),
+        "n": dict(zip(keys, map(len, sets), strict=True)),
+        "image_shapes": dict(zip(keys, shapes, strict=True)),
         "compared_at": {
             "shape": common_shape(*shapes),
             "note": f"area-averaged to at most {POOLED_SIDE} pixels on the longer side",
@@ -145,8 +140,8 @@ def _named(sets, class_names):
         return sets, None if class_names is None else list(class_names)
     codes = np.unique(np.concatenate([s.labels for s in sets]))
     if class_names is None:
-        new = [ImageSet(s.images, np.searchsorted(codes, s.labels), s.patients) for s in sets]
-        return tuple(new), [f"class {c}" for c in codes]
+        new = [replace(s, labels=np.searchsorted(codes, s.labels)) for s in sets]
+        return new, [f"class {c}" for c in codes]
     if codes[0] < 0 or codes[-1] >= len(class_names):
         fault = f"labels run from {codes[0]} to {codes[-1]}, but there are {len(class_names)}"
         raise EvaluationError(f"{fault} class names; they must be indices.")
@@ -157,7 +152,7 @@ def _unknown_labels(sets, names) -> list[str]:
     """One sentence per set with labels that no training image has: how many, and what was done."""
     notes, done = [], "copies are searched in all images, comparisons of classes leave these out"
     for s, name in zip(sets[1:], NAMES[1:], strict=True):
-        other = [] if s.labels is None else s.labels[~np.isin(s.labels, sets[0].labels)]
+        other = s.classes[~np.isin(s.classes, sets[0].classes)]
         if len(other):
             classes = ", ".join([names[c] for c in np.unique(other)][:5])
             fault = f"{len(other)} of {len(s)} {name} images have labels without training images"
@@ -198,37 +193,37 @@ def mosaic(
 
 def pictures(sets, memorization: dict, invert: bool = True) -> dict[str, bytes]:
     """The sheets of the page: the images most like copies, most like blends, and typical ones."""
-    train, holdout, generated = sets
-    window, sheets = window_of(train.images), {}
+    train, holdout, generated = (s.images for s in sets)
+    sheets = {}
     if worst := memorization.get("audit", []):
-        drawn = generated.images[[a["generated"] for a in worst]]
-        shape = common_shape(drawn.shape[1:], holdout.images.shape[1:])
-        q, p = pooled(drawn, shape), pooled(holdout.images, shape)
-        other = holdout.images[nearest_k(q, p)[1][:, 0]]
-        rows = [drawn, train.images[[a["train"] for a in worst]], other]
-        sheets["copied"] = mosaic(rows, window, invert)
+        drawn = generated[[a["generated"] for a in worst]]
+        nearest_held = nearest(drawn, holdout)[0][:, 0]
+        sheets["copied"] = drawn, train[[a["train"] for a in worst]], holdout[nearest_held]
     if blends := memorization.get("blend_examples", []):
-        first, second = (train.images[[b[k] for b in blends]] for k in ("first", "second"))
-        drawn = generated.images[[b["generated"] for b in blends]]
-        sheets["blended"] = mosaic([drawn, first, second], window, invert)
+        drawn = generated[[b["generated"] for b in blends]]
+        parents = (train[[b[k] for b in blends]] for k in ("first", "second"))
+        sheets["blended"] = drawn, *parents
     rng, rows = np.random.default_rng(0), []
-    for s in (holdout, generated):
+    for s in sets[1:]:
         pick = rng.permutation(len(s))[:8]
-        if s.labels is not None:
-            pick = pick[np.argsort(s.labels[pick], kind="stable")]
-        rows.append(s.images[pick])
-    sheets["typical"] = mosaic(rows, window, invert)
-    return sheets
+        rows.append(s.images[pick[np.argsort(s.classes[pick], kind="stable")]])
+    sheets["typical"] = rows
+    window = window_of(train)
+    return {name: mosaic(rows, window, invert) for name, rows in sheets.items()}
 
 
 # The page
 
 
 def _rows(section: dict) -> list[list[str]]:
-    """One row per measure of a section: title, value, and what measures.csv says of it."""
-    known = [k for k, m in section.items() if is_measure(m) and k in MEASURES]
-    about = [(section[k], MEASURES[k]) for k in known]
-    return [[a.title, shown(m), a.ideal, a.departure, a.definition] for m, a in about]
+    """A header, and per measure of a section its title, value, and what measures.csv says of it."""
+    rows = [["measure", "value (95 % interval)", "fresh real exams", "a departure means"]]
+    rows[0].append("definition")
+    for name, m in section.items():
+        if name in MEASURES and is_measure(m):
+            about = MEASURES[name]
+            rows.append([about.title, shown(m), about.ideal, about.departure, about.definition])
+    return rows
 
 
 def _classes(report: dict) -> list[list[str]]:
@@ -243,45 +238,41 @@ def _classes(report: dict) -> list[list[str]]:
         space = spaces.get("classifier") or spaces.get("pixels") or {}
         row = [names[int(c)] if int(c) < len(names) else str(c)]
         row += [shown(space.get(k)) for k in columns]
-        if agreement:
-            row += [shown(m), "–" if m.get("ceiling") is None else f"{m['ceiling']:.2f}"]
+        row += [shown(m), shown({"value": m.get("ceiling")})] if agreement else []
         rows.append(row)
     return rows
+
+
+def _controls(report: dict) -> list[list[str]]:
+    """A header, this generator and the controls; no rows without controls."""
+    flat, controls = flat_measures(report), report.get("controls") or []
+    keys = [k for k in SHOWN if k in flat]
+    rows = [["generator", "verdict", *map(title, keys)]]
+    found = [("this generator", report["verdict"]["word"], flat)] if controls else []
+    for c in controls:
+        told = c["word"] if c["right"] else f"{c['word']} (should be: {c['expected']})"
+        found.append((c["kind"], told, c))
+    return rows + [[n, w, *(shown({**m[k], "p": None}) for k in keys)] for n, w, m in found]
 
 
 def _groups(report: dict) -> dict[str, list]:
     """The tables below the first screen: {heading: [header, row, …]}; empty ones are left out."""
     quality, use = report["quality"], report.get("utility") or {}
-    flat, controls = flat_measures(report), report.get("controls") or []
-    keys = [k for k in SHOWN if k in flat]
-
-    def row(name, found, measures):
-        return [name, found, *(shown({**measures[k], "p": None}) for k in keys)]
-
-    head = ["measure", "value (95 % interval)", "fresh real exams", "a departure means"]
-    head.append("definition")
-    known = [["generator", "verdict", *map(title, keys)]]
-    known += [row("this generator", report["verdict"]["word"], flat)] if controls else []
-    for c in controls:
-        told = c["word"] if c["right"] else f"{c['word']} (should be: {c['expected']})"
-        known.append(row(c["kind"], told, c))
-    overall = (use.get("label_agreement") or {}).get("overall")
-    in_classifier = quality.get("classifier") or {}
-    yards = (quality.get("yardsticks") or {}).items()
+    walks = report.get("walks") or []
     gains = [["real exams per class", "real only", "generated first, then real", "gain"]]
     for r in use.get("augmentation", []):
         gains.append([r["per_class"], *(shown(r[k]) for k in ("real", "both", "gain"))])
-    walks = report.get("walks") or []
     measured = [[shown(v) if is_measure(v) else v for v in w.values()] for w in walks]
-    yardsticks = "What a KID is worth here: real exams after a known change"
+    changes = [[k, shown(v)] for k, v in (quality.get("yardsticks") or {}).items()]
+    overall = (use.get("label_agreement") or {}).get("overall")
     groups = {
-        "Beside generators with a known fault": known,
-        "Memorisation": [head, *_rows(report["memorization"])],
-        "Quality and diversity": [head, *_rows(quality)],
-        "Quality in pixels": [head, *_rows(quality.get("pixels") or {})],
-        "Quality in the classifier's features": [head, *_rows(in_classifier)],
-        "Use": [head, *_rows({"overall": overall, **use})],
-        yardsticks: [["change", "KID"], *([k, shown(v)] for k, v in yards)],
+        "Beside generators with a known fault": _controls(report),
+        "Memorisation": _rows(report["memorization"]),
+        "Quality and diversity": _rows(quality),
+        "Quality in pixels": _rows(quality.get("pixels") or {}),
+        "Quality in the classifier's features": _rows(quality.get("classifier") or {}),
+        "Use": _rows({"overall": overall, **use}),
+        "What a KID is worth here: real exams after a known change": [["change", "KID"], *changes],
         "Per class": _classes(report),
         "Few real exams, with and without generated ones": gains,
         "Walks: median (quartiles)": [list(map(title, walks[0] if walks else ())), *measured],
@@ -360,9 +351,9 @@ def validate(report: dict) -> None:
             here = here[key]
     for section in ("memorization", "quality"):
         for name, m in report[section].items():
-            value = m["value"] if is_measure(m) and name in MEASURES else None
-            if value is not None and MEASURES[name].share and not 0 <= value <= 1:
-                raise wrong(f"{section}.{name}", f"is {value:.3g}, which is no share")
+            share = name in MEASURES and MEASURES[name].share and is_measure(m)
+            if share and m["value"] is not None and not 0 <= m["value"] <= 1:
+                raise wrong(f"{section}.{name}", f"is {m['value']:.3g}, which is no share")
     if report["verdict"]["word"] not in (*PHRASE, "undecided"):
         raise wrong("verdict.word", f"is {report['verdict']['word']!r}")
 

@@ -16,7 +16,7 @@ from radiogan_lib.evaluation.memorisation import (
     memorization_report,
 )
 from radiogan_lib.evaluation.quality import quality_report
-from radiogan_lib.evaluation.statistics import ALPHA, FEW, shown, title
+from radiogan_lib.evaluation.statistics import ALPHA, FEW, above, shown, title
 
 COVERAGE_RATIO, VENDI_RATIO = 0.6, 0.7  # upper bounds; fresh exams 1
 REPEATED = 0.05  # lower bound of the share of repeated images; fresh exams as real ones
@@ -101,61 +101,53 @@ class Thresholds:
         if not controls:
             return cls()
         rows = {r["kind"]: r for r in controls}
-        clean = [rows[k] for k in ("ideal", "blurred") if k in rows]
-        innocent = [r["blend_fraction"]["high"] for r in clean]
-        blur = ((rows.get("blurred") or {}).get("fine_detail") or {}).get("value")
+        clean = {k: rows[k] for k in ("ideal", "blurred") if k in rows}
+        innocent = max([0, *(r["blend_fraction"]["high"] for r in clean.values())])
+        blur = (rows.get("blurred", {}).get("fine_detail") or {}).get("value")
 
         def reached(*names):  # what fresh images reach by chance or by blur is no sign of memory
-            return max([r[k]["low"] for r in clean for k in names if r.get(k)], default=0.0)
+            return max((r[k]["low"] for r in clean.values() for k in names if r.get(k)), default=0)
 
         found = cls(
-            min(0.6, max([0.15, *innocent])),
+            min(0.6, max(0.15, innocent)),
             0.6 if blur is None else float(np.clip(np.sqrt(blur), 0.6, 0.8)),
             max(MEMBERSHIP_AUC, reached("membership_auc", "moved_auc")),
             max(COPY_FRACTION, reached("copy_fraction", "moved_fraction", "part_fraction")),
         )
-        silent = ["blends"] if max([0, *innocent]) > 0.6 else []
+        silent = ["blends"] if innocent > 0.6 else []
         for kind, word in EXPECTED.items():
-            if kind == "ideal" or kind not in rows:
-                continue
-            falsely = [k for k in ("ideal", "blurred") if k in rows and k != kind]
-            heard = found.flags(rows[kind])[word]
-            if not heard or any(found.flags(rows[k])[word] for k in falsely):
-                silent.append(word)
+            if kind != "ideal" and kind in rows:
+                falsely = any(found.flags(r)[word] for k, r in clean.items() if k != kind)
+                silent += [word] if falsely or not found.flags(rows[kind])[word] else []
         return replace(found, silent=tuple(dict.fromkeys(silent)))
 
     def flags(self, m: dict) -> dict[str, bool]:
         """Which faults the measures (flat dict by name, with `facts`) show; perhaps several."""
 
-        def low(name, bound):
-            return bool(m.get(name)) and m[name].get("low") is not None and m[name]["low"] > bound
-
-        def high(name, bound):
-            return bool(m.get(name)) and m[name].get("high") is not None and m[name]["high"] < bound
+        def below(name, bound):
+            found = m.get(name) or {}
+            return found.get("high") is not None and found["high"] < bound
 
         known = any((m.get(k) or {}).get("p", 1) < 0.01 for k in ("membership_auc", "moved_auc"))
-        narrow = high("coverage_ratio", COVERAGE_RATIO)
-        real = (m.get("repeated_fraction") or {}).get("real") or 0
-        collapsed = narrow and high("vendi_ratio", VENDI_RATIO)
-        collapsed = collapsed or low("repeated_fraction", REPEATED + real)
-        blends = low("blend_fraction", self.blend) and m["blend_fraction"].get("p", 1) < ALPHA
+        narrow = below("coverage_ratio", COVERAGE_RATIO)
+        repeated = m.get("repeated_fraction") or {}
+        collapsed = narrow and below("vendi_ratio", VENDI_RATIO)
+        collapsed = collapsed or above(repeated, REPEATED + (repeated.get("real") or 0))
+        blend = m.get("blend_fraction")
         # a rescaled copy lies between its exam and a dark one: exact copies weigh more than blends
-        blends = blends and known and m["blend_fraction"]["value"] > max(copied_share(m))
+        blends = above(blend, self.blend) and blend.get("p", 1) < ALPHA and known
         return {
-            "blends": blends,
+            "blends": blends and blend["value"] > max(copied_share(m)),
             "memorises": copying(m, self.membership, self.copies),
             "collapsed": collapsed,
-            "blurred": high("fine_detail", self.blurred),
-            "noisy": low("fine_detail", NOISY),
+            "blurred": below("fine_detail", self.blurred),
+            "noisy": above(m.get("fine_detail"), NOISY),
             "unrealistic": narrow and not collapsed,
         }
 
 
 def copied_share(m: dict) -> list[float]:
-    """Shares of images that are copies.
-
-    They are the copies counted (half as many again) and the copy fractions less the 5 % expected.
-    """
+    """Shares of copies: those counted, half as many again, and the fractions less 5 % expected."""
     found = m.get("facts") or {}
     counted = 1.5 * found.get("copies", 0) / max(found.get("images", 1), 1)
     tested = [m[k]["value"] - 0.05 for k in ("copy_fraction", "moved_fraction") if m.get(k)]
@@ -173,23 +165,20 @@ def verdict(report: dict) -> Verdict:
     m, limits = flat_measures(report), Thresholds.of(report.get("controls"))
     raised = limits.flags(m)
     flags = {w: on and w not in limits.silent for w, on in raised.items()}
-    certain = bool((m.get("facts") or {}).get("decides")) and not flags["blends"]
-    reasons = list(m.get("doubts") or [])
-    detectable = report.get("detectable") or {}
-    if certain:
+    reasons, detectable = list(m.get("doubts") or []), report.get("detectable")
+    if (m.get("facts") or {}).get("decides") and not flags["blends"]:
         word = "memorises"
-    elif reasons:
-        word = "undecided"
     else:
         word = next((w for w, on in flags.items() if on), "generalises")
-        unsaid = [w for w, on in raised.items() if on and not flags[w]]
-        if word == "generalises" and unsaid:
-            looks = f"it looks as if it {PHRASE[unsaid[0]]}"
-            reasons.append(f"{looks}, but on these images that test fails its control")
-        elif word == "generalises" and detectable and detectable.get("smallest") is None:
-            reasons.append("not even half copies would have been noticed at this number of images")
-        elif word == "generalises" and "memorises" in limits.silent:
-            reasons.append("on these images the copier control is not told from fresh images")
+        if not reasons and word == "generalises":
+            if unsaid := [w for w, on in raised.items() if on]:
+                looks = f"it looks as if it {PHRASE[unsaid[0]]}"
+                reasons.append(f"{looks}, but on these images that test fails its control")
+            elif detectable and detectable.get("smallest") is None:
+                few = "not even half copies would have been noticed at this number of images"
+                reasons.append(few)
+            elif "memorises" in limits.silent:
+                reasons.append("on these images the copier control is not told from fresh images")
         word = "undecided" if reasons else word
     return Verdict(word, _sentence(report, m, word, flags, reasons), flags, tuple(reasons))
 
@@ -204,38 +193,32 @@ NUMBERS = {  # what stands behind a word; the largest copy fraction is shown
 
 
 def _sentence(report: dict, m: dict, word: str, flags: dict, reasons: list[str]) -> str:
-    n = (report.get("memorization") or {}).get("n", {})
     if word == "undecided":
         lead = f"Undecided: {'; '.join(reasons)}."
         others = " and ".join(PHRASE[w] for w, on in flags.items() if on)
         return lead + (f" If the sets can be trusted, this generator {others}." if others else "")
     facts, names = m.get("facts") or {}, NUMBERS.get(word, ("fine_detail",))
-    counted = plain_facts(facts, word)
+    counted, text = plain_facts(facts, word), f"This generator {PHRASE[word]}"
     others = [w for w, on in flags.items() if on and w != word]
     if word == "memorises" and facts.get("decides"):
         # a count needs no test, and copies that are drawn again are one fault
-        text = f"This generator {PHRASE[word]}: {counted}"
-        known = m.get("membership_auc") or {}
-        names = names if (known.get("low") or 0) > MEMBERSHIP_AUC else ()
+        text, counted = f"{text}: {counted}", ""
+        names = names if above(m.get("membership_auc"), MEMBERSHIP_AUC) else ()
         again = sum(r["count"] for r in facts.get("repeats") or [])
         others = [w for w in others if w != "collapsed" or again > facts["copies"]]
-        counted = ""
     else:
+        n = m.get("n") or {}
         drawn, held = facts.get("images", n.get("generated", "?")), n.get("holdout", "?")
-        text = f"This generator {PHRASE[word]}, as far as {drawn} generated images and {held}"
-        text += " held-out ones can tell."
-    names = [_largest(m) if k == "copy_fraction" else k for k in names]
+        text += f", as far as {drawn} generated images and {held} held-out ones can tell."
+    fractions = [k for k in ("copy_fraction", "moved_fraction", "part_fraction") if m.get(k)]
+    largest = max(fractions, key=lambda k: m[k]["value"], default="copy_fraction")
+    names = [largest if k == "copy_fraction" else k for k in names]
     numbers = "; ".join(f"{title(k)} {shown(m[k])}" for k in names if m.get(k))
     told = [text, f"{numbers}." if numbers else "", counted]
     told.append(f"Also {' and '.join(others)}." if others else "")
     if word not in ("memorises", "blends"):
         told.append(limit(report.get("detectable") or {}))
     return " ".join(filter(None, told))
-
-
-def _largest(m: dict) -> str:
-    names = [k for k in ("copy_fraction", "moved_fraction", "part_fraction") if m.get(k)]
-    return max(names, key=lambda k: m[k]["value"], default="copy_fraction")
 
 
 def plain_facts(found: dict, word: str = "") -> str:
@@ -292,8 +275,7 @@ def make_control(kind: str, train, fresh, n: int | None = None, seed: int = 0) -
         raise EvaluationError(f"there is no control {kind!r}; choose one of {', '.join(KINDS)}.")
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     train, fresh = as_set(train, "training"), as_set(fresh, "fresh")
-    n = len(train) if n is None else n
-    t_y, f_y = (np.zeros(len(s), int) if s.labels is None else s.labels for s in (train, fresh))
+    n, t_y, f_y = len(train) if n is None else n, train.classes, fresh.classes
     if kind in ("ideal", "blurred"):
         images, labels = fresh.images[:n], f_y[:n]
         if kind == "blurred":
@@ -309,15 +291,11 @@ def make_control(kind: str, train, fresh, n: int | None = None, seed: int = 0) -
         labels = t_y[first]
         images = _noisy(train.images[first], rng)
         if kind == "blender":
-            second = np.array([_other(i, np.flatnonzero(t_y == t_y[i]), rng) for i in first])
+            alike = [np.setdiff1d(np.flatnonzero(t_y == t_y[i]), i) for i in first]
+            second = [rng.choice(a) if len(a) else i for i, a in zip(first, alike, strict=True)]
             part = rng.uniform(0.3, 0.7, (n, 1, 1)).astype(np.float32)
             images = (1 - part) * train.images[first] + part * train.images[second]
     return ImageSet(images.astype(np.float32), labels)
-
-
-def _other(i: int, members: np.ndarray, rng) -> int:
-    rest = members[members != i]
-    return int(rng.choice(rest)) if len(rest) else i
 
 
 def _noisy(images: np.ndarray, rng) -> np.ndarray:
@@ -327,9 +305,8 @@ def _noisy(images: np.ndarray, rng) -> np.ndarray:
 
 def halves(train: ImageSet, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Split training exams into random halves by class and patient: one plays the fresh exams."""
-    rng, n = np.random.default_rng(seed), len(train)
-    labels = np.zeros(n, int) if train.labels is None else np.asarray(train.labels)
-    groups = np.arange(n) if train.patients is None else np.asarray(train.patients)
+    rng, labels = np.random.default_rng(seed), train.classes
+    groups = np.arange(len(train)) if train.patients is None else train.patients
     first, group = np.unique(groups, return_index=True, return_inverse=True)[1:]
     chosen = np.zeros(len(first), bool)
     for c in np.unique(labels[first]):
@@ -351,8 +328,7 @@ def run_controls(
     train, holdout = as_set(train, "training"), as_set(holdout, "held-out")
     train = train.take(subsample(train, 5000, seed))
     if fresh is None:
-        own, other = halves(train, seed)
-        train, fresh = train.take(own), train.take(other)
+        train, fresh = (train.take(half) for half in halves(train, seed))
     train = replace(train, labels=None) if holdout.labels is None else train
     ref = Reference(train, holdout, seed=seed)
     rows = []
@@ -362,10 +338,10 @@ def run_controls(
         m = memorization_report(train, holdout, made, rounds=rounds, seed=seed, reference=ref)
         q = quality_report(train, holdout, made, rounds=rounds, seed=seed, details=False)
         found = flat_measures({"memorization": m, "quality": q})
-        rows.append({"kind": kind, "expected": EXPECTED[kind], **{k: found[k] for k in SHOWN}})
-        rows[-1] |= {k: found[k] for k in ("facts", "moved_auc", "kid")}
+        shown = {k: found[k] for k in (*SHOWN, "facts", "moved_auc", "kid")}
+        rows.append({"kind": kind, "expected": EXPECTED[kind], **shown})
     limits = Thresholds.of(rows)
     for row in rows:
         word = next((w for w, on in limits.flags(row).items() if on), "generalises")
-        row["word"], row["right"] = word, word == row["expected"]
+        row |= {"word": word, "right": word == row["expected"]}
     return rows
