@@ -16,6 +16,8 @@ from radiogan_lib.evaluation.features import EvaluationError, ImageSet, area_ave
 
 VOLUMES = (".nii", ".nii.gz")
 SUFFIXES = (*pictures.SUFFIXES, ".npz", *VOLUMES)
+ARRAYS = (".npy", ".npz")
+IMAGES = ("images", "suv", "x", "arr_0")  # what the images of an .npz file may be called
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
@@ -36,31 +38,27 @@ def read_images(path, name: str = "given") -> tuple[ImageSet, list[str] | None]:
     """
     path = Path(path)
     if path.is_file():
-        return (_stack_file(path, name), None)
+        return _stack_file(path, name), None
     if not path.is_dir():
         fault = f"there is no file or folder {path} for the {name} images"
         raise EvaluationError(f"{fault}; correct the path.")
     files, folders = _listing(path)
-    groups = [(f.name, _listing(f)) for f in folders]
-    groups = [(n, files_in, deeper) for n, (files_in, deeper) in groups if files_in or deeper]
-    if deeper := [f"{n}/{d[0].name}" for n, _, d in groups if d]:
+    groups = {folder.name: _listing(folder) for folder in folders}
+    if deeper := [f"{n}/{d[0].name}" for n, (_, d) in groups.items() if d]:
         fault = f"{path.name}/{deeper[0]} lies two folders deep"
         raise EvaluationError(f"{fault}; give a folder whose subfolders are the classes.")
     if files and groups:
-        fault = f"the folder {path} holds images and the subfolder {groups[0][0]}"
+        fault = f"the folder {path} holds images and the subfolder {folders[0].name}"
         raise EvaluationError(f"{fault}; put all images into class folders, or none.")
     if not files and not groups:
         kinds = ", ".join(SUFFIXES)
         raise EvaluationError(f"the folder {path} holds no images; it may hold {kinds}.")
-    images, labels = [], []
-    for c, members in enumerate([files] if files else [m for _, m, _ in groups]):
-        images += members
-        labels += [c] * len(members)
-    if len(images) == 1 and images[0].suffix.lower() in (".npy", ".npz"):
+    members = [inside for inside, _ in groups.values()] or [files]
+    images = sum(members, [])
+    if len(images) == 1 and images[0].suffix.lower() in ARRAYS:
         return _stack_file(images[0], name), None
-    stacked = check_images(_stack(images), name)
-    names = [n for n, _, _ in groups] if groups else None
-    return ImageSet(stacked, np.array(labels) if groups else None), names
+    labels = np.repeat(np.arange(len(members)), list(map(len, members))) if groups else None
+    return ImageSet(check_images(_stack(images), name), labels), list(groups) or None
 
 
 def described(given: ImageSet, name: str, names: list[str] | None) -> str:
@@ -77,19 +75,14 @@ def described(given: ImageSet, name: str, names: list[str] | None) -> str:
 
 
 def _suffix(path: Path) -> str:
-    name = path.name.lower()
-    return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), "")
+    return next((s for s in SUFFIXES if path.name.lower().endswith(s)), "")
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
     """Image files, and folders that hold any; hidden files and archive leavings are left out."""
-    found = [p for p in folder.iterdir() if not p.name.startswith(".") and p.name not in IGNORED]
+    found = sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name not in IGNORED)
     files = [p for p in found if p.is_file() and _suffix(p)]
-
-    def holds(folder: Path) -> bool:
-        return any(_suffix(q) for q in folder.rglob("*") if "__MACOSX" not in q.parts)
-
-    return sorted(files), sorted(p for p in found if p.is_dir() and holds(p))
+    return files, [p for p in found if p.is_dir() and any(_listing(p))]
 
 
 def _failed(path: Path, e: Exception) -> EvaluationError:
@@ -101,38 +94,34 @@ def _failed(path: Path, e: Exception) -> EvaluationError:
     return EvaluationError(f"{path.name} cannot be read ({reason}); {remedy}")
 
 
-def _arrays(path: Path) -> dict | np.ndarray:
-    """What a .npy or .npz file holds; arrays of an .npz are read when asked for."""
+def _arrays(path: Path) -> dict:
+    """What a .npy or .npz file holds, by name; arrays of an .npz are read when asked for."""
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except Exception as e:
         raise _failed(path, e) from None
+    return {"images": found} if isinstance(found, np.ndarray) else found
 
 
-def _array(path: Path, key: str = "images") -> np.ndarray:
-    """The array of a .npy file, or the named one of an .npz file."""
+def _array(path: Path, *names: str) -> np.ndarray:
+    """The array of a .npy file, or the first of an .npz file with one of these names."""
     found = _arrays(path)
-    if isinstance(found, np.ndarray):
-        return found
-    names = (key, "suv", "x", "arr_0") if key == "images" else (key,)
     chosen = next((k for k in names if k in found), None)
     if chosen is None:
-        raise EvaluationError(f"{path.name} holds {', '.join(found)}; name the array `{key}`.")
+        raise EvaluationError(f"{path.name} holds {', '.join(found)}; name the array `{names[0]}`.")
     try:
         return found[chosen]
     except Exception as e:
-        fault = f"the {key} in {path.name} cannot be read ({type(e).__name__})"
+        fault = f"the {names[0]} in {path.name} cannot be read ({type(e).__name__})"
         raise EvaluationError(f"{fault}; save plain numbers.") from None
 
 
 def _stack_file(path: Path, name: str) -> ImageSet:
     """All images of one .npy or .npz file; any other file is one image."""
-    kind = _suffix(path)
-    if kind not in (".npy", ".npz"):
+    if _suffix(path) not in ARRAYS:
         return ImageSet(check_images(_stack([path]), name))
-    values, labels = _array(path), None
-    if kind == ".npz" and "labels" in _arrays(path):
-        labels = _array(path, "labels")
+    values = _array(path, *IMAGES)
+    labels = _array(path, "labels") if "labels" in _arrays(path) else None
     grey = np.array([0.299, 0.587, 0.114], np.float32)
     if values.ndim == 4 and (values.shape[1] == 3) != (values.shape[-1] == 3):  # colours
         values = np.moveaxis(values, 1, -1) @ grey if values.shape[1] == 3 else values @ grey
@@ -144,9 +133,8 @@ def _stack_file(path: Path, name: str) -> ImageSet:
         raise EvaluationError(f"{path.name} has shape {values.shape}; give (n, rows, columns).")
     images = check_images(values, name)
     if labels is not None:
-        number = labels.dtype.kind in "iuf"
-        whole = number and np.all((labels == np.rint(labels)) & (np.abs(labels) < 2.0**53))
-        if not whole or labels.shape != (len(images),):
+        number = labels.dtype.kind in "iuf" and labels.shape == (len(images),)
+        if not number or not np.all((labels == np.rint(labels)) & (np.abs(labels) < 2.0**53)):
             fault = f"the labels in {path.name} have shape {labels.shape} and type {labels.dtype}"
             remedy = f"give one whole number for each of the {len(images)} images."
             raise EvaluationError(f"{fault}; {remedy}")
@@ -158,7 +146,7 @@ def _read(path: Path) -> tuple[np.ndarray, float | None]:
     """One file as (h, w) float32, a volume as its MIP, and its whitest value (None for numbers)."""
     kind = _suffix(path)
     if kind == ".npz":
-        values = _array(path)
+        values = _array(path, *IMAGES)
         if values.ndim != 2:
             fault = f"{path.name} has shape {values.shape}"
             raise EvaluationError(f"{fault}; give one image (rows, columns) per file.")

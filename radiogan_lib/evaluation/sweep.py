@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from radiogan_lib.evaluation.features import EvaluationError
 from radiogan_lib.evaluation.verdicts import flat_measures
 
@@ -22,10 +24,9 @@ def _load(source) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise EvaluationError(
-            f"{path.name} in {path.parent.name} is not a readable metrics.json "
-            f"({type(e).__name__}); run notebook 05 for that run first."
-        ) from None
+        fault = f"{path.name} in {path.parent.name} is not a readable metrics.json"
+        remedy = "run notebook 05 for that run first."
+        raise EvaluationError(f"{fault} ({type(e).__name__}); {remedy}") from None
 
 
 def sweep_table(reports):
@@ -38,8 +39,6 @@ def sweep_table(reports):
         pandas DataFrame: n_train, recipe, seed, steps, verdict, smallest_detectable,
         membership_auc_p, and for every measure of `COLUMNS` name, name_low, name_high.
     """
-    import pandas as pd
-
     rows = []
     for report in map(_load, reports):
         made = report.get("provenance", {})
@@ -53,16 +52,15 @@ def sweep_table(reports):
             "smallest_detectable": report["detectable"].get("smallest"),
         }
         use = report.get("utility") or {}
-        everything = flat_measures(report) | use
-        everything |= {"label_agreement": (use.get("label_agreement") or {}).get("overall")}
+        agreement = (use.get("label_agreement") or {}).get("overall")
+        everything = flat_measures(report) | use | {"label_agreement": agreement}
         for name in COLUMNS:
             m = everything.get(name) or {}
             row |= {name: m.get("value")} | {f"{name}_{k}": m.get(k) for k in ("low", "high")}
         rows.append(row | {"membership_auc_p": everything["membership_auc"].get("p")})
     if not rows:
-        raise EvaluationError(
-            "there is no metrics.json to compare; run notebook 05 for at least one run."
-        )
+        fault = "there is no metrics.json to compare"
+        raise EvaluationError(f"{fault}; run notebook 05 for at least one run.")
     return pd.DataFrame(rows).sort_values(["recipe", "n_train", "seed"], ignore_index=True)
 
 
@@ -72,8 +70,6 @@ def recipe_rows(path) -> list[dict]:
     Raises:
         EvaluationError: there is no such csv, or it is not of that kind.
     """
-    import pandas as pd
-
     try:
         table = pd.read_csv(path)
         runs = table.groupby(["recipe", "steps", "seed"], sort=True)

@@ -11,8 +11,10 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from radiogan_lib import machine
 from radiogan_lib.evaluation.features import (
@@ -96,29 +98,25 @@ def side_by_side(jobs: Sequence[Callable[[], object]]) -> list:
         return list(pool.map(lambda job: job(), jobs))
 
 
+@dataclass(frozen=True)
 class Classifier:
     """A trained classifier: the weights of a network for one shape and number of classes."""
 
-    def __init__(self, shape: tuple[int, int], n_classes: int, weights: list[np.ndarray]):
-        self.shape, self.n_classes, self.weights = shape, n_classes, weights
+    shape: tuple[int, int]
+    n_classes: int
+    weights: list[np.ndarray]
 
-    def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        from keras import ops
-
+    def _run(self, images: np.ndarray) -> list[np.ndarray]:
+        """Logits (n, classes) and features (n, 64)."""
         x = prepare(check_images(images, "given"), self.shape)
         with _network(self.shape, self.n_classes) as (model, _):
             model.set_weights(self.weights)
-            parts = [
-                [ops.convert_to_numpy(v) for v in model(x[i : i + 256], training=False)]
-                for i in range(0, len(x), 256)
-            ]
-        return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
+            parts = [model(x[i : i + 256], training=False) for i in range(0, len(x), 256)]
+            return [np.concatenate([np.asarray(v) for v in p]) for p in zip(*parts, strict=True)]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities (n, classes) of images (n, h, w) in SUV."""
-        logits = self._run(images)[0]
-        e = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+        return softmax(self._run(images)[0], axis=1)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """The likeliest class of each image, int (n,)."""
@@ -161,9 +159,8 @@ def train_classifier(
     given = as_set(real, "training")
     images, labels = given.images, given.labels
     if labels is None or len(np.unique(labels)) < 2:
-        raise EvaluationError(
-            "a classifier needs exams of at least two classes; these hold one, or no labels."
-        )
+        fault = "a classifier needs exams of at least two classes"
+        raise EvaluationError(f"{fault}; these hold one, or no labels.")
     n_classes = int(labels.max()) + 1 if n_classes is None else n_classes
     if labels.min() < 0 or labels.max() >= n_classes or n_classes > max(1000, len(images)):
         fault = f"labels run from {labels.min()} to {labels.max()} for {n_classes} classes"
@@ -288,23 +285,21 @@ def augmentation_gain(
     sizes = [size for size in sizes if min(map(len, members)) >= size]
 
     def predictions(pick: np.ndarray, start: Classifier | None, r: int) -> np.ndarray:
-        few, n = train.take(pick), synthetic.n_classes
-        made = train_classifier(
-            few, n, steps=steps // 2 if start else steps, start=start, seed=seed + r
-        )
-        return made.predict(holdout.images)
+        some = {"steps": steps // 2 if start else steps, "start": start, "seed": seed + r}
+        few = train.take(pick)
+        return train_classifier(few, synthetic.n_classes, **some).predict(holdout.images)
 
     jobs = []
     for size in sizes:
         for r in range(repeats):
             pick = np.concatenate([rng.choice(m, size, replace=False) for m in members])
             jobs += [functools.partial(predictions, pick, start, r) for start in (None, synthetic)]
-    found = side_by_side(jobs)
+    found = np.array(side_by_side(jobs)).reshape(len(sizes), repeats, 2, len(holdout))
     rows, same = [], (holdout.labels, rounds, seed)
-    for k, size in enumerate(sizes):
-        alone, both = (found[2 * repeats * k + j : 2 * repeats * (k + 1) : 2] for j in (0, 1))
-        rows.append({"per_class": int(size), "real": balanced_accuracy(alone, *same)})
-        rows[-1] |= {"both": balanced_accuracy(both, *same), "gain": _paired(alone, both, *same)}
+    for size, (alone, both) in zip(sizes, found.swapaxes(1, 2), strict=True):
+        row = {"per_class": int(size), "real": balanced_accuracy(alone, *same)}
+        row |= {"both": balanced_accuracy(both, *same), "gain": _paired(alone, both, *same)}
+        rows.append(row)
     return rows
 
 
@@ -332,19 +327,17 @@ def utility_report(
     if generated.labels is None:
         raise EvaluationError("label agreement and TSTR need labels of all three sets.")
     holdout = holdout.take(one_each(holdout, seed))
-    y, same = holdout.labels, (rounds, seed)
+    y, same = holdout.labels, {"rounds": rounds, "seed": seed}
     largest = max(s.labels.max() for s in (train, holdout, generated))
     n = classifier.n_classes if classifier else int(largest) + 1
     classifier = classifier or train_classifier(train, n, epochs=epochs, seed=seed)
     synthetic = train_classifier(generated, n, epochs=epochs, seed=seed)
-    real, synth = classifier.predict(holdout.images), synthetic.predict(holdout.images)
+    real, synth = ([c.predict(holdout.images)] for c in (classifier, synthetic))
     return {
         "label_agreement": label_agreement(classifier, generated, holdout),
-        "trtr": balanced_accuracy([real], y, *same),
-        "tstr": balanced_accuracy([synth], y, *same),
-        "tstr_minus_trtr": _paired([real], [synth], y, *same),
+        "trtr": balanced_accuracy(real, y, **same),
+        "tstr": balanced_accuracy(synth, y, **same),
+        "tstr_minus_trtr": _paired(real, synth, y, **same),
         "chance": 1 / len(np.unique(y)),
-        "augmentation": augmentation_gain(
-            train, holdout, synthetic, sizes, rounds=rounds, seed=seed
-        ),
+        "augmentation": augmentation_gain(train, holdout, synthetic, sizes, **same),
     }

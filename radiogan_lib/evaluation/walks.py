@@ -65,18 +65,20 @@ def noise(seed: int, noise_dim: int) -> np.ndarray:
 
 def path(kind: str, start, end, steps: int, noise_dim: int, table: np.ndarray):
     """Points of the walk: z (steps, noise_dim), e (steps, embedding_dim), weights (steps,)."""
+    if kind == "paper":
+        weights = np.arange(1, steps + 1, dtype=float)
+        z = np.zeros((steps, noise_dim))
+        z[:, 0] = weights
+        return z, np.tile(table[start[0]], (steps, 1)), weights
     weights = np.linspace(0, 1, steps)
     z_a, z_b = noise(start[1], noise_dim), noise(end[1], noise_dim)
-    e = (1 - weights)[:, None] * table[start[0]] + weights[:, None] * table[end[0]]
-    if kind == "slerp":
-        return slerp(z_a, z_b, weights), e, weights
-    if kind == "lerp":
-        return (1 - weights)[:, None] * z_a + weights[:, None] * z_b, e, weights
-    if kind == "label":
-        return np.tile(z_a, (steps, 1)), e, weights
-    z = np.zeros((steps, noise_dim))
-    z[:, 0] = np.arange(1, steps + 1)
-    return z, np.tile(table[start[0]], (steps, 1)), np.arange(1, steps + 1, dtype=float)
+    share = weights[:, None]
+    z = {
+        "slerp": lambda: slerp(z_a, z_b, weights),
+        "lerp": lambda: (1 - share) * z_a + share * z_b,
+        "label": lambda: np.tile(z_a, (steps, 1)),
+    }[kind]()
+    return z, (1 - share) * table[start[0]] + share * table[end[0]], weights
 
 
 def walk(
@@ -85,7 +87,7 @@ def walk(
     """Walk from one (class, seed) to another and draw every step.
 
     Args:
-        generator: a Keras model G([z, label]) with a layer named `label_embedding`.
+        generator: G([z, label]), made by this library.
         start, end: (class index, seed); the seed gives z. steps: frames, both ends included.
         kind: `slerp` or `lerp`: z and the label's embedding move together. `label`: only the label
             moves. `paper`: z_k = [k, 0, …, 0], k = 1 … steps, label of the start (paper, §4).
@@ -97,6 +99,7 @@ def walk(
         EvaluationError: an unknown kind or class, or fewer than two steps.
     """
     from radiogan_lib.gan.networks import embedding_generator
+    from radiogan_lib.gan.sampling import in_batches
 
     if kind not in KINDS:
         raise EvaluationError(f"there is no walk {kind!r}; choose one of {', '.join(KINDS)}.")
@@ -110,22 +113,9 @@ def walk(
             raise EvaluationError(f"{known}; there is no class {c}.")
     noise_dim = generator.inputs[0].shape[-1]
     z, e, weights = path(kind, start, end, steps, noise_dim, table)
-    return Walk(draw(generator, embedding_generator(generator), z, e), kind, start, end, weights)
-
-
-def draw(
-    generator, from_embedding, z: np.ndarray, e: np.ndarray, batch_size: int = 64
-) -> np.ndarray:
-    """Images (n, h, w) in SUV at points z (n, noise_dim), e (n, embedding_dim)."""
-    from keras import ops
-
-    parts = [
-        [v[i : i + batch_size].astype(np.float32) for v in (z, e)]
-        for i in range(0, len(z), batch_size)
-    ]
-    drawn = [ops.convert_to_numpy(from_embedding(part, training=False)) for part in parts]
-    grey, last = np.concatenate(drawn), generator.layers[-1]
-    return np.asarray(last.to_suv(grey) if hasattr(last, "to_suv") else grey[..., 0], np.float32)
+    z, e, model = z.astype(np.float32), e.astype(np.float32), embedding_generator(generator)
+    frames = in_batches(lambda i: model([z[i], e[i]], training=False), steps, 64, generator)
+    return Walk(frames, kind, start, end, weights)
 
 
 def shape_of(frames: np.ndarray) -> dict:
@@ -139,9 +129,10 @@ def shape_of(frames: np.ndarray) -> dict:
     chord = float(np.linalg.norm(frames[-1] - frames[0]))
     residual, _ = segment_residual(frames, frames[:1], frames[-1:])
     moved = max(float(steps.sum()), 1e-12)
+    closed = chord <= 1e-6 * moved
     return {
-        "chord_ratio": moved / chord if chord > 1e-6 * moved else None,
-        "off_chord": float(residual.max()) / chord if chord > 1e-6 * moved else None,
+        "chord_ratio": None if closed else moved / chord,
+        "off_chord": None if closed else float(residual.max()) / chord,
         "largest_step": float(steps.max()) / moved,
         "even_step": 1 / max(len(steps), 1),
         "chord": chord,
@@ -196,9 +187,10 @@ class WalkReference:
         blend = (np.sqrt(ratio * gain) + 0.02) / np.maximum(balance, 1e-12)
         blend = np.where(copy | (balance < 0.2), np.inf, blend)
         k = int(np.argmin(blend)) if np.isfinite(blend).any() else int(np.argmin(ratio))
-        both = zip(pairs["i"], pairs["j"], pairs["alpha"], strict=True)
-        names = "first", "second", "share_of_second"
-        found = [dict(zip(names, (int(i), int(j), float(a)), strict=True)) for i, j, a in both]
+        found = [
+            {"first": int(i), "second": int(j), "share_of_second": float(share)}
+            for i, j, share in zip(pairs["i"], pairs["j"], pairs["alpha"], strict=True)
+        ]
         frame = {
             "index": k,
             **found[k],
@@ -247,31 +239,29 @@ def walk_table(
         from a true morph (docs/claims.md).
     """
     n_classes = len(generator.get_layer("label_embedding").get_weights()[0])
-    train, rng = as_set(train, "training").images, np.random.default_rng(seed)
-    rows, reference = [], None
+    images, rng = as_set(train, "training").images, np.random.default_rng(seed)
+    names = "chord_ratio", "off_chord", "largest_step", "fine_detail"
+    rows, references = [], {}
     for kind in (*kinds, "cross-fade"):
-        names = ("chord_ratio", "off_chord", "largest_step", "fine_detail")
-        found: dict[str, list] = {name: [] for name in names}
+        found = []
         # the paper's axis has one path per class, whatever the seed
         several = min(walks, n_classes) if kind == "paper" else walks
         for k in range(several):
             a, b = (k, k) if kind == "paper" else rng.choice(n_classes, 2, replace=n_classes < 2)
             if kind == "cross-fade":
-                i, j = rng.choice(len(train), 2, replace=False)
+                i, j = rng.choice(len(images), 2, replace=False)
                 share = np.linspace(0, 1, steps)[:, None, None]
-                frames = (1 - share) * train[i] + share * train[j]
+                frames = (1 - share) * images[i] + share * images[j]
             else:
                 ends = (a, int(rng.integers(2**31))), (b, int(rng.integers(2**31)))
                 frames = walk(generator, *ends, steps, kind).frames
-            if reference is None or reference[0] != frames.shape[1:]:
-                reference = frames.shape[1:], WalkReference(train, holdout, frames.shape[1:])
-            m = reference[1].measure(frames)
-            for name, values in found.items():
-                values += [] if m[name] is None else [m[name]]
-        quartiles = {
-            k: np.quantile(v, [0.5, 0.25, 0.75]) if v else [None] for k, v in found.items()
-        }
-        rows.append(
-            {"walk": kind, "walks": several, **{k: Measure(*q) for k, q in quartiles.items()}}
-        )
+            shape = frames.shape[1:]
+            if shape not in references:
+                references[shape] = WalkReference(train, holdout, shape)
+            found.append(references[shape].measure(frames))
+        row = {"walk": kind, "walks": several}
+        for name in names:
+            known = [m[name] for m in found if m[name] is not None]
+            row[name] = Measure(*(np.quantile(known, [0.5, 0.25, 0.75]) if known else [None]))
+        rows.append(row)
     return rows
