@@ -1,7 +1,5 @@
 """`python -m petsuv FOLDER`: the facts of an exam and its SUV range."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import warnings
@@ -13,11 +11,7 @@ import petsuv
 
 
 def facts(path: str) -> list[str]:
-    """What was read, by which rule, and which values came out; nothing identifies anybody.
-
-    Raises:
-        ExamError: the exam cannot be trusted.
-    """
+    """What was read, by which rule, and which values came out; nothing identifies anybody."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notes are printed below
         image = petsuv.read(path)

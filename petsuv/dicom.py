@@ -1,11 +1,9 @@
 """A folder of DICOM PET slices → one SUVbw volume.
 
 The steps are separate so that a notebook can show them: `read_series` (which slices, in which
-order, which factor), `volume` (values to SUV), `read_exam` (the nibabel image), and
-`with_one_slope` for what goes wrong without care.
+order, which factor), `volume` (values to SUV), and `with_one_slope` for what goes wrong without
+care. `read_exam` does them in one.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from petsuv import files, grid
-from petsuv.elements import number, tag, text, unvalidated
+from petsuv.elements import number, tag, unvalidated
 from petsuv.errors import ExamError, tell
 from petsuv.plausible import check_suv, stride
 from petsuv.series import Series, choose
@@ -69,22 +67,19 @@ def volume(series: Series, slopes: np.ndarray | None = None) -> np.ndarray:
         slopes: (slices,) in place of each slice's own Rescale Slope; for demonstration only.
     """
     headers = series.headers
-    if slopes is None:
-        slopes = _slopes(series)
+    slopes = _slopes(series) if slopes is None else slopes
     shape = (int(number(headers[0], "Rows")), int(number(headers[0], "Columns")))
     result = np.empty((len(headers), *shape), np.float32)
-    for k, ds in enumerate(headers):
-        stored, scale = _stored(ds), slopes[k] * series.factor.per_slice[k]
+    for ds, slope, factor, plane in zip(headers, slopes, series.factor.per_slice, result):
+        stored = _stored(ds)
         # In float64, then stored as float32: one rounding only.
-        np.multiply(stored, scale, out=result[k], dtype=np.float64, casting="same_kind")
-        offset = (number(ds, "RescaleIntercept") or 0.0) * series.factor.per_slice[k]
-        if offset:
-            result[k] += np.float32(offset)
-        padding = number(ds, "PixelPaddingValue")
+        np.multiply(stored, slope * factor, out=plane, dtype=np.float64, casting="same_kind")
+        if offset := (number(ds, "RescaleIntercept") or 0.0) * factor:
+            plane += np.float32(offset)
+        padding, other = number(ds, "PixelPaddingValue"), number(ds, "PixelPaddingRangeLimit")
         if padding is not None:
-            other = number(ds, "PixelPaddingRangeLimit")
             low, high = sorted((padding, padding if other is None else other))
-            result[k][(stored >= low) & (stored <= high)] = 0
+            plane[(stored >= low) & (stored <= high)] = 0
     return grid.to_uniform(result, series.geometry)
 
 
@@ -116,21 +111,13 @@ def as_image(values: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
 def read_exam(source: Path | str | Series, notes: Sequence[str] = ()) -> nib.Nifti1Image:
     """A folder with a DICOM PET exam, or a series that `read_series` found → SUVbw image.
 
-    Returns:
-        float32 RAS+ image, mm. `image.extra` holds `suv` (the SuvFactor) and `notes`.
-
-    Warns:
-        ExamNote: for every choice made.
-
-    Raises:
-        ExamError: see `read_series`; or values that cannot be SUV.
+    `image.extra` holds `suv` (the SuvFactor) and `notes`. Warns and raises as `petsuv.read`.
     """
     series = source if isinstance(source, Series) else read_series(source)
     values = volume(series)
     sample = values.reshape(-1)[:: stride(values.size)]
     found = check_suv(float(values.min()), float(values.max()), sample, dicom=True)
     image = as_image(values, series.geometry.affine)
-    notes = [*notes, *series.notes, *found]
-    image.extra.update(suv=series.factor, notes=notes, modality=text(series.headers[0], "Modality"))
-    tell(notes)
+    image.extra.update(suv=series.factor, notes=[*notes, *series.notes, *found])
+    tell(image.extra["notes"])
     return image

@@ -3,8 +3,6 @@
 A value that is missing, empty or unreadable is None; the caller decides whether that matters.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import re
@@ -27,7 +25,7 @@ PRIVATE = {
     "ge_injection": (0x0009, 0x3B, "gems_petd"),
     "siemens_scan_time": (0x0071, 0x22, "siemens med pt"),
 }
-_quiet = {"depth": 0, "before": None}
+_inside: list = []  # pydicom's mode before each block of `unvalidated` that is open
 _lock = threading.Lock()
 
 
@@ -35,21 +33,19 @@ _lock = threading.Lock()
 def unvalidated():
     """Let pydicom read odd values without a warning: its warnings quote them, names too.
 
-    Counts how many threads are inside, because pydicom's setting is global.
+    pydicom's setting is global: the last thread to leave puts it back.
     """
     settings = pydicom.config.settings
     with _lock:
-        if _quiet["depth"] == 0:
-            _quiet["before"] = settings.reading_validation_mode
-            settings.reading_validation_mode = pydicom.config.IGNORE
-        _quiet["depth"] += 1
+        _inside.append(settings.reading_validation_mode)
+        settings.reading_validation_mode = pydicom.config.IGNORE
     try:
         yield
     finally:
         with _lock:
-            _quiet["depth"] -= 1
-            if _quiet["depth"] == 0:
-                settings.reading_validation_mode = _quiet["before"]
+            before = _inside.pop()
+            if not _inside:
+                settings.reading_validation_mode = before
 
 
 def tag(keyword: str) -> str:
@@ -102,7 +98,7 @@ def lack(ds: Dataset, keyword: str) -> str:
 def text(ds: Dataset, keyword: str) -> str:
     """A code string in capitals without padding; empty if missing."""
     found = value(ds, keyword)
-    return str(found).strip().upper() if found is not None else ""
+    return "" if found is None else str(found).strip().upper()
 
 
 def words(ds: Dataset, keyword: str) -> list[str]:
@@ -137,25 +133,16 @@ def items(ds: Dataset, keyword: str) -> list[Dataset]:
 
 
 def positive(ds: Dataset, keyword: str, why: str) -> float:
-    """A number above zero.
-
-    Raises:
-        ExamError: it is missing, empty, zero or negative; with the tag and `why` it is needed.
-    """
+    """A number above zero; else an ExamError that says `why` it is needed."""
     found = number(ds, keyword)
-    if found is None:
-        raise ExamError(f"{tag(keyword)} is {lack(ds, keyword)}; {why}")
-    if found <= 0:
-        raise ExamError(f"{tag(keyword)} is not above zero; {why}")
+    if found is None or found <= 0:
+        state = lack(ds, keyword) if found is None else "not above zero"
+        raise ExamError(f"{tag(keyword)} is {state}; {why}")
     return found
 
 
 def private(ds: Dataset, name: str):
-    """A vendor's private value by raw tag, or None.
-
-    The block may sit at any of 10..FF; a creator that names somebody else hides the element, a
-    missing one does not.
-    """
+    """A vendor's private value, or None; a block that names another creator is not read."""
     group, low, creator = PRIVATE[name]
     alike = (t for t in ds.keys() if t.group == group and t.elem & 0xFF == low)
     for element in sorted(t for t in alike if t.elem >= 0x1000):

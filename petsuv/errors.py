@@ -4,10 +4,10 @@ Neither carries a name, a date, an identifier or a path of the source: both end 
 rejects.csv. Tags are named, free text from a header is not repeated.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
+
+_LEAVE = "Leave this exam out, or export it again from its source."
 
 
 class ExamError(ValueError):
@@ -20,13 +20,11 @@ class ExamError(ValueError):
         projection: the images are projections or captures, not slices.
     """
 
-    no_pet = False
-    projection = False
-
     def __init__(
-        self, reason: str, remedy: str = "Leave this exam out, or export it again from its source."
+        self, reason: str, remedy: str = _LEAVE, *, no_pet: bool = False, projection: bool = False
     ):
         self.reason, self.remedy = reason.strip().rstrip("."), remedy.strip()
+        self.no_pet, self.projection = no_pet, projection
         super().__init__(self.reason, self.remedy)  # both, so that it travels between processes
 
     def __str__(self) -> str:

@@ -1,32 +1,25 @@
 """Every DICOM image below a folder, read quickly and without what identifies a patient."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import os
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
 
 from petsuv.elements import PRIVATE, value
 from petsuv.errors import ExamError
 
 MAX_FILES = 20_000  # a folder with more holds many exams; a cohort has one row per exam
-# Bytes; pydicom unpacks a deflated file whole, and it may grow a thousandfold.
-MAX_DEFLATED = 1 << 20
+MAX_DEFLATED = 1 << 20  # bytes; pydicom unpacks such a file whole, and it grows a thousandfold
 MAX_SLICE = 64 << 20  # bytes of one packed slice; no slice is this large
 MAX_UNPACKED = 1500 << 20  # bytes of all packed slices of a folder, which stay in memory
 NOT_DICOM = set(
@@ -35,9 +28,9 @@ NOT_DICOM = set(
 )
 _PACKED = (".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 _UNCOMPRESSED = {
-    (True, True): ImplicitVRLittleEndian,
-    (False, True): ExplicitVRLittleEndian,
-    (False, False): ExplicitVRBigEndian,
+    (True, True): uid.ImplicitVRLittleEndian,
+    (False, True): uid.ExplicitVRLittleEndian,
+    (False, False): uid.ExplicitVRBigEndian,
 }
 # Parsing only what is used saves two thirds of the time; what identifies a patient is never read.
 _KEYWORDS = """
@@ -61,30 +54,19 @@ _GIVE = "Give the folder that holds the slices of one exam."
 
 
 def read_headers(folder: Path) -> tuple[list[Dataset], str]:
-    """Every DICOM image below a folder; other files are passed over. Large pixels stay on disk.
+    """Every DICOM image below a folder, and one clause on files that could not be read, or "".
 
-    Links are followed, each folder once. Slices packed one by one (.dcm.gz) and zip archives are
-    read in memory.
-
-    Returns:
-        the headers; and one clause on files that could not be read, or "".
-
-    Raises:
-        ExamError: no such folder, too many files, or nothing DICOM in it: then with what is there.
+    Other files are passed over. Large pixels stay on disk.
     """
-    folder = Path(folder)
-    if not folder.exists():
-        raise ExamError("there is no such folder", _GIVE)
     if not folder.is_dir():
-        raise ExamError("this is a file, not a folder of slices", _GIVE)
+        there = "this is a file, not a folder of slices"
+        raise ExamError(there if folder.exists() else "there is no such folder", _GIVE)
     reader = _Reader()
     headers = [ds for file in reader.walk(folder) for ds in reader.open(file) if ds is not None]
     said = "; ".join(f"{n} {what}" for what, n in sorted(reader.faults.items()))
     if not headers:
         but = f", but {said}" if said else ""
-        error = ExamError(f"the folder holds no DICOM image{but}", _GIVE)
-        error.no_pet = True
-        raise error
+        raise ExamError(f"the folder holds no DICOM image{but}", _GIVE, no_pet=True)
     return headers, said
 
 
@@ -122,49 +104,45 @@ class _Reader:
         return sorted(files)
 
     def open(self, file: str) -> list[Dataset | None]:
-        """What one file holds."""
+        """What one file holds; a packed slice (.dcm.gz) or zip archive is read in memory."""
         low = file.lower()
-        if low.endswith(".zip"):
-            return self._from_zip(file)
-        if low.endswith(".gz") and not low.endswith((*_PACKED, ".nii.gz")):
-            return self._from_gzip(file)
+        if low.endswith(".zip") or (
+            low.endswith(".gz") and not low.endswith((*_PACKED, ".nii.gz"))
+        ):
+            return [self._read(io.BytesIO(raw)) for raw in self._unpacked(file)]
         if low.endswith(_PACKED):
             self.faults["packed archives that are not opened (unpack them)"] += 1
         elif os.path.splitext(low)[1] not in NOT_DICOM:
             return [self._read(file)]
         return []
 
-    def _from_gzip(self, file: str) -> list[Dataset | None]:
+    def _unpacked(self, file: str) -> Iterator[bytes]:
+        """The DICOM files inside a packed one, as far as there is room for them."""
+        is_zip = file.lower().endswith(".zip")
         try:
-            with gzip.open(file) as f:
-                raw = f.read(min(MAX_SLICE, self.room) + 1)
-        except (OSError, EOFError, zlib.error):
-            self.faults["damaged gzip files"] += 1
-            return []
-        return self._from_memory(raw)
-
-    def _from_zip(self, file: str) -> list[Dataset | None]:
-        found = []
-        try:
+            if not is_zip:
+                with gzip.open(file) as f:
+                    yield from self._with_room(f)
+                return
             with zipfile.ZipFile(file) as archive:
                 for member in archive.infolist()[:MAX_FILES]:
-                    if member.is_dir() or member.flag_bits & 1 or member.file_size > MAX_SLICE:
-                        continue
-                    with archive.open(member) as f:
-                        found += self._from_memory(f.read(min(MAX_SLICE, self.room) + 1))
+                    if not (
+                        member.is_dir() or member.flag_bits & 1 or member.file_size > MAX_SLICE
+                    ):
+                        with archive.open(member) as f:
+                            yield from self._with_room(f)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError):
-            self.faults["damaged or unusual zip archives"] += 1
-        return found
+            self.faults["damaged or unusual zip archives" if is_zip else "damaged gzip files"] += 1
 
-    def _from_memory(self, raw: bytes) -> list[Dataset | None]:
+    def _with_room(self, f) -> Iterator[bytes]:
         """One unpacked file, if it looks like DICOM and there is room for it."""
-        if raw[128:132] != b"DICM":
-            return []
-        if len(raw) > min(MAX_SLICE, self.room):
+        most = min(MAX_SLICE, self.room)
+        raw = f.read(most + 1)
+        if raw[128:132] == b"DICM" and len(raw) > most:
             self.faults["packed slices beyond the memory that is allowed (unpack them)"] += 1
-            return []
-        self.room -= len(raw)
-        return [self._read(io.BytesIO(raw))]
+        elif raw[128:132] == b"DICM":
+            self.room -= len(raw)
+            yield raw
 
     def _read(self, file: str | io.BytesIO) -> Dataset | None:
         on_disk = isinstance(file, str)
@@ -207,4 +185,4 @@ def _starts(file: str) -> bytes:
 def _deflated(file: str) -> bool:
     """Is the whole file, not only its pixels, packed by zlib?"""
     meta = pydicom.filereader.read_file_meta_info(file)
-    return str(meta.get("TransferSyntaxUID", "")) == DeflatedExplicitVRLittleEndian
+    return str(meta.get("TransferSyntaxUID", "")) == uid.DeflatedExplicitVRLittleEndian

@@ -1,7 +1,5 @@
 """Where the slices of a series lie, and how they become one uniform grid."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,29 +18,18 @@ _AGAIN = "Fetch the whole series again."
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Slices in order along their normal, as a uniform grid.
+    """Slices in order along their normal, as a uniform grid."""
 
-    Attributes:
-        order: indices into the headers, from the first plane to the last.
-        positions_mm: (slices,) along the normal, ascending.
-        step_mm: of the uniform grid, which keeps first and last plane and the number of slices.
-        affine: 4 × 4, voxel (column, row, slice) → RAS+ mm.
-    """
-
-    order: np.ndarray
-    positions_mm: np.ndarray
-    step_mm: float
-    affine: np.ndarray
-
-    @property
-    def places(self) -> np.ndarray:
-        """Where each slice lies, in steps from the first."""
-        return (self.positions_mm - self.positions_mm[0]) / self.step_mm
+    order: np.ndarray  # indices into the headers, from the first plane to the last
+    positions_mm: np.ndarray  # (slices,) along the normal, ascending
+    step_mm: float  # of the uniform grid
+    affine: np.ndarray  # 4 × 4, voxel (column, row, slice) → RAS+ mm
 
     @property
     def offsets(self) -> np.ndarray:
         """How far each slice lies off the uniform grid, in steps."""
-        return self.places - np.arange(len(self.positions_mm))
+        places = (self.positions_mm - self.positions_mm[0]) / self.step_mm
+        return places - np.arange(len(places))
 
 
 def orientation(ds: Dataset) -> np.ndarray:
@@ -72,15 +59,11 @@ def spacing(ds: Dataset) -> tuple[float, float]:
     found = numbers(ds, "PixelSpacing", 2)
     if found is None or min(found) <= 0:
         raise ExamError(f"{tag('PixelSpacing')} is missing, unreadable or not above zero")
-    return found[0], found[1]
+    return tuple(found)
 
 
 def normal_positions(headers: list[Dataset]) -> np.ndarray:
-    """(slices,) position of each slice along the normal of the first, mm.
-
-    Raises:
-        ExamError: slices that are not parallel, of one size, or stacked along their normal.
-    """
+    """(slices,) position of each slice along the normal of the first, mm."""
     axes, size = orientation(headers[0]), _size(headers[0])
     if not all(n and n >= 2 for n in size):
         raise ExamError(f"{tag('Rows')} or {tag('Columns')} is missing or below 2")
@@ -106,14 +89,10 @@ def _size(ds: Dataset) -> tuple:
 
 
 def stack(headers: list[Dataset]) -> Geometry:
-    """Order the slices and lay a uniform grid through them.
+    """Order the slices and lay a uniform grid through them, from the first plane to the last.
 
-    The step of the grid is the whole length divided by the number of slices less one, so both ends
-    stay. Uneven steps (a few hundredths of a millimetre where bed positions meet) shift a slice by
-    a small share of a step.
-
-    Raises:
-        ExamError: fewer than two slices, a gap (in mm), or fewer than Number of Slices.
+    Uneven steps (a few hundredths of a millimetre where bed positions meet) shift a slice by a
+    small share of a step. A gap is refused.
     """
     along = normal_positions(headers)
     order = np.argsort(along, kind="stable")
@@ -148,33 +127,26 @@ def _refuse_gaps(along: np.ndarray) -> None:
     # Not the median: of five slices, a lost one widens half the steps.
     usual = float(np.percentile(steps, 25, method="lower"))
     wide = np.flatnonzero(steps > GAP * usual)
-    if wide.size:
-        where = "; ".join(
-            f"{round(steps[i] / usual) - 1} between {along[i]:.2f} and {along[i + 1]:.2f} mm"
-            for i in wide[:3]
-        )
+    where = [
+        f"{round(steps[i] / usual) - 1} between {along[i]:.2f} and {along[i + 1]:.2f} mm"
+        for i in wide[:3]
+    ]
+    if where:
         more = f" and at {wide.size - 3} more places" if wide.size > 3 else ""
-        raise ExamError(
-            f"slices are missing ({tag('ImagePositionPatient')}): {where}{more}", _AGAIN
-        )
+        said = f"slices are missing ({tag('ImagePositionPatient')})"
+        raise ExamError(f"{said}: {'; '.join(where)}{more}", _AGAIN)
 
 
 def to_uniform(volume: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Put slices on the uniform grid.
+    """Put slices (slices, rows, columns), in `geometry.order`, on the uniform grid.
 
     A slice within 5 % of a step of its place is taken as it is: a hot spot in one slice keeps its
     SUVmax (positions are off by 1 % of a step in exams whose beds do not meet exactly). Other
     planes are linear blends of their two neighbours.
-
-    Args:
-        volume: (slices, rows, columns), in `geometry.order`.
-
-    Returns:
-        the same array where every slice is on the grid, else a new one of the same shape.
     """
     if not (np.abs(geometry.offsets) > ON_GRID).any():
         return volume
-    places = geometry.places
+    places = (geometry.positions_mm - geometry.positions_mm[0]) / geometry.step_mm
     result = volume.copy()
     for k in range(len(places)):
         nearest = int(np.abs(places - k).argmin())

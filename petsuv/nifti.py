@@ -1,7 +1,5 @@
 """NIfTI files: the header is judged before a voxel is unpacked, then the values are read once."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -27,41 +25,35 @@ _UNIT_MM = {"meter": 1000.0, "micron": 1e-3}
 _READS = 4 << 20  # bytes unpacked at a time: what fits the cache is projected before it leaves it
 _FETCH = "Fetch the file again."
 _ORIENT = "Set the orientation in the header."
-# First bytes of what is no NIfTI file.
-_KNOWN = {
-    b"version https://git-lfs": "a Git LFS pointer (fetch the file itself)",
-    b"PK": "a zip archive (unpack it)",
-    b"BZh": "packed by bzip2 (unpack it)",
-    b"\xfd7zXZ": "packed by xz (unpack it)",
-    b"\x28\xb5\x2f\xfd": "packed by zstd (unpack it)",
-    b"NRRD": "an NRRD file",
-    b"\x5c\x01\0\0": "Analyze 7.5, which does not say where left is",
-    b"\0\0\x01\x5c": "Analyze 7.5, which does not say where left is",
-}
+_STATIC = "Give one static 3-D volume."
+# What a file is that is no NIfTI, by its first bytes.
+_KNOWN = (
+    (rb"\Z", "empty"),
+    (rb"version https://git-lfs", "a Git LFS pointer (fetch the file itself)"),
+    (rb"PK", "a zip archive (unpack it)"),
+    (rb"BZh", "packed by bzip2 (unpack it)"),
+    (rb"\xfd7zXZ", "packed by xz (unpack it)"),
+    (rb"\x28\xb5\x2f\xfd", "packed by zstd (unpack it)"),
+    (rb"NRRD", "an NRRD file"),
+    (rb"\x5c\x01\0\0|\0\0\x01\x5c", "Analyze 7.5, which does not say where left is"),
+    (rb"(?s).{128}DICM", "a DICOM file (give the folder of its series)"),
+    (rb"\s*<", "a web page or XML (fetch the file again)"),
+    (rb"", "a file of an unknown kind (no magic number in its header)"),
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What the reader needs to know before the data.
+    """What the reader needs to know before the data."""
 
-    Attributes:
-        shape: (i, j, k) voxels as stored, i fastest.
-        dtype: of the stored values, with byte order.
-        offset: bytes before the data.
-        slope, inter: SUV = stored · slope + inter.
-        affine: 4 × 4, voxel → RAS+ mm.
-        data: the file that holds the voxels.
-        notes: choices made.
-    """
-
-    shape: tuple[int, int, int]
-    dtype: np.dtype
-    offset: int
-    slope: float
+    shape: tuple[int, int, int]  # (i, j, k) voxels as stored, i fastest
+    dtype: np.dtype  # of the stored values, with byte order
+    offset: int  # bytes before the data
+    slope: float  # SUV = stored · slope + inter
     inter: float
-    affine: np.ndarray
-    data: Path
-    notes: tuple[str, ...] = ()
+    affine: np.ndarray  # 4 × 4, voxel → RAS+ mm
+    data: Path  # the file that holds the voxels
+    notes: tuple[str, ...]  # choices made
 
 
 def is_nifti(path: Path) -> bool:
@@ -78,8 +70,7 @@ def unpacked(path: Path):
     """The file, unpacked as it is read.
 
     igzip (ISA-L, through python-isal) is the fastest well-kept gzip reader that streams: five to
-    nine times the standard library. libdeflate must unpack into one block; rapidgzip gains only
-    with several cores per file, and here the cores read several exams.
+    nine times the standard library.
     """
     return igzip.open(path, "rb") if _is_packed(path) else open(path, "rb")
 
@@ -99,11 +90,7 @@ def faults():
 
 
 def read_header(path: Path) -> Header:
-    """Read and judge the header; no voxel is touched.
-
-    Raises:
-        ExamError: not NIfTI, not one volume, too large, cut off, or an untrustworthy geometry.
-    """
+    """Read and judge the header; no voxel is touched."""
     path = Path(path)
     start = beginning(_partner(path, ".hdr") if path.suffix.lower() == ".img" else path)
     cls = nib.Nifti2Header if start[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nib.Nifti1Header
@@ -147,17 +134,17 @@ def read_header(path: Path) -> Header:
 def _one_volume(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The three sizes of one volume that is not too large."""
     said = f"dim says {' x '.join(map(str, shape))}"
-    if len(shape) < 3 or any(n > 1 for n in shape[3:]):  # 0 there means 1
-        what = "a picture" if len(shape) < 3 else "several volumes"
-        raise ExamError(f"{said}: {what}, not one volume", "Give one static 3-D volume.")
-    shape = shape[:3]
-    said = f"dim says {' x '.join(map(str, shape))}"
-    if min(shape) < 2:
+    if len(shape) < 3:
+        raise ExamError(f"{said}: a picture, not one volume", _STATIC)
+    if any(n > 1 for n in shape[3:]):  # 0 there means 1
+        raise ExamError(f"{said}: several volumes, not one volume", _STATIC)
+    said = f"dim says {' x '.join(map(str, shape[:3]))}"
+    if min(shape[:3]) < 2:
         raise ExamError(f"{said}: a single slice is no volume", "Give the whole volume.")
-    if math.prod(shape) > MAX_VOXELS:
+    if math.prod(shape[:3]) > MAX_VOXELS:
         said = f"{said} voxels, more than {MAX_VOXELS:,}: no PET exam"
         raise ExamError(said, "Crop or resample it.")
-    return shape
+    return shape[:3]
 
 
 def _partner(path: Path, suffix: str) -> Path:
@@ -179,16 +166,7 @@ def beginning(path: Path) -> bytes:
 
 def what_is(start: bytes) -> str:
     """What a file is that is no NIfTI, by its first bytes."""
-    if not start:
-        return "empty"
-    for begin, what in _KNOWN.items():
-        if start.startswith(begin):
-            return what
-    if start[128:132] == b"DICM":
-        return "a DICOM file (give the folder of its series)"
-    if start.lstrip()[:1] == b"<":
-        return "a web page or XML (fetch the file again)"
-    return "a file of an unknown kind (no magic number in its header)"
+    return next(what for begin, what in _KNOWN if re.match(begin, start))
 
 
 def _judge_sidecar(path: Path) -> None:
@@ -217,24 +195,22 @@ def _affine(header, unit: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """sform, else qform; in mm; refused if it is not a scanner's grid. With notes."""
     if float(header["pixdim"][0]) == 0:
         header["pixdim"][0] = 1  # qfac 0 means 1
-    found = {}
-    for name, read in (("sform", header.get_sform), ("qform", header.get_qform)):
-        if int(header[f"{name}_code"]) <= 0:
-            continue
-        try:
-            found[name] = np.array(read(), float)
-        except Exception:  # noqa: BLE001 - a quaternion that is none
-            found[name] = np.full((4, 4), np.nan)
-    if not found:
+    named = [name for name in ("sform", "qform") if int(header[f"{name}_code"]) > 0]
+    if not named:
         said = "sform_code and qform_code are both 0: left and right are unknown"
         raise ExamError(said, _ORIENT)
-    sound = {name: a for name, a in found.items() if np.isfinite(a).all() and _has_volume(a)}
+    sound = {}
+    for name in named:
+        with contextlib.suppress(Exception):  # a quaternion that is none
+            affine = np.array(getattr(header, f"get_{name}")(), float)
+            if np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-9:
+                sound[name] = affine
     if not sound:
-        said = f"the affine ({' and '.join(found)}) is singular or not finite"
+        said = f"the affine ({' and '.join(named)}) is singular or not finite"
         raise ExamError(said, _ORIENT)
     notes = []
     name, affine = next(iter(sound.items()))
-    if len(sound) < len(found):
+    if len(sound) < len(named):
         notes.append(f"one of sform and qform is singular or not finite; the {name} was followed")
     elif len(sound) == 2:
         first, second = (a[:3, :3] / nib.affines.voxel_sizes(a) for a in sound.values())
@@ -254,10 +230,6 @@ def _affine(header, unit: str) -> tuple[np.ndarray, tuple[str, ...]]:
     return affine, tuple(notes)
 
 
-def _has_volume(affine: np.ndarray) -> bool:
-    return abs(np.linalg.det(affine[:3, :3])) > 1e-9
-
-
 def slabs(header: Header):
     """Yield (first k, block (k, j, i)): the voxels in the file's order, a cacheful at a time."""
     ni, nj, nk = header.shape
@@ -265,26 +237,14 @@ def slabs(header: Header):
     depth = max(1, min(nk, _READS // plane))
     buffer = memoryview(bytearray(depth * plane))
     with faults(), _without_blanks(header.data, header.offset + nk * plane) as f:
-        _skip(f, header.offset)
+        f.seek(header.offset)
         for k in range(0, nk, depth):
-            count = min(depth, nk - k)
-            want, got = count * plane, 0
-            while got < want:
-                more = f.readinto(buffer[got:want])
-                if not more:
-                    raise EOFError
-                got += more
-            yield k, np.frombuffer(buffer[:want], header.dtype).reshape(count, nj, ni)
+            want = min(depth, nk - k) * plane
+            if f.readinto(buffer[:want]) < want:
+                raise EOFError
+            yield k, np.frombuffer(buffer[:want], header.dtype).reshape(-1, nj, ni)
         if isinstance(f, igzip.IGzipFile):
             f.read(1)  # the end of the stream: only now is its checksum compared
-
-
-def _skip(f, count: int) -> None:
-    while count > 0:
-        read = len(f.read(min(count, 1 << 16)))
-        if not read:
-            raise EOFError
-        count -= read
 
 
 def _without_blanks(path: Path, length: int):
@@ -302,24 +262,18 @@ def _without_blanks(path: Path, length: int):
 
 
 def read(path: Path, notes: Sequence[str] = ()) -> nib.Nifti1Image:
-    """A NIfTI file → SUVbw image, RAS+, float32, with an empty header.
-
-    Raises:
-        ExamError: the file is damaged or cut off, or its values are not SUV.
-    """
+    """A NIfTI file → SUVbw image, RAS+, float32, with an empty header. Raises as `petsuv.read`."""
     header = read_header(path)
     volume = np.empty(header.shape[::-1], np.float32)
     lowest, highest = np.inf, -np.inf
+    scaled = (header.slope, header.inter) != (1.0, 0.0)
     for k, block in slabs(header):
         out = volume[k : k + len(block)]
-        if (header.slope, header.inter) == (1.0, 0.0):
-            out[:] = block
-        else:
-            out[:] = block * header.slope + header.inter
+        out[:] = block * header.slope + header.inter if scaled else block
         lowest, highest = np.minimum(lowest, out.min()), np.maximum(highest, out.max())
     sample = volume.reshape(-1)[:: stride(volume.size)]
-    notes = [*notes, *header.notes, *check_suv(float(lowest), float(highest), sample)]
     image = as_image(volume, header.affine)
-    image.extra["notes"] = notes
-    tell(notes)
+    found = check_suv(float(lowest), float(highest), sample)
+    image.extra["notes"] = [*notes, *header.notes, *found]
+    tell(image.extra["notes"])
     return image

@@ -1,7 +1,5 @@
 """Can these values be SUV? NIfTI files do not say what they hold, and DICOM headers may err."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from petsuv.errors import ExamError
@@ -26,8 +24,7 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray, dicom: bool = F
     """Refuse values that are not SUVbw.
 
     Args:
-        lowest: of all voxels.
-        highest: of all voxels; NaN if any voxel is.
+        lowest, highest: of all voxels; NaN if any voxel is.
         sample: an even share of the voxels, any shape.
         dicom: the unit is known: a few voxels above 2000 are noted, whole numbers are allowed.
 
@@ -43,10 +40,8 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray, dicom: bool = F
             "Export it again without them; a mask outside the body should be 0.",
         )
     if lowest < MIN_SUV:
-        reason = (
-            f"the lowest value is {lowest:.4g}: this looks like CT in Hounsfield units, not SUV"
-        )
-        raise ExamError(reason, _GIVE)
+        said = f"the lowest value is {lowest:.4g}: this looks like CT in Hounsfield units, not SUV"
+        raise ExamError(said, _GIVE)
     sample = np.asarray(sample).ravel()
     p999 = float(np.percentile(sample, 99.9)) if sample.size else highest
     top = f"the highest value is {highest:.4g}"
@@ -56,8 +51,8 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray, dicom: bool = F
             "Check weight, dose and units in the header." if dicom else _BQ,
         )
     if sample.size and (np.mean(sample < -0.5) > 0.01 or np.mean(sample < -0.1) > 0.05):
-        reason = "many values are below zero: this is not SUV (standardised or filtered values?)"
-        raise ExamError(reason, _GIVE)
+        said = "many values are below zero: this is not SUV (standardised or filtered values?)"
+        raise ExamError(said, _GIVE)
     if not highest > 0:
         raise ExamError("the image is empty: no value is above zero")
     if highest > MAX_SUV:
@@ -65,14 +60,15 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray, dicom: bool = F
     if dicom:
         return []
     if highest <= MAX_SHARE:
-        reason = f"{top}: a mask, a probability or values scaled to [0, 1], not SUV"
-        raise ExamError(reason, _GIVE)
+        said = f"{top}: a mask, a probability or values scaled to [0, 1], not SUV"
+        raise ExamError(said, _GIVE)
     few = sample[:: max(1, sample.size // 50_000)]
-    whole = bool((few == np.rint(few)).all()) and float(highest).is_integer()
-    if whole and (p999 > MAX_WHOLE or len(np.unique(few)) <= LABELS):
+    if not ((few == np.rint(few)).all() and float(highest).is_integer()):
+        return []
+    if p999 > MAX_WHOLE or len(np.unique(few)) <= LABELS:
         what = "a mask, a label map, a picture or CT, not SUV"
         raise ExamError(f"all values are whole numbers up to {highest:.4g}: {what}", _GIVE)
-    return ["all values are whole numbers: SUV seems rounded"] if whole else []
+    return ["all values are whole numbers: SUV seems rounded"]
 
 
 def stride(voxels: int) -> int:

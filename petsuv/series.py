@@ -1,18 +1,16 @@
 """From a folder of whatever a PACS exported to the one PET series worth reading."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from petsuv import elements, grid, suv
-from petsuv.elements import as_number, lack, number, stated, tag, text, value, words
+from petsuv.elements import lack, number, stated, tag, text, value, words
 from petsuv.errors import ExamError
 
 PET = "1.2.840.10008.5.1.4.1.1.128"
@@ -38,19 +36,12 @@ PROJECTED = {"MIP", "PROJECTION", "REPROJECTION", "SCREEN"}  # in Image Type
 
 @dataclass(eq=False)
 class Series:
-    """The slices of one PET series, in order, with what was decided about them.
+    """The slices of one PET series, in order, with what was decided about them."""
 
-    Attributes:
-        headers: pydicom datasets with pixel data, first plane first.
-        geometry: where they lie.
-        factor: what turns their values into SUVbw.
-        notes: choices made and values put right; nothing in them identifies anybody.
-    """
-
-    headers: list[Dataset]
-    geometry: grid.Geometry
-    factor: suv.SuvFactor
-    notes: list[str] = field(default_factory=list)
+    headers: list[Dataset]  # pydicom datasets with pixel data, first plane first
+    geometry: grid.Geometry  # where they lie
+    factor: suv.SuvFactor  # what turns their values into SUVbw
+    notes: list[str]  # choices made and values put right; nothing in them identifies anybody
 
     @property
     def reach_mm(self) -> float:
@@ -62,21 +53,16 @@ class Series:
 
 
 def vet(members: list[Dataset]) -> Series:
-    """Order one series and derive its factor from its headers, without a look at pixels.
-
-    Raises:
-        ExamError: whatever makes it unfit, by name.
-    """
+    """Order one series and derive its factor from its headers, without a look at pixels."""
     notes: list[str] = []
     members = _without_foreign(members, notes)
     foreign = "".join(f"; {note}" for note in notes)
     members = _without_copies(members, notes)
     for ds in members:
         slope = number(ds, "RescaleSlope")
-        if slope is None:
-            raise ExamError(f"{tag('RescaleSlope')} is {lack(ds, 'RescaleSlope')} in a slice")
-        if slope <= 0:
-            raise ExamError(f"{tag('RescaleSlope')} is not above zero in a slice")
+        if slope is None or slope <= 0:
+            state = lack(ds, "RescaleSlope") if slope is None else "not above zero"
+            raise ExamError(f"{tag('RescaleSlope')} is {state} in a slice")
         if stated(ds, "RescaleIntercept") and number(ds, "RescaleIntercept") is None:
             raise ExamError(f"{tag('RescaleIntercept')} is unreadable in a slice")
         _refuse_lossy(ds)
@@ -86,36 +72,34 @@ def vet(members: list[Dataset]) -> Series:
         geometry = grid.stack(members)
     except ExamError as error:  # a missing slice may be there, cut short or of another size
         raise ExamError(error.reason + foreign, error.remedy) from None
-    ordered = [members[i] for i in geometry.order]
     said = number(members[0], "NumberOfSlices")
     if said and len(members) > said:
         notes.append(f"{tag('NumberOfSlices')} is {said:.0f}, but {len(members)} were read")
     factor = replace(factor, per_slice=factor.per_slice[geometry.order])
+    ordered = [members[i] for i in geometry.order]
     return Series(ordered, geometry, factor, [*notes, *factor.notes])
 
 
-def _grouped(members: list[Dataset], key: Callable) -> dict[tuple, list[Dataset]]:
-    found: dict[tuple, list[Dataset]] = defaultdict(list)
+def _grouped(members: list[Dataset], key: Callable) -> dict[object, list[Dataset]]:
+    found = defaultdict(list)
     for ds in members:
         found[key(ds)].append(ds)
     return found
 
 
 def _without_foreign(members: list[Dataset], notes: list[str]) -> list[Dataset]:
-    """Drop a few images of another kind (a capture, another size or direction) from a series.
+    """Drop a few images of another kind (a capture, another size or direction) from a series."""
+    faults: dict[str, ExamError] = {}
 
-    Raises:
-        ExamError: the images of most kinds are no slices, or too many are of another kind.
-    """
-    faults: dict[tuple, ExamError] = {}
-
-    def kind(ds: Dataset) -> tuple:
+    def kind(ds: Dataset):
+        """Size, spacing and direction, rounded: what all slices share; or the fault."""
         try:
             _fit_class(ds)
-            return ("", *_frame(ds))
+            spacing, axes = np.round(grid.spacing(ds), 3), np.round(grid.orientation(ds), 2)
         except ExamError as error:
-            faults[error.reason,] = error
-            return (error.reason,)
+            faults[error.reason] = error
+            return error.reason
+        return (number(ds, "Rows"), number(ds, "Columns"), *spacing, *axes.ravel())
 
     kinds = _grouped(members, kind)
     most = max(kinds, key=lambda kind: len(kinds[kind]))
@@ -134,14 +118,8 @@ def _without_foreign(members: list[Dataset], notes: list[str]) -> list[Dataset]:
     return kinds[most]
 
 
-def _frame(ds: Dataset) -> tuple:
-    """Size, spacing and direction of a slice, rounded: what all slices of one series share."""
-    sizes = number(ds, "Rows"), number(ds, "Columns")
-    return (*sizes, *np.round(grid.spacing(ds), 3), *np.round(grid.orientation(ds), 2).ravel())
-
-
 def _refuse_lossy(ds: Dataset) -> None:
-    said = as_number(value(ds, "LossyImageCompression"))
+    said = number(ds, "LossyImageCompression")
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
     remedy = "Export the series uncompressed, or with a lossless compression."
     if said == 1:
@@ -161,23 +139,21 @@ def _fit_class(ds: Dataset) -> None:
             "Export the series as classic PET, one file per slice.",
         )
     mips = "says that these are projections (MIP), not slices"
-    reason = ""
+    frames, description = tag("NumberOfFrames"), text(ds, "SeriesDescription")
     if uid and uid != PET:
         what = "a screen capture or a derived object"
         reason = f"(0008,0016) the SOP class is not PET image storage: {what}"
     elif "REPROJECTION" in words(ds, "SeriesType") or PROJECTED & set(words(ds, "ImageType")):
         reason = f"{tag('SeriesType')} or {tag('ImageType')} {mips}"
-    elif re.search(r"(?<![A-Z])MIP(?![A-Z])", text(ds, "SeriesDescription")):
+    elif re.search(r"(?<![A-Z])MIP(?![A-Z])", description):
         reason = f"{tag('SeriesDescription')} {mips}"
     elif (number(ds, "NumberOfFrames") or 1) > 1:
-        what = "a capture, not a slice"
-        reason = f"{tag('NumberOfFrames')} is above one in a classic PET image: {what}"
+        reason = f"{frames} is above one in a classic PET image: a capture, not a slice"
     elif (number(ds, "SamplesPerPixel") or 1) != 1:
         reason = f"{tag('SamplesPerPixel')} is not 1: a colour picture, not PET values"
-    if reason:
-        error = ExamError(reason, "Give the axial PET series.")
-        error.projection = True
-        raise error
+    else:
+        return
+    raise ExamError(reason, "Give the axial PET series.", projection=True)
 
 
 def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
@@ -190,12 +166,11 @@ def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
         if along[i] - last > grid.SAME_PLACE_MM:
             kept.append(members[i])
             last = along[i]
-            continue
-        if _moment_of(kept[-1]) != _moment_of(members[i]):
+        elif _frame(kept[-1]) != _frame(members[i]):
             here = int((np.abs(along - along[i]) <= grid.SAME_PLACE_MM).sum())
             reason = f"{here} time frames {where}: a dynamic or gated series"
             raise ExamError(reason, "Give the static or whole-body series.")
-        if not _same_pixels(kept[-1], members[i]):
+        elif _pixels(kept[-1]) != _pixels(members[i]):
             raise ExamError(f"two different images {where}")
     copies = len(members) - len(kept)
     if copies:
@@ -207,18 +182,15 @@ def _without_copies(members: list[Dataset], notes: list[str]) -> list[Dataset]:
     return kept
 
 
-def _moment_of(ds: Dataset) -> tuple:
+def _frame(ds: Dataset) -> tuple:
     """What tells two time frames or gates of one place apart, by value."""
-    return (
-        elements.day(value(ds, "AcquisitionDate")),
-        elements.clock(value(ds, "AcquisitionTime")),
-        *(number(ds, k) for k in ("FrameReferenceTime", "TriggerTime", "TemporalPositionIndex")),
-    )
+    keywords = ("FrameReferenceTime", "TriggerTime", "TemporalPositionIndex")
+    date, time = value(ds, "AcquisitionDate"), value(ds, "AcquisitionTime")
+    return elements.day(date), elements.clock(time), *(number(ds, k) for k in keywords)
 
 
-def _same_pixels(a: Dataset, b: Dataset) -> bool:
-    scale = all(number(a, k) == number(b, k) for k in ("RescaleSlope", "RescaleIntercept"))
-    return scale and a.get("PixelData") == b.get("PixelData")
+def _pixels(ds: Dataset) -> tuple:
+    return number(ds, "RescaleSlope"), number(ds, "RescaleIntercept"), ds.get("PixelData")
 
 
 def _groups(members: list[Dataset], notes: list[str]) -> list[list[Dataset]]:
@@ -235,15 +207,14 @@ def _groups(members: list[Dataset], notes: list[str]) -> list[list[Dataset]]:
     uid, result = tag("SeriesInstanceUID"), []
     for alike in by_content.values():
         joined = [ds for group in alike for ds in group]
-        if len(alike) > 1 and len({_place(ds) for ds in joined}) == len(joined):
+        if len(alike) > 1 and _places(joined) == len(joined):
             said = f"differs between {len(alike)} parts of one series; they were joined by position"
             notes.append(f"{uid} {said}")
             result.append(joined)
             continue
         for group in alike:
             parts = list(_grouped(group, _content).values())
-            several = len(parts) > 1 and min(map(len, parts)) > 1
-            if several and len({_place(ds) for ds in group}) < len(group):
+            if len(parts) > 1 and min(map(len, parts)) > 1 and _places(group) < len(group):
                 said = f"is shared by {len(parts)} series; they were told apart by content"
                 notes.append(f"{uid} {said}")
                 result += parts
@@ -252,9 +223,10 @@ def _groups(members: list[Dataset], notes: list[str]) -> list[list[Dataset]]:
     return result
 
 
-def _place(ds: Dataset) -> tuple:
-    place = elements.numbers(ds, "ImagePositionPatient", 3) or [id(ds), 0, 0]
-    return tuple(np.round(place, 2))
+def _places(members: list[Dataset]) -> int:
+    """At how many places the images lie, to a hundredth of a millimetre."""
+    found = [elements.numbers(ds, "ImagePositionPatient", 3) or [id(ds), 0, 0] for ds in members]
+    return len({tuple(np.round(place, 2)) for place in found})
 
 
 def _content(ds: Dataset) -> tuple:
@@ -278,9 +250,7 @@ def _is_pet(ds: Dataset) -> bool:
 def choose(headers: list[Dataset]) -> Series:
     """The attenuation-corrected PET series that covers most of the body.
 
-    Raises:
-        ExamError: no PET, several studies, or no series that can be trusted: then with the reason
-            for the longest.
+    Where none can be trusted, the error of the longest is raised.
     """
     notes: list[str] = []
     groups = _groups([ds for ds in headers if _is_pet(ds)], notes)
@@ -289,9 +259,7 @@ def choose(headers: list[Dataset]) -> Series:
     others = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
     if not groups:
         reason = f"the folder holds no PET images ({others})"
-        error = ExamError(reason, "Give the folder that holds the PET series.")
-        error.no_pet = True
-        raise error
+        raise ExamError(reason, "Give the folder that holds the PET series.", no_pet=True)
     readable, refused = [], []
     for members in groups:
         try:
@@ -312,10 +280,10 @@ def choose(headers: list[Dataset]) -> Series:
             )
         raise (attenuated or refused)[0][1]
     best = min(readable, key=_rank)
-    best.notes += notes
     # Only a series of slices counts here: captures and uncorrected twins are as long by nature.
     if attenuated and attenuated[0][0] > LONGER * best.reach_mm and not attenuated[0][1].projection:
         raise attenuated[0][1]
+    best.notes += notes
     if best.says_uncorrected:
         said = f"{tag('SeriesDescription')} says uncorrected"
         best.notes.append(f"{tag('CorrectedImage')} lists ATTN, but {said}")
@@ -334,13 +302,8 @@ def choose(headers: list[Dataset]) -> Series:
 def _rank(series: Series) -> tuple:
     """The best first: corrected, long, of many slices."""
     first = series.headers[0]
-    return (
-        series.says_uncorrected,
-        -series.reach_mm,
-        -len(series.headers),
-        number(first, "SeriesNumber") or 0,
-        text(first, "SeriesInstanceUID"),
-    )
+    names = number(first, "SeriesNumber") or 0, text(first, "SeriesInstanceUID")
+    return series.says_uncorrected, -series.reach_mm, -len(series.headers), *names
 
 
 def _length(members: list[Dataset]) -> float:

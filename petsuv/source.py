@@ -3,8 +3,7 @@
 Content decides, names only help: a note says which file of a folder was taken and why.
 """
 
-from __future__ import annotations
-
+import contextlib
 import json
 import os
 import re
@@ -37,19 +36,12 @@ _PATH = "Correct the path in the cohort."
 
 @dataclass(frozen=True)
 class Source:
-    """An exam that was found.
+    """An exam that was found."""
 
-    Attributes:
-        kind: "nifti" or "dicom".
-        path: the file, or the folder of slices.
-        notes: why this one was taken.
-        series: the DICOM series, if it has been looked at already.
-    """
-
-    kind: str
-    path: Path
-    notes: tuple[str, ...] = ()
-    series: Series | None = None
+    kind: str  # "nifti" or "dicom"
+    path: Path  # the file, or the folder of slices
+    notes: tuple[str, ...] = ()  # why this one was taken
+    series: Series | None = None  # the DICOM series, if it has been looked at already
 
 
 def read(path: str | os.PathLike | Source) -> nib.Nifti1Image:
@@ -57,7 +49,7 @@ def read(path: str | os.PathLike | Source) -> nib.Nifti1Image:
 
     Args:
         path: a folder with a DICOM PET series (other series and files may be there), a .nii or
-            .nii.gz (or .hdr + .img), or a study folder of autoPET, nnU-Net or HECKTOR; or what
+            .nii.gz (or .hdr + .img), a study folder of autoPET, nnU-Net or HECKTOR, or what
             `locate` found.
 
     Returns:
@@ -77,11 +69,7 @@ def read(path: str | os.PathLike | Source) -> nib.Nifti1Image:
 
 
 def locate(path: str | os.PathLike) -> Source:
-    """Decide what a path is.
-
-    Raises:
-        ExamError: nothing there, an unknown kind of file, or several exams in one folder.
-    """
+    """Decide what a path is."""
     try:
         path = Path(path).expanduser()
         if path.is_dir():
@@ -103,7 +91,12 @@ def locate(path: str | os.PathLike) -> Source:
     if not path.is_file():  # a pipe would be waited for, a device read, for ever
         raise ExamError("this is not a file but a pipe, a socket or a device", _PATH)
     if is_nifti(path):
-        _judge_name(path)
+        channel, stem = _channel_name(path), _stem(path)
+        if channel and not _says_pet(channel):
+            said = "dataset.json says that this channel is not the PET"
+            raise ExamError(said, "Give the file of the PET channel.")
+        if not channel and _NOT_PET.search(stem) and not _says_pet(stem):
+            raise ExamError("the file's name says CT, MR or segmentation", "Give the PET in SUV.")
         return Source("nifti", path)
     start = nifti.beginning(path)
     if start[344:347] in (b"n+1", b"ni1") or start[4:7] == b"n+2":
@@ -113,16 +106,6 @@ def locate(path: str | os.PathLike) -> Source:
         raise ExamError(said, "Give the folder that holds the slices.")
     said = f"files of type {path.suffix} are not read: this is {nifti.what_is(start)}"
     raise ExamError(said, "Give .nii, .nii.gz or a DICOM folder.")
-
-
-def _judge_name(path: Path) -> None:
-    """Refuse a NIfTI file that dataset.json, or else its name, calls something else than PET."""
-    channel, stem = _channel_name(path), _stem(path)
-    if channel and not _says_pet(channel):
-        said = "dataset.json says that this channel is not the PET"
-        raise ExamError(said, "Give the file of the PET channel.")
-    if not channel and _NOT_PET.search(stem) and not _says_pet(stem):
-        raise ExamError("the file's name says CT, MR or segmentation", "Give the PET in SUV.")
 
 
 def _in_folder(folder: Path) -> Source:
@@ -141,8 +124,7 @@ def _in_folder(folder: Path) -> Source:
     no_pet = refused is None or refused.no_pet
     if files and no_pet:
         return _pick(files)
-    named = [f for f in files if _SUV.search(_stem(f)) and not _NOT_PET.search(_stem(f))]
-    if named:
+    if named := [f for f in files if _SUV.search(_stem(f)) and not _NOT_PET.search(_stem(f))]:
         found = _pick(named)
         note = "the DICOM PET series beside the NIfTI file in SUV cannot be used"
         return Source("nifti", found.path, (*found.notes, f"{note}: {refused.reason}"))
@@ -187,11 +169,9 @@ def _pick(files: list[Path]) -> Source:
     if 1 < len(best) <= 4 and (able := [f for f in best if _can_be_suv(f)]):
         best, why = able, "whose values can be SUV"
     if len(best) > 1:
-        raise ExamError(
-            f"the folder holds {len(best)} NIfTI exams, and which is meant is not clear from names "
-            "and values",
-            "Give each exam its own row with the path of its SUV file.",
-        )
+        said = f"the folder holds {len(best)} NIfTI exams, and which is meant is not clear from"
+        remedy = "Give each exam its own row with the path of its SUV file."
+        raise ExamError(f"{said} names and values", remedy)
     if not best:
         said = f"none of the folder's {len(files)} NIfTI files is the PET in SUV by its name"
         raise ExamError(said, "Give the path of the file.")
@@ -213,12 +193,10 @@ def _channel_name(path: Path) -> str:
     """What nnU-Net's dataset.json beside or above a file calls its channel; empty if nothing."""
     match = _CHANNEL.match(_stem(path))
     for folder in (path.parent, path.parent.parent) if match else ():
-        try:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             said = json.loads((folder / "dataset.json").read_bytes()[: 1 << 24])
             names = said.get("channel_names") or said.get("modality") or {}
             return str(names.get(str(int(match[1])), ""))
-        except (OSError, ValueError, AttributeError):
-            continue
     return ""
 
 
@@ -228,16 +206,13 @@ def _says_pet(name: str) -> bool:
 
 def _stem(path: Path) -> str:
     """The name without the suffixes of NIfTI."""
-    for suffix in SUFFIXES:
-        if path.name.lower().endswith(suffix):
-            return path.name[: -len(suffix)]
-    return path.stem
+    found = (path.name[: -len(s)] for s in SUFFIXES if path.name.lower().endswith(s))
+    return next(found, path.stem)
 
 
 def _may_hold_dicom(path: Path) -> bool:
     """A folder, a link, an archive, or a file whose suffix is not that of another format."""
     if path.is_dir() or path.is_symlink() or path.name.lower().endswith((".zip", ".tar", ".tgz")):
         return True
-    if is_nifti(path):
-        return False
-    return path.suffix.lower() == ".gz" or path.suffix.lower() not in NOT_DICOM
+    suffix = path.suffix.lower()
+    return not is_nifti(path) and (suffix == ".gz" or suffix not in NOT_DICOM)

@@ -6,8 +6,6 @@ decay to one of three instants; a header that does not say which is refused.
 Rules: QIBA vendor-neutral pseudo-code and the IBSI SUV project (oncoray.github.io/suv_computation).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence
@@ -20,9 +18,8 @@ from pydicom.dataset import Dataset
 from petsuv import elements, times
 from petsuv.elements import items, lack, number, positive, private_number, tag, text, value, words
 from petsuv.errors import ExamError
-from petsuv.tracer import check_fdg
+from petsuv.tracer import INJECTION, check_fdg
 
-INJECTION = "RadiopharmaceuticalInformationSequence"
 WEIGHT_KG = (2, 350)
 GRAMS_ABOVE = 1000.0  # a "weight" above this is in grams
 # Injected activity per kilogram decides the unit of the dose. FDG is given at 2 to 10 MBq/kg; the
@@ -42,19 +39,13 @@ REFUSED_UNITS = set(
 
 @dataclass(frozen=True, eq=False)
 class SuvFactor:
-    """What turns rescaled pixel values into SUVbw (g/ml).
+    """What turns rescaled pixel values into SUVbw (g/ml)."""
 
-    Attributes:
-        per_slice: (slices,) float64; one value repeated unless not corrected for decay.
-        rule: short name, such as `BQML START`.
-        explanation: sentences that derive the number; no date, time of day or identifier.
-        notes: what was put right on the way (a dose in MBq, a weight in grams).
-    """
-
+    # (slices,) float64; one value repeated unless not corrected for decay
     per_slice: np.ndarray = field(repr=False)
-    rule: str
-    explanation: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    rule: str  # short name, such as `BQML START`
+    explanation: tuple[str, ...]  # sentences that derive it; no date, time of day or identifier
+    notes: tuple[str, ...]  # what was put right on the way (a dose in MBq, a weight in grams)
 
     @property
     def value(self) -> float:
@@ -70,8 +61,7 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
         headers: one pydicom header, or those of all slices of one series in any order.
 
     Raises:
-        ExamError: not attenuation-corrected, not FDG, units or decay correction that do not lead to
-            SUVbw, or a missing weight, dose, time or half-life; the message names the tag.
+        ExamError: the headers do not lead to SUVbw of FDG; the message names the tag.
     """
     headers = [headers] if isinstance(headers, Dataset) else list(headers)
     _same_everywhere(headers)
@@ -87,49 +77,35 @@ def factor(headers: Dataset | Sequence[Dataset]) -> SuvFactor:
     suv_type = text(first, "SUVType")
     if suv_type and suv_type not in SUV_TYPES:
         raise ExamError(f"{tag('SUVType')} holds a value that DICOM does not define")
+    one = np.ones(len(headers))
     if units == "CNTS":
         return _counts(headers, suv_type, notes)
     if units == "BQML":
-        return from_activity(headers, np.ones(len(headers)), "BQML", notes)
+        return from_activity(headers, one, "BQML", notes)
     if units != "GML":
         name = units if units in REFUSED_UNITS else "missing" if not units else "an unknown value"
         lead = "only BQML, GML and Philips CNTS lead to SUV by body weight"
         raise ExamError(f"{tag('Units')} is {name}; {lead}", _BY_WEIGHT)
     if suv_type not in ("", "BW"):
-        said = f"{tag('SUVType')} is {suv_type}"
-        raise ExamError(f"{said}: the values are not SUV by body weight", _BY_WEIGHT)
-    step = "The values are SUVbw already (GML)."
-    return SuvFactor(np.ones(len(headers)), "GML BW", (step,), tuple(notes))
+        said = f"{tag('SUVType')} is {suv_type}: the values are not SUV by body weight"
+        raise ExamError(said, _BY_WEIGHT)
+    return SuvFactor(one, "GML BW", ("The values are SUVbw already (GML).",), tuple(notes))
 
 
 def weight_kg(ds: Dataset, notes: list[str]) -> float:
-    """Patient's weight in kg; above 1000 it is in grams.
-
-    Raises:
-        ExamError: missing, unreadable, or no weight of a patient.
-    """
-    found = positive(ds, "PatientWeight", "SUVbw is undefined")
-    kg = found / 1000 if found > GRAMS_ABOVE else found
+    """Patient's weight in kg; above 1000 it is in grams."""
+    weight = positive(ds, "PatientWeight", "SUVbw is undefined")
+    kg = weight / 1000 if weight > GRAMS_ABOVE else weight
     if not WEIGHT_KG[0] <= kg <= WEIGHT_KG[1]:
-        bounds = f"{WEIGHT_KG[0]} to {WEIGHT_KG[1]} kg"
-        what = f"no weight of a patient in kg or g ({bounds})"
-        raise ExamError(f"{tag('PatientWeight')} is {found:g}: {what}")
-    if found > GRAMS_ABOVE:
+        what = f"no weight of a patient in kg or g ({WEIGHT_KG[0]} to {WEIGHT_KG[1]} kg)"
+        raise ExamError(f"{tag('PatientWeight')} is {weight:g}: {what}")
+    if weight > GRAMS_ABOVE:
         notes.append(f"{tag('PatientWeight')} was in grams")
     return kg
 
 
 def injected_bq(item: Dataset, kg: float, notes: list[str]) -> float:
-    """Injected activity in Bq. A value that is plausible in MBq only was in MBq.
-
-    Args:
-        item: of the Radiopharmaceutical Information Sequence.
-        kg: body weight.
-        notes: gets a sentence if the unit was MBq, or the dose is unusual.
-
-    Raises:
-        ExamError: the dose is missing, or in any other unit.
-    """
+    """Injected activity in Bq. A value that is plausible in MBq only was in MBq; noted."""
     dose = "RadionuclideTotalDose"
     found = positive(item, dose, "SUVbw is undefined")
     if MBQ_PER_KG_TYPICAL[0] <= found / kg <= MBQ_PER_KG_TYPICAL[1]:
@@ -169,7 +145,7 @@ def from_activity(headers, to_bq_ml: np.ndarray, name: str, notes: list[str]) ->
             per_slice = _decay_of_slices(headers, item, half_life, notes, steps)
             factors = to_bq_ml * per_slice * grams / dose
     else:
-        state = "missing" if not decay else "not START, ADMIN or NONE"
+        state = "not START, ADMIN or NONE" if decay else "missing"
         raise ExamError(f"{tag('DecayCorrection')} is {state}")
     return SuvFactor(factors, f"{name} {decay}", tuple(steps), tuple(notes))
 
@@ -216,8 +192,13 @@ def _decay_of_slices(headers, item, half_life: float, notes, steps) -> np.ndarra
         notes.append(f"{said}, which was followed")
     rate, found = math.log(2) / half_life, []
     for ds, start in zip(headers, starts, strict=True):
-        average_s = times.average_activity_time(_duration_s(ds), half_life)
-        found.append(math.exp(rate * ((start - injected).total_seconds() + average_s)))
+        duration_s = positive(ds, "ActualFrameDuration", f"{none} needs it") / 1000
+        if not FRAME_S[0] <= duration_s <= FRAME_S[1]:
+            said = f"{tag('ActualFrameDuration')} is {duration_s:g} s"
+            raise ExamError(f"{said}: no PET frame (it is in ms)")
+        seconds = (start - injected).total_seconds()
+        seconds += times.average_activity_time(duration_s, half_life)
+        found.append(math.exp(rate * seconds))
     steps += [
         f"The dose was {how}.",
         "Not corrected for decay (NONE): every slice is corrected from its own acquisition; the "
@@ -226,56 +207,39 @@ def _decay_of_slices(headers, item, half_life: float, notes, steps) -> np.ndarra
     return np.array(found)
 
 
-def _duration_s(ds: Dataset) -> float:
-    """Actual Frame Duration in seconds."""
-    found = positive(ds, "ActualFrameDuration", f"{tag('DecayCorrection')} NONE needs it") / 1000
-    if not FRAME_S[0] <= found <= FRAME_S[1]:
-        raise ExamError(f"{tag('ActualFrameDuration')} is {found:g} s: no PET frame (it is in ms)")
-    return found
-
-
-def _parsed(parse):
-    """An element by its value: `parse` of the text, or the text where it cannot be parsed."""
-
-    def read(ds: Dataset, name: str):
-        found = parse(value(ds, name))
-        return text(ds, name) if found is None else found
-
-    return read
-
-
-def _as_set(ds: Dataset, name: str) -> frozenset:
-    return frozenset(words(ds, name))
-
-
-_SETS = ("Units", "SUVType", "DecayCorrection", "CorrectedImage")
-SERIES_WIDE = dict.fromkeys(_SETS, _as_set) | {
-    "PatientWeight": _parsed(elements.as_number),
-    "SeriesDate": _parsed(elements.day),
-    "SeriesTime": _parsed(elements.clock),
+_PARSERS = {
+    "PatientWeight": elements.as_number,
+    "SeriesDate": elements.day,
+    "SeriesTime": elements.clock,
+    "RadionuclideTotalDose": elements.as_number,
+    "RadionuclideHalfLife": elements.as_number,
+    "RadiopharmaceuticalStartTime": elements.clock,
+    "RadiopharmaceuticalStartDateTime": elements.moment,
 }
-INJECTION_WIDE = {
-    "RadionuclideTotalDose": _parsed(elements.as_number),
-    "RadionuclideHalfLife": _parsed(elements.as_number),
-    "RadiopharmaceuticalStartTime": _parsed(elements.clock),
-    "RadiopharmaceuticalStartDateTime": _parsed(elements.moment),
-}
+_SERIES_WIDE = ("Units", "SUVType", "DecayCorrection", "CorrectedImage", *list(_PARSERS)[:3])
+_INJECTION_WIDE = list(_PARSERS)[3:]
+
+
+def _parsed(ds: Dataset, name: str):
+    """An element by its value: a set of words, or what is parsed; text if it cannot be parsed."""
+    if name not in _PARSERS:
+        return frozenset(words(ds, name))
+    found = _PARSERS[name](value(ds, name))
+    return text(ds, name) if found is None else found
 
 
 def _same_everywhere(headers: list[Dataset]) -> None:
     """Refuse slices that disagree on what holds for the whole series; values are compared."""
 
-    def state(ds: Dataset) -> list[tuple]:
+    def state(ds: Dataset) -> dict[str, list]:
+        found = {name: [_parsed(ds, name)] for name in _SERIES_WIDE}
         drugs = items(ds, INJECTION)
-        injected = [
-            (name, [read(drug, name) for drug in drugs]) for name, read in INJECTION_WIDE.items()
-        ]
-        return [(name, [read(ds, name)]) for name, read in SERIES_WIDE.items()] + injected
+        return found | {name: [_parsed(drug, name) for drug in drugs] for name in _INJECTION_WIDE}
 
     wanted = state(headers[0])
     for ds in headers[1:]:
-        for (name, found), (_, first) in zip(state(ds), wanted, strict=True):
-            if len(found) != len(first) or not all(map(_alike, found, first)):
+        for name, found in state(ds).items():
+            if len(found) != len(wanted[name]) or not all(map(_alike, found, wanted[name])):
                 said = "differs between slices; they do not belong to one series"
                 raise ExamError(f"{tag(name)} {said}")
 

@@ -6,8 +6,6 @@ candidates 5 to 25 %. The order of the candidates follows the QIBA vendor-neutra
 (oncoray.github.io/suv_computation).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence
@@ -34,8 +32,8 @@ _QUARTER = timedelta(minutes=15)  # time zones differ by whole quarters of an ho
 _NOMINAL = datetime(2000, 1, 1)  # where an anonymiser removed every date, the times are enough
 
 
-def acquired(ds: Dataset) -> datetime | None:
-    """Start of this slice's acquisition: Acquisition Date + Time, else Acquisition DateTime.
+def _acquired(ds: Dataset) -> datetime | None:
+    """Acquisition Date + Time, else Acquisition DateTime.
 
     Without an Acquisition Date the series' date stands in, or the next day where the time of day is
     so much earlier than Series Time that the scan must have run past midnight.
@@ -43,39 +41,26 @@ def acquired(ds: Dataset) -> datetime | None:
     time = clock(value(ds, "AcquisitionTime"))
     if time is None:
         return moment(value(ds, "AcquisitionDateTime"), _zone(ds))
-    date = day(value(ds, "AcquisitionDate"))
-    if date is None:
-        date = day(value(ds, "SeriesDate")) or day(value(ds, "StudyDate")) or _NOMINAL
-        begun = clock(value(ds, "SeriesTime"))
-        if begun is not None and begun - time > OVERNIGHT:
-            date += DAY
-    return date + time
+    if date := day(value(ds, "AcquisitionDate")):
+        return date + time
+    begun = clock(value(ds, "SeriesTime"))
+    overnight = begun is not None and begun - time > OVERNIGHT
+    return _date(ds, "SeriesDate", "StudyDate") + time + DAY * overnight
 
 
 def acquisitions(headers: Sequence[Dataset]) -> list[datetime | None]:
-    """`acquired` of every slice; times most of a day apart on one date ran past midnight.
-
-    Raises:
-        ExamError: Acquisition Time is a placeholder.
-    """
-    starts = [acquired(ds) for ds in headers]
+    """Start of every slice's acquisition; times 18 h apart on one date ran past midnight."""
+    starts = [_acquired(ds) for ds in headers]
     known = [start for start in starts if start is not None]
-    zeros = sum(map(_is_midnight, known))
-    away = [s - _midnight(s) for s in known if not _is_midnight(s)]
-    if zeros and max((min(a, DAY - a) for a in away), default=DAY) > NEAR_MIDNIGHT:
-        share = f"{zeros} of {len(starts)} slices"
+    times = [start - _midnight(start) for start in known]
+    away = [time for time in times if time]
+    if len(away) < len(times) and max((min(a, DAY - a) for a in away), default=DAY) > NEAR_MIDNIGHT:
+        share = f"{len(times) - len(away)} of {len(starts)} slices"
         raise ExamError(f"{tag('AcquisitionTime')} is 00:00:00, a placeholder, in {share}")
     late = max(known, default=_NOMINAL)
     if len({s.date() for s in known}) == 1 and late - min(known) > OVERNIGHT:
         return [s + DAY if s is not None and late - s > OVERNIGHT else s for s in starts]
     return starts
-
-
-def series_start(ds: Dataset) -> datetime | None:
-    """Series Date + Time."""
-    time = clock(value(ds, "SeriesTime"))
-    dates = (day(value(ds, name)) for name in ("SeriesDate", "AcquisitionDate", "StudyDate"))
-    return next((d for d in dates if d), _NOMINAL) + time if time is not None else None
 
 
 def average_activity_time(duration_s: float, half_life_s: float) -> float:
@@ -101,40 +86,34 @@ def reference_time(
     In order: Series Date/Time if it is not after the earliest acquisition (after means a later
     reconstruction); a private scan time; back-computed from Frame Reference Time where every slice
     gives the same instant; the earliest acquisition. What else the header says about it must agree
-    to 5 % of SUV.
-
-    Args:
-        headers: the slices of one series.
-        half_life_s: of the radionuclide, seconds.
-        notes: gets a sentence for every difference of more than 2 %.
+    to 5 % of SUV; a difference of more than 2 % is noted.
 
     Returns:
         local time; whether another element confirms it; and one sentence, without any date, on
         where it comes from.
-
-    Raises:
-        ExamError: no acquisition time to judge by, or elements that contradict each other.
     """
-    hints = _hints(headers, half_life_s)
+    starts, ds = acquisitions(headers), headers[0]
+    computed = _back_computed(headers, starts, half_life_s)
+    hints = _hints(headers, starts, computed, half_life_s)
     scan = hints.get(PRIVATE_SCAN)
-    starts = acquisitions(headers)
-    series = series_start(headers[0])
     if None in starts:
-        state = lack(headers[starts.index(None)], "AcquisitionTime")
         if scan is not None:
             why = "Acquisition Time is missing or unreadable"
             return scan, False, f"the reference is {PRIVATE_SCAN}: {why}"
+        state = lack(headers[starts.index(None)], "AcquisitionTime")
         raise ExamError(
             f"{tag('AcquisitionTime')} is {state} in {starts.count(None)} of {len(starts)} slices; "
             "the time that the decay correction refers to is unknown"
         )
-    first = min(starts)
+    first, series = min(starts), clock(value(ds, "SeriesTime"))
     unfit = "Series Time is later than the scan"
     if series is None:
-        unfit = f"Series Time is {lack(headers[0], 'SeriesTime')}"
-    elif _is_midnight(series) and first - series > NEAR_MIDNIGHT:
-        series, unfit = None, "Series Time is 00:00:00, a placeholder"
-        notes.append(f"{tag('SeriesTime')} is 00:00:00 and was taken for a placeholder")
+        unfit = f"Series Time is {lack(ds, 'SeriesTime')}"
+    else:
+        series += _date(ds, "SeriesDate", "AcquisitionDate", "StudyDate")
+        if _is_midnight(series) and first - series > NEAR_MIDNIGHT:
+            series, unfit = None, "Series Time is 00:00:00, a placeholder"
+            notes.append(f"{tag('SeriesTime')} is 00:00:00 and was taken for a placeholder")
     if series is not None and series <= first:
         if first - series >= DAY:
             which = f"{tag('SeriesDate')} lies a day or more before {tag('AcquisitionDate')}"
@@ -142,8 +121,8 @@ def reference_time(
         chosen, why = series, "Series Time: it is not after the earliest acquisition"
     elif scan is not None:
         chosen, why = scan, f"{PRIVATE_SCAN}: {unfit}"
-    elif (computed := _back_computed(headers, starts, half_life_s)) is not None:
-        chosen, why = computed, f"back-computed from Frame Reference Time: {unfit}"
+    elif None not in computed and (max(computed) - min(computed)).total_seconds() <= AGREE_S:
+        chosen, why = min(computed), f"back-computed from Frame Reference Time: {unfit}"
     else:
         chosen, why = first, f"the earliest Acquisition Time: {unfit}"
         notes.append(f"{unfit}; the earliest {tag('AcquisitionTime')} was taken as the reference")
@@ -175,29 +154,22 @@ def _cross_check(chosen, first, hints, half_life_s: float, notes: list[str]) -> 
     return confirmed
 
 
-def _hints(headers: Sequence[Dataset], half_life_s: float) -> dict[str, datetime]:
+def _hints(headers, starts, computed, half_life_s: float) -> dict[str, datetime]:
     """What else the headers say about the instant of the values: element → local time.
 
     Where all slices share one Acquisition Time, only the earliest frame tells: hence the latest.
     """
-    first, found = headers[0], {}
+    found = {}
     for name in ("siemens_scan_time", "ge_scan_time"):
-        if (scan := moment(private(first, name), _zone(first))) is not None:
+        if (scan := moment(private(headers[0], name), _zone(headers[0]))) is not None:
             found[PRIVATE_SCAN] = scan
-    by_frame, by_decay = [], []
-    to_start = _counts_to_frame_start(first, half_life_s)
-    for ds, start in zip(headers, acquisitions(headers), strict=True):
-        reference_s, average_s = _frame(ds, half_life_s)
-        factor = number(ds, "DecayFactor")
-        if start is None or average_s is None:
-            continue
-        if reference_s and reference_s > 0:
-            before_s = reference_s - (0 if to_start else average_s)
-            by_frame.append(start - timedelta(seconds=min(before_s, 1e6)))
-        if factor and 1.0005 < factor < 1e6:
-            by_decay.append(start - timedelta(seconds=half_life_s * math.log2(factor) - average_s))
-    if by_frame:
+    if by_frame := [instant for instant in computed if instant is not None]:
         found[FRAME_TIME] = max(by_frame)
+    by_decay = []
+    for ds, start in zip(headers, starts, strict=True):
+        factor, (_, average_s) = number(ds, "DecayFactor"), _frame(ds, half_life_s)
+        if None not in (start, average_s) and factor and 1.0005 < factor < 1e6:
+            by_decay.append(start - timedelta(seconds=half_life_s * math.log2(factor) - average_s))
     if by_decay:
         found[tag("DecayFactor")] = max(by_decay)
     return found
@@ -212,15 +184,17 @@ def _frame(ds: Dataset, half_life_s: float) -> tuple[float | None, float | None]
     return reference_s, average_activity_time(duration_ms / 1000, half_life_s)
 
 
-def _back_computed(headers, starts, half_life_s: float) -> datetime | None:
-    """t_acq + T_ave − Frame Reference Time, if every slice has the tags and all agree."""
+def _back_computed(headers, starts, half_life_s: float) -> list[datetime | None]:
+    """t_acq + T_ave − Frame Reference Time of every slice; None without the tags."""
     found, to_start = [], _counts_to_frame_start(headers[0], half_life_s)
     for ds, start in zip(headers, starts, strict=True):
         reference_s, average_s = _frame(ds, half_life_s)
-        if average_s is None or not reference_s or reference_s <= 0:
-            return None
-        found.append(start + timedelta(seconds=(0.0 if to_start else average_s) - reference_s))
-    return min(found) if (max(found) - min(found)).total_seconds() <= AGREE_S else None
+        if None in (start, average_s) or not reference_s or reference_s <= 0:
+            found.append(None)
+            continue
+        before_s = reference_s - (0 if to_start else average_s)
+        found.append(start - timedelta(seconds=min(before_s, 1e6)))
+    return found
 
 
 def _counts_to_frame_start(ds: Dataset, half_life_s: float) -> bool:
@@ -244,7 +218,7 @@ def _counts_to_frame_start(ds: Dataset, half_life_s: float) -> bool:
 def injection_time(
     ds: Dataset, item: Dataset, scan: datetime, half_life_s: float, notes: list[str]
 ) -> tuple[datetime, str]:
-    """When the tracer was injected.
+    """When the tracer was injected, and one sentence on it.
 
     Radiopharmaceutical Start DateTime counts with its date only within the 24 h before the scan
     (anonymisers shift dates); otherwise its time of day, or Start Time, is set on the day of the
@@ -257,13 +231,10 @@ def injection_time(
         scan: start of the earliest acquisition, local time.
         half_life_s: of the radionuclide, seconds.
         notes: gets a sentence for what was passed over.
-
-    Raises:
-        ExamError: no time, a placeholder, a contradiction, or an uptake outside 10 min to 6 h.
     """
     found = _injections(ds, item, scan, half_life_s, notes)
-    source, injected = next(iter(found.items()))
-    for other, instant in list(found.items())[1:]:
+    (source, injected), *others = found.items()
+    for other, instant in others:
         share = effect(instant - injected, half_life_s)
         said = f"{other} and {source} differ by {share:.0%} of SUV"
         if share > REFUSED_SHARE:
@@ -281,7 +252,15 @@ def injection_time(
         raise ExamError(f"{source}: {said}")
     if minutes < EARLY_MIN:
         notes.append(f"the scan began only {minutes:.0f} min after the injection")
-    _note_end(ds, item, injected, scan, half_life_s, notes)
+    # An end of injection that is far from its start is noted, never refused.
+    for keyword in ("RadiopharmaceuticalStopDateTime", "RadiopharmaceuticalStopTime"):
+        of_day = clock(value(item, keyword))
+        end = moment(value(item, keyword), _zone(ds)) or (of_day and _midnight(scan) + of_day)
+        if end and not _is_midnight(end):
+            share = effect(_before(scan, end) - injected, half_life_s)
+            if share > NOTED_SHARE:
+                said = f"{tag(keyword)} differs from the time of injection by {share:.0%} of SUV"
+                notes.append(f"{said}; the latter was taken")
     when = "on the day of the scan" if injected.date() == scan.date() else "before midnight"
     return injected, f"injected {when}, {minutes:.1f} min before it began ({source})"
 
@@ -291,14 +270,16 @@ def _injections(ds, item, scan, half_life_s: float, notes: list[str]) -> dict[st
     zone = _zone(ds)
     date_time, time = "RadiopharmaceuticalStartDateTime", "RadiopharmaceuticalStartTime"
     written, of_day = moment(value(item, date_time), zone), clock(value(item, time))
-    private_time = moment(private(ds, "ge_injection"), zone)
-    found: dict[str, datetime] = {}
-    if written is not None and not _is_midnight(written):
-        found[tag(date_time)] = _before(scan, written)
-    if of_day:
-        found[tag(time)] = _before(scan, _midnight(scan) + of_day)
-    if private_time is not None and not _is_midnight(private_time):
-        found[GE_INJECTION] = _before(scan, private_time)
+    stated_by = {
+        tag(date_time): written,
+        tag(time): _midnight(scan) + of_day if of_day else None,
+        GE_INJECTION: moment(private(ds, "ge_injection"), zone),
+    }
+    found = {
+        name: _before(scan, instant)
+        for name, instant in stated_by.items()
+        if instant is not None and not _is_midnight(instant)
+    }
     if not found:
         for keyword, there in ((date_time, written), (time, of_day)):
             if there is not None:
@@ -318,20 +299,13 @@ def _injections(ds, item, scan, half_life_s: float, notes: list[str]) -> dict[st
     return found
 
 
-def _note_end(ds, item, injected, scan, half_life_s: float, notes: list[str]) -> None:
-    """Note an end of injection that is far from its start; it is never refused."""
-    for keyword in ("RadiopharmaceuticalStopDateTime", "RadiopharmaceuticalStopTime"):
-        of_day = clock(value(item, keyword))
-        end = moment(value(item, keyword), _zone(ds)) or (of_day and _midnight(scan) + of_day)
-        if end and not _is_midnight(end):
-            share = effect(_before(scan, end) - injected, half_life_s)
-            if share > NOTED_SHARE:
-                said = f"{tag(keyword)} differs from the time of injection by {share:.0%} of SUV"
-                notes.append(f"{said}; the latter was taken")
-
-
 def _zone(ds: Dataset) -> timedelta | None:
     return elements.utc_offset(value(ds, "TimezoneOffsetFromUTC"))
+
+
+def _date(ds: Dataset, *names: str) -> datetime:
+    """The first of these dates that is there."""
+    return next(filter(None, (day(value(ds, name)) for name in names)), _NOMINAL)
 
 
 def _before(scan: datetime, instant: datetime) -> datetime:

@@ -1,7 +1,5 @@
 """Is it FDG? Another tracer lights up other organs."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 
@@ -10,6 +8,7 @@ from pydicom.dataset import Dataset
 from petsuv.elements import items, number, tag, value
 from petsuv.errors import ExamError
 
+INJECTION = "RadiopharmaceuticalInformationSequence"
 F18_HALF_LIFE_S = 6586.2
 HALF_LIFE_TOLERANCE = 0.01  # scanners write 6582 to 6588; the next nuclide (Ga-68) has 4058
 # Coding schemes: SRT/SNM3/99SDM (C-…, Y-…), SCT (numbers), UMLS.
@@ -53,23 +52,11 @@ def _is_unnamed(name: str) -> bool:
 
 
 def check_fdg(ds: Dataset) -> list[str]:
-    """Refuse what is not F-18 FDG.
-
-    Args:
-        ds: header of one slice.
-
-    Returns:
-        notes: one if the tracer is known by its nuclide only.
-
-    Raises:
-        ExamError: another tracer or nuclide, or nothing that says which.
-    """
-    injections = items(ds, "RadiopharmaceuticalInformationSequence")
+    """Refuse what is not F-18 FDG; a note if the tracer is known by its nuclide only."""
+    injections = items(ds, INJECTION)
     if not injections:
-        where = tag("RadiopharmaceuticalInformationSequence")
-        raise ExamError(f"{where} is missing or empty; the tracer is unknown")
-    named = [_names_fdg(item) for item in injections]
-    if any(named):
+        raise ExamError(f"{tag(INJECTION)} is missing or empty; the tracer is unknown")
+    if any([_names_fdg(item) for item in injections]):  # a list: each of them is judged
         return []
     return [f"{tag('Radiopharmaceutical')} names no tracer; fluorine-18 was taken to be FDG"]
 

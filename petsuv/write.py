@@ -1,7 +1,5 @@
 """Write an SUV image as a DICOM PET series, for lessons and tests where no real exam may be."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nibabel as nib
@@ -62,6 +60,16 @@ def write_phantom_series(
     corner = nib.affines.apply_affine(image.affine, last) * (-1, -1, 1)
     decayed_bq = dose_mbq * 1e6 * 2 ** (-uptake_min * 60 / F18_HALF_LIFE_S)
     bq_ml = suv * np.float32(decayed_bq / (1000 * weight_kg))
+    # Minutes after midnight; wraps to the evening before.
+    hours, minutes = divmod((12 * 60 - uptake_min) % (24 * 60), 60)
+    fluorine = dict(CodeValue="C-111A1", CodingSchemeDesignator="SRT", CodeMeaning="^18^Fluorine")
+    injection = dict(
+        Radiopharmaceutical="FDG",
+        RadiopharmaceuticalStartTime=f"{hours:02.0f}{int(minutes):02d}{minutes % 1 * 60:09.6f}",
+        RadionuclideTotalDose=f"{dose_mbq * 1e6:.10g}",
+        RadionuclideHalfLife=f"{F18_HALF_LIFE_S:g}",
+        RadionuclideCodeSequence=[_dataset(**fluorine)],
+    )
     common = _dataset(
         **_COMMON,
         SOPClassUID=PositronEmissionTomographyImageStorage,
@@ -75,7 +83,7 @@ def write_phantom_series(
         StudyInstanceUID=_uid("study", seed),
         SeriesInstanceUID=_uid("series", seed),
         FrameOfReferenceUID=_uid("frame of reference", seed),
-        RadiopharmaceuticalInformationSequence=[_injection(dose_mbq, uptake_min)],
+        RadiopharmaceuticalInformationSequence=[_dataset(**injection)],
     )
     tops = [float(bq_ml.max() if one_slope else plane.max()) for plane in bq_ml.transpose(2, 0, 1)]
     for k, top in enumerate(tops):
@@ -99,23 +107,9 @@ def write_phantom_series(
                 delattr(ds, keyword)
         ds.file_meta = FileMetaDataset()
         ds.file_meta.MediaStorageSOPClassUID = ds.get("SOPClassUID", common.SOPClassUID)
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         ds.save_as(folder / f"slice-{k:04d}.dcm", enforce_file_format=True)
     return folder
-
-
-def _injection(dose_mbq: float, uptake_min: float) -> Dataset:
-    # Minutes after midnight; wraps to the evening before.
-    hours, minutes = divmod((12 * 60 - uptake_min) % (24 * 60), 60)
-    said = dict(CodeValue="C-111A1", CodingSchemeDesignator="SRT", CodeMeaning="^18^Fluorine")
-    return _dataset(
-        Radiopharmaceutical="FDG",
-        RadiopharmaceuticalStartTime=f"{hours:02.0f}{int(minutes):02d}{minutes % 1 * 60:09.6f}",
-        RadionuclideTotalDose=f"{dose_mbq * 1e6:.10g}",
-        RadionuclideHalfLife=f"{F18_HALF_LIFE_S:g}",
-        RadionuclideCodeSequence=[_dataset(**said)],
-    )
 
 
 def _uid(name: str, seed: int) -> str:
