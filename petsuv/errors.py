@@ -16,13 +16,10 @@ class ExamError(ValueError):
     Attributes:
         reason: what is wrong, with the DICOM tag or NIfTI header field.
         remedy: what to do next.
-        no_pet: the folder holds no DICOM PET at all.
-        projection: the images are projections or captures, not slices.
+        no_pet, projection: the folder holds no DICOM PET at all, or captures instead of slices.
     """
 
-    def __init__(
-        self, reason: str, remedy: str = _LEAVE, *, no_pet: bool = False, projection: bool = False
-    ):
+    def __init__(self, reason: str, remedy: str = _LEAVE, *, no_pet=False, projection=False):
         self.reason, self.remedy = reason.strip().rstrip("."), remedy.strip()
         self.no_pet, self.projection = no_pet, projection
         super().__init__(self.reason, self.remedy)  # both, so that it travels between processes

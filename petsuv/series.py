@@ -196,8 +196,8 @@ def _pixels(ds: Dataset) -> tuple:
 def _groups(members: list[Dataset], notes: list[str]) -> list[list[Dataset]]:
     """PET images by series: by Series Instance UID, unless content says that it means nothing.
 
-    Groups of equal content whose slices lie at different places are one series (some exports number
-    every slice); a group with several images at a place and several contents is several series.
+    Groups of equal content whose slices lie at different places are one series; a group with
+    several images at a place and several contents is several series.
     """
     # A capture that some workstations file under the series it shows is a group of its own.
     by_uid = _grouped(members, lambda ds: (text(ds, "SeriesInstanceUID"), text(ds, "SOPClassUID")))

@@ -14,8 +14,8 @@ from pathlib import Path
 import nibabel as nib
 
 from petsuv import dicom, nifti
+from petsuv.dicom import NOT_DICOM
 from petsuv.errors import ExamError
-from petsuv.files import NOT_DICOM
 from petsuv.nifti import SUFFIXES, is_nifti
 from petsuv.series import Series
 

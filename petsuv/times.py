@@ -24,7 +24,8 @@ NEAR_MIDNIGHT = timedelta(hours=1)  # a scan this close to 00:00:00 may begin th
 NOTED_SHARE, REFUSED_SHARE = 0.02, 0.05  # of SUV, between two elements that say the same thing
 UPTAKE_MIN = (10, 360)  # minutes from injection to scan: later F-18 is gone, earlier none taken up
 EARLY_MIN = 20  # below this an uptake is worth a note
-FRAME_TIME = tag("FrameReferenceTime")
+FRAME_TIME, DECAY_FACTOR = tag("FrameReferenceTime"), tag("DecayFactor")
+ACQUIRED = tag("AcquisitionTime")
 PRIVATE_SCAN = "the private scan time"
 GE_INJECTION = "GE's private time of administration (0009,xx3B)"
 _OFFSET = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$")
@@ -33,11 +34,7 @@ _NOMINAL = datetime(2000, 1, 1)  # where an anonymiser removed every date, the t
 
 
 def _acquired(ds: Dataset) -> datetime | None:
-    """Acquisition Date + Time, else Acquisition DateTime.
-
-    Without an Acquisition Date the series' date stands in, or the next day where the time of day is
-    so much earlier than Series Time that the scan must have run past midnight.
-    """
+    """Acquisition Date + Time (without a date: that of the series, or the next day), or DateTime."""
     time = clock(value(ds, "AcquisitionTime"))
     if time is None:
         return moment(value(ds, "AcquisitionDateTime"), _zone(ds))
@@ -56,7 +53,7 @@ def acquisitions(headers: Sequence[Dataset]) -> list[datetime | None]:
     away = [time for time in times if time]
     if len(away) < len(times) and max((min(a, DAY - a) for a in away), default=DAY) > NEAR_MIDNIGHT:
         share = f"{len(times) - len(away)} of {len(starts)} slices"
-        raise ExamError(f"{tag('AcquisitionTime')} is 00:00:00, a placeholder, in {share}")
+        raise ExamError(f"{ACQUIRED} is 00:00:00, a placeholder, in {share}")
     late = max(known, default=_NOMINAL)
     if len({s.date() for s in known}) == 1 and late - min(known) > OVERNIGHT:
         return [s + DAY if s is not None and late - s > OVERNIGHT else s for s in starts]
@@ -83,10 +80,8 @@ def reference_time(
 ) -> tuple[datetime, bool, str]:
     """The instant that Decay Correction START corrected every slice to.
 
-    In order: Series Date/Time if it is not after the earliest acquisition (after means a later
-    reconstruction); a private scan time; back-computed from Frame Reference Time where every slice
-    gives the same instant; the earliest acquisition. What else the header says about it must agree
-    to 5 % of SUV; a difference of more than 2 % is noted.
+    In order: Series Date/Time if it is not after the earliest acquisition; a private scan time;
+    back-computed from Frame Reference Time; the earliest acquisition.
 
     Returns:
         local time; whether another element confirms it; and one sentence, without any date, on
@@ -101,10 +96,8 @@ def reference_time(
             why = "Acquisition Time is missing or unreadable"
             return scan, False, f"the reference is {PRIVATE_SCAN}: {why}"
         state = lack(headers[starts.index(None)], "AcquisitionTime")
-        raise ExamError(
-            f"{tag('AcquisitionTime')} is {state} in {starts.count(None)} of {len(starts)} slices; "
-            "the time that the decay correction refers to is unknown"
-        )
+        said = f"{ACQUIRED} is {state} in {starts.count(None)} of {len(starts)} slices"
+        raise ExamError(f"{said}; the time that the decay correction refers to is unknown")
     first, series = min(starts), clock(value(ds, "SeriesTime"))
     unfit = "Series Time is later than the scan"
     if series is None:
@@ -125,15 +118,13 @@ def reference_time(
         chosen, why = min(computed), f"back-computed from Frame Reference Time: {unfit}"
     else:
         chosen, why = first, f"the earliest Acquisition Time: {unfit}"
-        notes.append(f"{unfit}; the earliest {tag('AcquisitionTime')} was taken as the reference")
+        notes.append(f"{unfit}; the earliest {ACQUIRED} was taken as the reference")
     confirmed = _cross_check(chosen, first, hints, half_life_s, notes)
     if not confirmed and effect(first - chosen, half_life_s) > REFUSED_SHARE:
         minutes = (first - chosen).total_seconds() / 60
-        raise ExamError(
-            f"{tag('SeriesTime')} lies {minutes:.0f} min before {tag('AcquisitionTime')}, and "
-            f"neither {FRAME_TIME} nor {tag('DecayFactor')} confirms that the values are corrected "
-            "to it"
-        )
+        said = f"{tag('SeriesTime')} lies {minutes:.0f} min before {ACQUIRED}, and neither"
+        which = f"{FRAME_TIME} nor {DECAY_FACTOR}"
+        raise ExamError(f"{said} {which} confirms that the values are corrected to it")
     return chosen, confirmed, f"the reference is {why}"
 
 
@@ -163,15 +154,14 @@ def _hints(headers, starts, computed, half_life_s: float) -> dict[str, datetime]
     for name in ("siemens_scan_time", "ge_scan_time"):
         if (scan := moment(private(headers[0], name), _zone(headers[0]))) is not None:
             found[PRIVATE_SCAN] = scan
-    if by_frame := [instant for instant in computed if instant is not None]:
-        found[FRAME_TIME] = max(by_frame)
     by_decay = []
     for ds, start in zip(headers, starts, strict=True):
         factor, (_, average_s) = number(ds, "DecayFactor"), _frame(ds, half_life_s)
         if None not in (start, average_s) and factor and 1.0005 < factor < 1e6:
             by_decay.append(start - timedelta(seconds=half_life_s * math.log2(factor) - average_s))
-    if by_decay:
-        found[tag("DecayFactor")] = max(by_decay)
+    for name, instants in ((FRAME_TIME, filter(None, computed)), (DECAY_FACTOR, by_decay)):
+        if (latest := max(instants, default=None)) is not None:
+            found[name] = latest
     return found
 
 
@@ -200,10 +190,8 @@ def _back_computed(headers, starts, half_life_s: float) -> list[datetime | None]
 def _counts_to_frame_start(ds: Dataset, half_life_s: float) -> bool:
     """Does Frame Reference Time point to the start of a frame rather than to its mean count rate?
 
-    DICOM leaves it open (C.8.9.4.1.5). The slice's own Decay Factor says which: it is
-    2^(t / half-life) with t the time of the mean count rate. Without it, GE's scanners count to the
-    start (a GE exam with Frame Reference Time 0 has the Decay Factor of half a frame), others to
-    the mean.
+    DICOM leaves it open (C.8.9.4.1.5). The slice's Decay Factor says which: it is 2^(t / half-life)
+    with t the time of the mean count rate. Without it, GE counts to the start, others to the mean.
     """
     factor = number(ds, "DecayFactor")
     reference_s, average_s = _frame(ds, half_life_s)
@@ -219,11 +207,6 @@ def injection_time(
     ds: Dataset, item: Dataset, scan: datetime, half_life_s: float, notes: list[str]
 ) -> tuple[datetime, str]:
     """When the tracer was injected, and one sentence on it.
-
-    Radiopharmaceutical Start DateTime counts with its date only within the 24 h before the scan
-    (anonymisers shift dates); otherwise its time of day, or Start Time, is set on the day of the
-    scan, a day earlier if that is later than the scan. 00:00:00 is a placeholder. GE's private time
-    of administration stands in where both are missing. What is there must agree.
 
     Args:
         ds: header of one slice.
@@ -281,15 +264,11 @@ def _injections(ds, item, scan, half_life_s: float, notes: list[str]) -> dict[st
         if instant is not None and not _is_midnight(instant)
     }
     if not found:
-        for keyword, there in ((date_time, written), (time, of_day)):
-            if there is not None:
-                said = f"{tag(keyword)} is 00:00:00, a placeholder"
-                raise ExamError(f"{said}; the decayed dose is unknown")
-        state = lack(item, date_time if stated(item, date_time) else time)
-        raise ExamError(
-            f"{tag(date_time)} and {tag(time)}: the time of injection is {state}; the decayed dose "
-            "is unknown"
-        )
+        said = f"{tag(date_time if written is not None else time)} is 00:00:00, a placeholder"
+        if written is None and of_day is None:
+            state = lack(item, date_time if stated(item, date_time) else time)
+            said = f"{tag(date_time)} and {tag(time)}: the time of injection is {state}"
+        raise ExamError(f"{said}; the decayed dose is unknown")
     if tag(time) in found and tag(date_time) in found and zone is None:
         apart = found[tag(time)] - found[tag(date_time)]
         has_offset = _OFFSET.search(str(value(item, date_time)).strip()) is not None
@@ -309,7 +288,7 @@ def _date(ds: Dataset, *names: str) -> datetime:
 
 
 def _before(scan: datetime, instant: datetime) -> datetime:
-    """An instant of the 24 h before the scan as it is; else the last such time of day before it."""
+    """An instant of the 24 h before the scan; else (shifted dates) the last such time of day."""
     if timedelta(0) <= scan - instant < DAY:
         return instant
     injected = _midnight(scan) + (instant - _midnight(instant))

@@ -7,7 +7,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
 
-from petsuv.tracer import F18_HALF_LIFE_S
+from petsuv.suv import F18_HALF_LIFE_S
 
 # What all slices of every series share.
 _WORDS = """
