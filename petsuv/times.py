@@ -34,7 +34,7 @@ _NOMINAL = datetime(2000, 1, 1)  # where an anonymiser removed every date, the t
 
 
 def _acquired(ds: Dataset) -> datetime | None:
-    """Acquisition Date + Time (without a date: that of the series, or the next day), or DateTime."""
+    """Acquisition Date + Time (without a date: that of the series, or the next), or DateTime."""
     time = clock(value(ds, "AcquisitionTime"))
     if time is None:
         return moment(value(ds, "AcquisitionDateTime"), _zone(ds))
