@@ -4,11 +4,11 @@ Columns `exam_id, patient_id, class, path` and `split` (train or test); others a
 in data_manifest/README.md. Errors name rows, never patients.
 """
 
-from __future__ import annotations
-
+import contextlib
 import csv
 import io
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,22 +70,18 @@ def _checked(exams: pd.DataFrame, name: str) -> list[str]:
     """The classes in their order, once columns, cells and classes are sound."""
     if missing := [c for c in REQUIRED if c not in exams]:
         there = ", ".join(c for c in exams.columns if c != "row")
-        same = " (if every exam is another patient's, copy exam_id)"
-        hint = same if missing == ["patient_id"] else ""
-        raise ConfigError(
-            f"{name} has no column {', '.join(missing)}; its columns are {there}. Add what is "
-            f"missing{hint}."
-        )
+        copy = " (if every exam is another patient's, copy exam_id)"
+        hint = copy if missing == ["patient_id"] else ""
+        said = f"{name} has no column {', '.join(missing)}; its columns are {there}"
+        raise ConfigError(f"{said}. Add what is missing{hint}.")
     if exams.empty:
         raise ConfigError(f"{name} has a header but no exams; write one row per exam.")
     for column in REQUIRED:
         if (empty := exams[column] == "").any():
             where = f"{name}, {_rows(exams.row[empty])}"
             raise ConfigError(f"{where}: {column} is empty; fill it in or delete the row.")
-    for column, remedy in (
-        ("exam_id", "give each exam its own"),
-        ("path", "keep one row per exam"),
-    ):
+    remedies = {"exam_id": "give each exam its own", "path": "keep one row per exam"}
+    for column, remedy in remedies.items():
         if (again := exams[column].duplicated(keep=False)).any():
             same = exams[column] == exams[column][again].iloc[0]
             raise ConfigError(f"{name}, {_rows(exams.row[same])} have the same {column}; {remedy}.")
@@ -96,10 +92,8 @@ def _checked(exams: pd.DataFrame, name: str) -> list[str]:
             both = f"the classes {other!r} and {label!r}"
             raise ConfigError(f"{name}: {both} differ only in capitals; write them alike.")
     if len(class_names) < 2:
-        raise ConfigError(
-            f"{name} has one class only ({class_names[0]!r}); a conditional GAN needs two or more: "
-            "add exams of another."
-        )
+        said = f"{name} has one class only ({class_names[0]!r})"
+        raise ConfigError(f"{said}; a conditional GAN needs two or more: add exams of another.")
     return class_names
 
 
@@ -134,14 +128,10 @@ def _check_split(exams: pd.DataFrame, name: str, notes: list[str]) -> None:
     if len(torn):
         where = f"{name}, {_rows(exams.row[exams['patient_id'] == torn.iloc[0]])}"
         more = f" (and {torn.nunique() - 1} more patients)" if torn.nunique() > 1 else ""
-        raise ConfigError(
-            f"{where}: one patient is in both splits{more}; keep all exams of a patient in one "
-            "split."
-        )
-    for split, role in (
-        ("train", "to learn from"),
-        ("test", "to tell memorising from generalising"),
-    ):
+        said = f"{where}: one patient is in both splits{more}"
+        raise ConfigError(f"{said}; keep all exams of a patient in one split.")
+    roles = ("to learn from", "to tell memorising from generalising")
+    for split, role in zip(SPLITS, roles):
         if not (exams["split"] == split).any():
             remedy = "a class needs two patients or more to have one held out: add some"
             if not made:
@@ -162,13 +152,12 @@ def split_by_patient(patients, classes) -> list[str]:
     Returns:
         "train" or "test" per exam. Every class with two patients or more has both.
     """
-    patients, classes = [str(p) for p in patients], [str(c) for c in classes]
-    classes_of: dict[str, set] = {}
+    patients = [str(p) for p in patients]
+    classes_of, strata = defaultdict(set), defaultdict(list)
     for patient, label in zip(patients, classes):
-        classes_of.setdefault(patient, set()).add(label)
-    strata: dict[tuple, list[str]] = {}
+        classes_of[patient].add(str(label))
     for patient in sorted(classes_of):
-        strata.setdefault(tuple(sorted(classes_of[patient])), []).append(patient)
+        strata[tuple(sorted(classes_of[patient]))].append(patient)
     # Patients with several classes first: what they hold out counts for each of their classes.
     test, rng = set(), np.random.default_rng(SPLIT_SEED)
     for stratum in sorted(strata, key=lambda s: (-len(s), s)):
@@ -182,12 +171,9 @@ def split_by_patient(patients, classes) -> list[str]:
 
 
 def without(cohort: Cohort, cfg: Config) -> Cohort:
-    """The cohort without the classes that `cfg.leave_out` names.
+    """The cohort without the classes that `cfg.leave_out` names; two or more must be left.
 
     A profile's own list may name classes that a user's cohort does not have; a user's may not.
-
-    Raises:
-        ConfigError: the user named a class that is not there, or fewer than two classes are left.
     """
     names = [n.strip() for n in cfg.leave_out.split(",") if n.strip()]
     if not names:
@@ -198,10 +184,8 @@ def without(cohort: Cohort, cfg: Config) -> Cohort:
         raise ConfigError(f"leave_out names {unknown[0]!r}; the cohort's classes are {known}.")
     left = [c for c in cohort.class_names if c not in names]
     if len(left) < 2:
-        raise ConfigError(
-            f"leave_out = {cfg.leave_out!r} leaves fewer than two classes; a conditional GAN needs "
-            "two."
-        )
+        said = f"leave_out = {cfg.leave_out!r} leaves fewer than two classes"
+        raise ConfigError(f"{said}; a conditional GAN needs two.")
     keep = cohort.exams["class"].isin(left)
     notes = list(cohort.notes)
     if gone := int((~keep).sum()):
@@ -216,9 +200,6 @@ def capped(cohort: Cohort, cfg: Config) -> Cohort:
     One number holds for every class, otherwise there is one per class in the cohort's order. A
     profile's own list is made for the embedded cohort: where it does not fit the user's classes,
     all exams are kept and a note says so.
-
-    Raises:
-        ConfigError: the user gave neither one number nor one per class.
     """
     exams, names, notes = cohort.exams, cohort.class_names, list(cohort.notes)
     keep = np.ones(len(exams), bool)
@@ -250,12 +231,12 @@ def capped(cohort: Cohort, cfg: Config) -> Cohort:
 
 def _rows(lines, limit: int = 5) -> str:
     """`row 3`, `rows 3, 7 and 12` or `rows 3, 4, 5, 6, 7 and 20 more`."""
-    said = [str(int(n)) for n in lines]
-    if len(said) == 1:
-        return f"row {said[0]}"
-    if len(said) <= limit:
-        return f"rows {', '.join(said[:-1])} and {said[-1]}"
-    return f"rows {', '.join(said[:limit])} and {len(said) - limit} more"
+    *said, last = [str(int(n)) for n in lines]
+    if not said:
+        return f"row {last}"
+    if len(said) < limit:
+        return f"rows {', '.join(said)} and {last}"
+    return f"rows {', '.join([*said, last][:limit])} and {len(said) + 1 - limit} more"
 
 
 def _decode(path: Path) -> str:
@@ -265,10 +246,8 @@ def _decode(path: Path) -> str:
     except (OSError, ValueError) as e:
         missing = isinstance(e, (FileNotFoundError, ValueError))
         fault = "does not exist" if missing else f"cannot be read ({type(e).__name__})"
-        raise ConfigError(
-            f"the cohort file {path.name} {fault}; give the path of a csv with the columns "
-            f"{', '.join(REQUIRED)} and split."
-        ) from None
+        remedy = f"give the path of a csv with the columns {', '.join(REQUIRED)} and split."
+        raise ConfigError(f"the cohort file {path.name} {fault}; {remedy}") from None
     if raw[:2] == b"PK":
         said = f"{path.name} is an Excel workbook"
         raise ConfigError(f"{said}; save it as csv and name that file as the cohort.")
@@ -278,10 +257,8 @@ def _decode(path: Path) -> str:
     elif b"\0" in raw[:2]:  # UTF-16 without a byte-order mark: every other byte of plain text is 0
         encodings = ("utf-16-be" if raw[0] == 0 else "utf-16-le",)
     for encoding in encodings:
-        try:
+        with contextlib.suppress(UnicodeDecodeError):
             return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
     said = f"{path.name} is not a text file that can be read"
     raise ConfigError(f"{said}; save the cohort as csv in UTF-8.")
 
@@ -299,9 +276,8 @@ def _parse(path: Path) -> pd.DataFrame:
     text = "\n" * above + "".join(lines[above:])  # row numbers stay those of the file
     header = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t|，；", key=header.count)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
-    )
+    look = dict(delimiter=delimiter, strict=True, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text, newline=""), **look)
     names, records = None, []
     try:
         for values in reader:
@@ -313,18 +289,16 @@ def _parse(path: Path) -> pd.DataFrame:
                     names.pop()
             elif len(values) < len(names) or any(v.strip() for v in values[len(names) :]):
                 mark = "tab" if delimiter == "\t" else repr(delimiter)
-                raise ConfigError(
-                    f"{path.name}, row {reader.line_num}: {len(values)} values under {len(names)} "
-                    f"column names; quote values that hold a {mark}."
-                )
+                said = f"{len(values)} values under {len(names)} column names"
+                where = f"{path.name}, row {reader.line_num}"
+                raise ConfigError(f"{where}: {said}; quote values that hold a {mark}.")
             else:
                 records.append([_one_line(v, n) for v, n in zip(values, names)] + [reader.line_num])
     except csv.Error as e:
         where = f"{path.name}, row {reader.line_num}"
         raise ConfigError(f"{where}: not readable as csv ({e}); check its quotes.") from None
     if names is None:
-        columns = ", ".join(REQUIRED)
-        said = f"{path.name} is empty; write a header with {columns}"
+        said = f"{path.name} is empty; write a header with {', '.join(REQUIRED)}"
         raise ConfigError(f"{said} and one row per exam.")
     if "row" in names:
         raise ConfigError(f"{path.name}: column 'row' is a name kept for line numbers; rename it.")
@@ -332,11 +306,7 @@ def _parse(path: Path) -> pd.DataFrame:
 
 
 def _known_names(exams: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Columns that the library knows under their names: `Exam ID` and `exam-id` are exam_id.
-
-    Raises:
-        ConfigError: two columns have one name.
-    """
+    """Columns that the library knows under their names: `Exam ID` and `exam-id` are exam_id."""
     known = {*REQUIRED, "split", *pictures.COLUMNS}
     plain = [re.sub(r"[\s_-]+", "_", str(c).strip().lower()) for c in exams.columns]
     columns = [p if p in known else c for p, c in zip(plain, exams.columns)]

@@ -4,14 +4,13 @@ mips.npy holds linear SUV, exams.csv one row per picture in the same order, data
 are.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -29,25 +28,15 @@ __all__ = ["DatasetError", "MipDataset", "Report", "load", "load_if_there", "pre
 
 @dataclass(frozen=True, eq=False)
 class MipDataset:
-    """Projections with their labels.
+    """Projections with their labels."""
 
-    Attributes:
-        suv: (n, h, w) float32, linear SUV in [0, suv_max].
-        exams: one row per projection: exam_id, patient_id, class, split, and what was measured.
-        class_names: label k is `class_names[k]`.
-        field_of_view_mm: height and width that a projection shows.
-        suv_max: SUV at which values were clipped.
-        sha256: of mips.npy, also for a split or subset of it.
-        unit: "SUV", or "window": uncalibrated pictures, `suv` is suv_max times the window's share.
-    """
-
-    suv: np.ndarray
-    exams: pd.DataFrame
-    class_names: list[str]
-    field_of_view_mm: tuple[float, float]
-    suv_max: float
-    sha256: str
-    unit: str = "SUV"
+    suv: np.ndarray  # (n, h, w) float32, linear SUV in [0, suv_max]
+    exams: pd.DataFrame  # row k: exam_id, patient_id, class, split, and what was measured
+    class_names: list[str]  # label k is `class_names[k]`
+    field_of_view_mm: tuple[float, float]  # height and width that a projection shows
+    suv_max: float  # SUV at which values were clipped
+    sha256: str  # of mips.npy, also for a split or subset of it
+    unit: str = "SUV"  # or "window": uncalibrated, `suv` is suv_max times the window's share
 
     def __post_init__(self):
         if len(self.suv) != len(self.exams):
@@ -94,19 +83,20 @@ class MipDataset:
     def splits(self) -> list[str]:
         return list(self.exams["split"])
 
-    def subset(self, indices) -> MipDataset:
+    def subset(self, indices) -> Self:
         """The same dataset with only these rows (numbers or a mask), in this order."""
         kind = int if np.size(indices) == 0 else None
         rows = np.arange(len(self))[np.asarray(indices, dtype=kind)]
         exams = self.exams.iloc[rows].reset_index(drop=True)
         return dataclasses.replace(self, suv=self.suv[rows], exams=exams)
 
-    def first_per_class(self, n: int) -> MipDataset:
+    def first_per_class(self, n: int) -> Self:
         """About `n` exams: the first of each class, as many of one as of another."""
-        share = max(1, n // max(1, len(self.class_names)))
         classes = range(len(self.class_names))
-        first = [np.flatnonzero(self.labels == c)[:share] for c in classes]
-        return self.subset(np.concatenate(first))
+        share = max(1, n // max(1, len(classes)))
+        return self.subset(
+            np.concatenate([np.flatnonzero(self.labels == c)[:share] for c in classes])
+        )
 
 
 def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
@@ -143,14 +133,13 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
         said = f"{described} has version {version}; this library reads {SCHEMA_VERSION}"
         raise DatasetError(f"{said}; {again}")
     for name, mark in marks.items():
-        part = directory / name
-        if not part.exists():
-            said = f"{paths.shown(part)} is missing beside its dataset.json"
-            raise DatasetError(f"{said}; {_AGAIN}")
-        if paths.sha256(part) != mark:
+        part = paths.shown(directory / name)
+        if not (directory / name).exists():
+            raise DatasetError(f"{part} is missing beside its dataset.json; {_AGAIN}")
+        if paths.sha256(directory / name) != mark:
             raise DatasetError(
-                f"{paths.shown(part)} changed after it was prepared, so nothing made from it can "
-                f"be trusted; delete dataset.json beside it and {_AGAIN}"
+                f"{part} changed after it was prepared, so nothing made from it can be trusted; "
+                f"delete dataset.json beside it and {_AGAIN}"
             )
     suv = np.load(directory / "mips.npy", mmap_mode="r", allow_pickle=False)
     if suv.shape != shape or suv.dtype != np.float32:
@@ -159,9 +148,8 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
     texts = dict.fromkeys(("exam_id", "patient_id", "class", "split", "path"), str)
     exams = pd.read_csv(directory / "exams.csv", keep_default_na=False, dtype=texts)
     if len(exams) != len(suv) or not set(exams["class"]) <= set(names):
-        said = f"{described} and exams.csv beside it contradict each other"
-        raise DatasetError(f"{said}; {again}")
-    rows = np.arange(len(exams)) if split is None else np.flatnonzero(exams["split"] == split)
+        raise DatasetError(f"{described} and exams.csv beside it contradict each other; {again}")
+    rows = np.flatnonzero((split is None) | (exams["split"] == split))
     exams = exams.iloc[rows].reset_index(drop=True)
     pixels = np.asarray(suv[rows])
     return MipDataset(pixels, exams, names, fov, suv_max, content["sha256"], unit)

@@ -5,8 +5,6 @@ cannot without the key. The key is made once per home folder, lies beside the da
 inside one, and whoever shares a dataset keeps it back.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import hmac
@@ -21,18 +19,14 @@ from radiogan_lib.config import ConfigError
 
 # What identifies a person or betrays a source in free text: URLs and paths, file names, UIDs, dates
 # and times, DICOM names.
-_PATTERNS = [
-    re.compile(p)
-    for p in (
-        r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"]+",
-        r"(?:(?<=\s)|(?<=['\"(=])|^)(?:~|\.{1,2}|[A-Za-z]:)?[\\/]"
-        r"(?:[^\s'\",;)]|\s(?=[^'\",;)]*[\\/]))+",
-        r"\b[\w.\-]+\.(?:dcm|nii\.gz|nii|img|ima|hdr|csv)\b",
-        r"\b\d+(?:\.\d+){3,}\b",
-        r"\b(?:19|20)\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])(?:\d{2,6}(?:\.\d+)?)?\b",
-        r"\b[\w'\-]+\^[\w'\-^ ]+",
-    )
-]
+_PATTERNS = (
+    r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"]+",
+    r"(?:(?<=\s)|(?<=['\"(=])|^)(?:~|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s'\",;)]|\s(?=[^'\",;)]*[\\/]))+",
+    r"\b[\w.\-]+\.(?:dcm|nii\.gz|nii|img|ima|hdr|csv)\b",
+    r"\b\d+(?:\.\d+){3,}\b",
+    r"\b(?:19|20)\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])(?:\d{2,6}(?:\.\d+)?)?\b",
+    r"\b[\w'\-]+\^[\w'\-^ ]+",
+)
 
 
 def key() -> bytes:
@@ -61,8 +55,7 @@ def key() -> bytes:
 
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Mode 600 from the start.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".key-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 600
     try:
         with os.fdopen(handle, "w") as f:
             f.write(secrets.token_hex(32))
@@ -93,5 +86,5 @@ def scrub(text: str, identifiers: tuple[str, ...] = ()) -> str:
     for value in sorted({str(v) for v in identifiers if len(str(v)) >= 3}, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text, flags=re.IGNORECASE)
     for pattern in _PATTERNS:
-        text = pattern.sub("…", text)
+        text = re.sub(pattern, "…", text)
     return re.sub(r"…(?:[\s/\\._-]*…)+", "…", text)

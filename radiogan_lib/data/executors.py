@@ -4,8 +4,6 @@ Only a few items are in flight at a time, so memory does not grow with the cohor
 as they are ready; and a worker that dies costs its own item at most, after a second try.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import sys
@@ -13,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from radiogan_lib import machine
 from radiogan_lib.config import ConfigError
@@ -23,8 +21,7 @@ CONNECT_S = 20  # how long to look for a Dask scheduler
 IN_FLIGHT = 2  # items per worker: one being worked on, one waiting so that no worker idles
 
 
-@dataclass
-class Died:
+class Died(NamedTuple):
     """In place of a result: the worker process ended twice while on this item."""
 
     reason: str
@@ -61,7 +58,7 @@ def run(
             "scheduler such as tcp://127.0.0.1:8786."
         )
     elif scheduler == "sync" or not items:
-        yield from ((i, function(item)) for i, item in enumerate(items))
+        yield from enumerate(map(function, items))
     elif scheduler == "threads":
         yield from _in_threads(function, items, workers)
     else:
@@ -70,13 +67,13 @@ def run(
 
 
 def _in_threads(function, items, workers: int) -> Iterator[tuple[int, object]]:
-    waiting, running = deque(range(len(items))), {}
+    waiting, running = deque(enumerate(items)), {}
     with futures.ThreadPoolExecutor(workers) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < workers * IN_FLIGHT:
-                    index = waiting.popleft()
-                    running[pool.submit(function, items[index])] = index
+                    index, item = waiting.popleft()
+                    running[pool.submit(function, item)] = index
                 for done in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
                     yield running.pop(done), done.result()
         finally:
@@ -95,17 +92,15 @@ def _local_client(workers: int):
         # A fork can hang on another thread's lock.
         "distributed.worker.multiprocessing-method": "spawn",
     }
+    options = dict(
+        n_workers=workers, threads_per_worker=1, memory_limit=0, silence_logs=logging.CRITICAL + 1
+    )
+    options |= dict(host="127.0.0.1", dashboard_address=None)
+    ours = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is for this process
+    )
     with dask.config.set(settings), _without_main():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            memory_limit=0,
-            silence_logs=logging.CRITICAL + 1,
-            # Ctrl-C is ours.
-            preload=["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
-        )
+        cluster = LocalCluster(**options, preload=[ours])
         over = threading.Event()
         watch = threading.Thread(target=_keep_alive, args=(cluster, workers, over), daemon=True)
         watch.start()
@@ -129,11 +124,7 @@ def _keep_alive(cluster, workers: int, over: threading.Event) -> None:
 
 @contextlib.contextmanager
 def _without_main():
-    """Hide the main script, so that a new worker does not import it.
-
-    A fresh interpreter imports the main script to find functions defined there. Ours never are, and
-    a script that calls `prepare` at its top level would start itself again in every worker.
-    """
+    """Hide the main script: if it calls `prepare` at its top level, every worker would start it."""
     main = sys.modules["__main__"]
     kept = {k: main.__dict__.pop(k) for k in ("__file__", "__spec__") if k in main.__dict__}
     main.__spec__ = None
@@ -199,13 +190,11 @@ def _through(function, items, client, waiting: deque, limit: int) -> Iterator[tu
             except KilledWorker:
                 result = Died("its worker process ended twice without a result")
             except ImportError as e:
-                said = (
-                    f"the Dask workers cannot import this library ({e}); install the same version"
-                )
-                raise ConfigError(f"{said} on every worker.") from None
+                said = f"the Dask workers cannot import this library ({e})"
+                raise ConfigError(f"{said}; install the same version on every worker.") from None
             except futures.CancelledError:
-                said = "the Dask cluster was closed during the work; run again"
-                raise ConfigError(f"{said}, what is finished is kept.") from None
+                said = "the Dask cluster was closed during the work"
+                raise ConfigError(f"{said}; run again, what is finished is kept.") from None
             index = index_of.pop(future.key)
             if waiting:
                 finished.add(submit())

@@ -5,11 +5,10 @@ high. The cohort csv may say so (`COLUMNS`); the defaults are explained in data_
 The evaluation reads the images of other generators through the same functions.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -18,9 +17,8 @@ from petsuv.plausible import check_suv
 from radiogan_lib.config import ConfigError
 
 VERSION = 1  # goes up when the same picture would give other values
-ARRAYS = (".npy",)
 IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-SUFFIXES = (*ARRAYS, *IMAGES)
+SUFFIXES = (".npy", *IMAGES)
 UNCALIBRATED = "uncalibrated"
 COLUMNS = ("row_mm", "column_mm", "suv_white", "suv_black", "dark_is_high")
 PIXEL_MM = (0.1, 20.0)  # a pixel outside this range is a slip of the pen
@@ -35,22 +33,16 @@ _SAVE = "Save the projection as a grey PNG or TIFF of 8 or 16 bits."
 
 @dataclass(frozen=True)
 class Window:
-    """What the cohort csv says about one picture; None where it says nothing.
+    """What the cohort csv says about one picture; None where it says nothing."""
 
-    Attributes:
-        row_mm, column_mm: height and width of a pixel, mm.
-        suv_white, suv_black: SUV of the whitest and the blackest grey value; None = uncalibrated.
-        dark_is_high: dark pixels are those of high uptake.
-    """
-
-    row_mm: float | None = None
-    column_mm: float | None = None
-    suv_white: float | None = None
+    row_mm: float | None = None  # height of a pixel
+    column_mm: float | None = None  # width of a pixel
+    suv_white: float | None = None  # SUV of the whitest grey value; None = uncalibrated
     suv_black: float | None = None
-    dark_is_high: bool | None = None
+    dark_is_high: bool | None = None  # dark pixels are those of high uptake
 
     @classmethod
-    def parse(cls, cells: dict[str, str]) -> Window:
+    def parse(cls, cells: dict[str, str]) -> Self:
         """The window from a row of a cohort csv; empty and missing cells say nothing.
 
         Raises:
@@ -91,34 +83,20 @@ def _number(column: str, cell: str) -> float | None:
     return value
 
 
-@dataclass(frozen=True)
-class Picture:
-    """The pixels of one file.
-
-    Attributes:
-        values: (rows, columns), uint8 or uint16 grey values, or float32 numbers.
-        white: the whitest grey value, 255 or 65535; None where the values are numbers.
-    """
+class Picture(NamedTuple):
+    """The pixels of one file: (rows, columns) uint8 or uint16 grey values, or float32 numbers."""
 
     values: np.ndarray
-    white: int | None
+    white: int | None  # the whitest grey value, 255 or 65535; None where the values are numbers
 
 
-@dataclass(frozen=True)
-class Projection:
-    """A picture as a projection.
+class Projection(NamedTuple):
+    """A picture as a projection."""
 
-    Attributes:
-        values: (rows, columns) float32, high uptake is high: SUV, or the window's share.
-        unit: "SUV" or "window".
-        pixel_mm: height and width of a pixel.
-        assumed: what the csv does not say and was assumed; "" if nothing.
-    """
-
-    values: np.ndarray
-    unit: str
-    pixel_mm: tuple[float, float]
-    assumed: str
+    values: np.ndarray  # (rows, columns) float32, high uptake is high: SUV, or the window's share
+    unit: str  # "SUV" or "window"
+    pixel_mm: tuple[float, float]  # height and width of a pixel
+    assumed: str  # what the csv does not say and was assumed; "" if nothing
 
 
 def is_picture(path: str | Path) -> bool:
@@ -137,10 +115,11 @@ def read(path: str | Path, colour: bool = False) -> Picture:
         ExamError: not there, unreadable, colour, transparent, animated, several pages, no picture.
     """
     path = Path(path)
+    is_array = path.suffix.lower() == ".npy"
     try:
         if not path.is_file():
             raise ExamError("there is no such file", "Correct the path.")
-        values = _array(path, colour) if path.suffix.lower() in ARRAYS else _image(path, colour)
+        values = _array(path, colour) if is_array else _image(path, colour)
     except (ExamError, MemoryError):
         raise
     except Exception as e:  # every decoder has its own errors
@@ -160,8 +139,9 @@ def _refuse_large(n: int) -> None:
 def _array(path: Path, colour: bool) -> np.ndarray:
     values, save = np.load(path, allow_pickle=False), "Save it as (rows, columns)."
     if values.dtype.kind not in "uif":
-        said = f"the array holds {values.dtype}, not numbers"
-        raise ExamError(said, "Save the values as float32.")
+        raise ExamError(
+            f"the array holds {values.dtype}, not numbers", "Save the values as float32."
+        )
     if 0 in values.shape:
         raise ExamError("the array is empty", "Save it again from its source.")
     if values.ndim == 3:
@@ -190,8 +170,9 @@ def pixels(image, colour: bool = False) -> np.ndarray:
     """The grey values of an open Pillow image: (rows, columns) uint8, uint16, int32 or float32."""
     raw = str(image.tile[0][3] if image.tile else "")
     if image.mode == "1":
-        said = "the picture is black and white only, a mask"
-        raise ExamError(said, "Give the projection itself.")
+        raise ExamError(
+            "the picture is black and white only, a mask", "Give the projection itself."
+        )
     if "16" in raw and image.mode in ("RGB", "RGBA", "LA"):
         raise ExamError("the picture has 16 bits in each of several channels", _SAVE)
     if image.mode == "PA" or (image.mode in ("P", "L", "RGB") and "transparency" in image.info):
@@ -210,21 +191,18 @@ def pixels(image, colour: bool = False) -> np.ndarray:
 
 def _grey(values: np.ndarray, tolerance: int, colour: bool) -> np.ndarray:
     """(rows, columns, channels) → (rows, columns) of equal channels and an opaque alpha."""
-    channels = values.shape[-1]
-    if channels in (2, 4):
+    if values.shape[-1] in (2, 4):
         alpha, values = values[..., -1], values[..., :-1]
         full = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else 1
         if (clear := float((alpha < full).mean())) > 0:
             said = f"{max(clear, 0.01):.0%} of the picture is transparent"
             raise ExamError(said, "Save it without transparency.")
-    if values.shape[-1] == 1:
-        return values[..., 0]
-    if (np.ptp(values.astype(np.float64), axis=-1) <= tolerance).all():
+    alike = np.ptp(values.astype(np.float64), axis=-1) <= tolerance
+    if values.shape[-1] == 1 or alike.all():
         return values[..., 0]
     if not colour:
         raise ExamError("the picture is in colour, and no colour says what SUV it is", _SAVE)
-    weights = np.array([0.299, 0.587, 0.114])
-    grey = values.astype(np.float64) @ weights
+    grey = values.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     return (np.rint(grey) if values.dtype.kind in "ui" else grey).astype(values.dtype)
 
 
@@ -235,10 +213,6 @@ def project(path: str | Path, window: Window = Window()) -> Projection:
     Numbers (a .npy or TIFF of floats) are SUV, as in a NIfTI file, unless all lie in [0, 1]: no
     whole body does, so they are shares of a window.
 
-    Args:
-        path: see `read`.
-        window: what is known about the picture.
-
     Raises:
         ExamError: the picture cannot be read, is tiny or empty, or its pixel size is unknown.
     """
@@ -247,8 +221,7 @@ def project(path: str | Path, window: Window = Window()) -> Projection:
     if min(rows, columns) < SMALLEST:
         said = f"the picture has {rows} x {columns} pixels, too few for a whole body"
         raise ExamError(said, f"Give one of {SMALLEST} x {SMALLEST} or more.")
-    assumed = []
-    pixel_mm = (window.row_mm, window.column_mm)
+    assumed, pixel_mm = [], (window.row_mm, window.column_mm)
     if window.row_mm is None:
         if columns != KNOWN_COLUMNS:
             remedy = "Add the columns row_mm and column_mm to the cohort."
@@ -256,31 +229,27 @@ def project(path: str | Path, window: Window = Window()) -> Projection:
         pixel_mm = KNOWN_MM
         assumed.append(f"pixels of {KNOWN_MM[0]:g} x {KNOWN_MM[1]:g} mm")
     values = picture.values.astype(np.float32)
+    low, high = float(values.min()), float(values.max())
     if not np.isfinite(values).all():
         said = "the picture holds values that are no numbers"
         raise ExamError(said, "Save it again without them.")
-    if values.min() == values.max():
+    if low == high:
         raise ExamError("all pixels have the same value", "Export the exam again.")
-    if picture.white is None and window.suv_white is None and values.max() > 1:
+    if picture.white is None and window.suv_white is None and high > 1:
         if window.dark_is_high:
             said = "dark cannot be high where the values are SUV"
             raise ExamError(said, "Correct dark_is_high in the cohort.")
-        check_suv(float(values.min()), float(values.max()), values)
+        check_suv(low, high, values)
         return Projection(np.maximum(values, 0), "SUV", pixel_mm, ", ".join(assumed))
-    if picture.white is None and not (0 <= values.min() and values.max() <= 1):
+    if picture.white is None and not 0 <= low <= high <= 1:
         raise ExamError("grey values that are numbers must lie in [0, 1]", _SAVE)
     share = values / np.float32(picture.white or 1)  # 0 black, 1 white
     if window.suv_white is not None:
         suv = window.suv_black + share * np.float32(window.suv_white - window.suv_black)
         return Projection(suv.astype(np.float32), "SUV", pixel_mm, ", ".join(assumed))
     dark_is_high = window.dark_is_high
-    if dark_is_high is None:
-        dark_is_high = _background(share) > 0.5
+    if dark_is_high is None:  # the outermost columns on either side show air
+        edge = max(1, columns // 50)
+        dark_is_high = np.median(np.hstack([share[:, :edge], share[:, -edge:]])) > 0.5
         assumed.append("dark is high" if dark_is_high else "bright is high")
     return Projection(1 - share if dark_is_high else share, "window", pixel_mm, ", ".join(assumed))
-
-
-def _background(share: np.ndarray) -> float:
-    """The grey value of the air: the median of the outermost columns on either side."""
-    edge = max(1, share.shape[1] // 50)
-    return float(np.median(np.concatenate([share[:, :edge], share[:, -edge:]], axis=1)))

@@ -1,7 +1,5 @@
 """From a cohort to a dataset on disk: read, project, place on the canvas, once per exam."""
 
-from __future__ import annotations
-
 import contextlib
 import html
 import json
@@ -46,15 +44,11 @@ class Report:
         return len(self.rejects)
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.prepared} exams prepared now, {self.reused} were ready, {self.rejected} "
-            f"rejected: {paths.shown(self.directory)}",
-            self.counts.to_string(),
-        ]
-        lines += [
-            f"{r.exam} ({r.file}): {r.reason}; {r.remedy}"
-            for r in self.rejects.head(10).itertuples()
-        ]
+        done = f"{self.prepared} exams prepared now, {self.reused} were ready"
+        where = paths.shown(self.directory)
+        lines = [f"{done}, {self.rejected} rejected: {where}", self.counts.to_string()]
+        for r in self.rejects.head(10).itertuples():
+            lines.append(f"{r.exam} ({r.file}): {r.reason}; {r.remedy}")
         if self.rejected > 10:
             lines.append(f"and {self.rejected - 10} more in rejects.csv")
         return "\n".join([*lines, *self.notes])
@@ -128,18 +122,14 @@ def prepare(cohort, out_dir: Path | str, cfg: Config, scheduler=None) -> Report:
             listed, rejects, counts = done
             notes += _remarks(listed, counts)
             return Report(directory, 0, len(listed), rejects, counts, notes)
-        files = [
-            directory / "cache" / f"{deidentify.keyed('cache:' + v, secret)[:24]}.npz"
-            for v in exams["exam_id"]
-        ]
+        kept = (deidentify.keyed("cache:" + v, secret)[:24] for v in exams["exam_id"])
+        files = [directory / "cache" / f"{name}.npz" for name in kept]
         work = readers.Work(jobs, files, marks)
-        work.complete(
-            readers.project,
-            "preparing exams",
-            scheduler,
-            cfg.workers,
-            lambda result, i: _scrubbed(result, exams.iloc[i]),
-        )
+
+        def mend(result: dict, i: int) -> dict:
+            return _scrubbed(result, exams.iloc[i])
+
+        work.complete(readers.project, "preparing exams", scheduler, cfg.workers, mend)
         rejects = _rejects(work.results, exams, table, cfg.keep_ids)
         counts = _count(exams, work.good, names)
         # Until the new one is there, the dataset is unfinished.
@@ -173,10 +163,9 @@ def _refuse_if_empty(counts: pd.DataFrame, rejects: pd.DataFrame, directory: Pat
         said = f"all {len(rejects)} exams were rejected, so there is no dataset."
         raise DatasetError(f"{said}{first}{where}")
     if len(lost := counts.index[counts["train"] == 0]):
-        raise DatasetError(
-            f"no training exam is left of class {', '.join(lost)}; correct its exams or take the "
-            f"class out of the cohort.{first}{where}"
-        )
+        said = f"no training exam is left of class {', '.join(lost)}"
+        remedy = "correct its exams or take the class out of the cohort."
+        raise DatasetError(f"{said}; {remedy}{first}{where}")
 
 
 def _unit(work: readers.Work) -> str:
@@ -192,11 +181,7 @@ def _unit(work: readers.Work) -> str:
 
 
 def _write(directory: Path, work: readers.Work, table, cfg: Config, content: dict) -> pd.DataFrame:
-    """Put the exams together; dataset.json comes last and says that all is there.
-
-    Returns:
-        exams.csv.
-    """
+    """Put the exams together; dataset.json comes last and says that all is there."""
     good, (h, w), (height, width) = work.good, cfg.canvas, cfg.field_of_view_mm
     # Piece by piece, not through a memory map: a disk that fills up under a map ends the process
     # without a word.
@@ -245,9 +230,7 @@ def _finished(directory: Path, fingerprint: str, cfg: Config) -> tuple | None:
             for name in ("exams.csv", "rejects.csv")
         )
         names = content["class_names"]
-        counts = pd.DataFrame(
-            {s: [content["counts"][s][c] for c in names] for s in content["counts"]}, index=names
-        )
+        counts = pd.DataFrame(content["counts"]).loc[names]
         sizes = content["rejected"] == len(rejects) and content["exams"] == len(exams)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -260,10 +243,9 @@ def _published(exams: pd.DataFrame, cfg: Config, notes: list[str]) -> tuple[pd.D
     secret = deidentify.key() if private.any() else b""
     table = pd.DataFrame(index=exams.index)
     for kind in ("exam", "patient"):
-        table[f"{kind}_id"] = [
-            deidentify.hashed(kind, v, secret) if hide else v
-            for v, hide in zip(exams[f"{kind}_id"], private)
-        ]
+        ids = zip(exams[f"{kind}_id"], private)
+        hashed = [deidentify.hashed(kind, v, secret) if hide else v for v, hide in ids]
+        table[f"{kind}_id"] = hashed
     table["class"], table["split"] = exams["class"], exams["split"]
     if not private.all():
         shown = exams["path"].str.replace(r"[\r\n]+", " ", regex=True)  # a table's row is one line
@@ -273,10 +255,8 @@ def _published(exams: pd.DataFrame, cfg: Config, notes: list[str]) -> tuple[pd.D
         if column.lower() in OPEN_COLUMNS or not private.all():
             table[column] = exams[column].where(~private | (column.lower() in OPEN_COLUMNS), "")
     if hidden := [c for c in optional if private.any() and c.lower() not in OPEN_COLUMNS]:
-        notes.append(
-            f"Not published, because they may identify someone: column {', '.join(hidden)} "
-            "(the setting keep_ids=True keeps all)."
-        )
+        said = f"Not published, because they may identify someone: column {', '.join(hidden)}"
+        notes.append(f"{said} (the setting keep_ids=True keeps all).")
     return table, secret
 
 
@@ -292,9 +272,8 @@ def _scrubbed(result: dict, exam: pd.Series) -> dict:
     for key in ("reason", "remedy"):
         if key in result:
             result[key] = deidentify.scrub(result[key], tuple(names))
-    if "facts" in result:
-        note = deidentify.scrub(result["facts"]["note"], tuple(names))
-        result["facts"] = result["facts"] | {"note": note}
+    if facts := result.get("facts"):
+        result["facts"] = facts | {"note": deidentify.scrub(facts["note"], tuple(names))}
     return result
 
 
@@ -326,18 +305,14 @@ def _remarks(exams: pd.DataFrame, counts: pd.DataFrame) -> list[str]:
     if n := int((exams["note"] != "").sum()):
         out.append(f"{n} exams were read with a remark: column note of exams.csv.")
     if untested := list(counts.index[counts["test"] == 0]):
-        out.append(
-            f"No exam of class {', '.join(untested)} is held out: its pictures cannot be compared "
-            "with unseen ones."
-        )
+        said = f"No exam of class {', '.join(untested)} is held out"
+        out.append(f"{said}: its pictures cannot be compared with unseen ones.")
     return out
 
 
 def _count(exams: pd.DataFrame, kept: list[int], class_names: list[str]) -> pd.DataFrame:
     """Exams per class: train, test, rejected."""
     status = exams["split"].where(exams.index.isin(exams.index[kept]), "rejected")
-    counts = pd.crosstab(exams["class"], status).reindex(
-        index=class_names, columns=[*cohorts.SPLITS, "rejected"]
-    )
-    counts.index.name = counts.columns.name = None
-    return counts.fillna(0).astype(int)
+    columns = [*cohorts.SPLITS, "rejected"]
+    counts = pd.crosstab(exams["class"], status).reindex(index=class_names, columns=columns)
+    return counts.rename_axis(index=None, columns=None).fillna(0).astype(int)

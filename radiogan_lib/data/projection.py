@@ -4,11 +4,8 @@ The paper resamples every volume to isotropic 2 mm with nearest-neighbour interp
 projects (section 4.1). On an axis-aligned grid nearest-neighbour resampling only picks voxels, and
 picking commutes with the maximum: the maximum comes first, over the stored voxels in the order they
 lie in memory, and picking is left for the small 2-D result. The bits are those of SimpleITK's
-Resample + maximum; the time is that of reading the volume once. Oblique grids are sampled once, by
-whole columns of voxels where one axis is shared. Measured by benchmarks/projection.py.
+Resample + maximum. Oblique grids are sampled once. Measured by benchmarks/projection.py.
 """
-
-from __future__ import annotations
 
 import itertools
 import math
@@ -62,11 +59,11 @@ def plane_indices(
 
     The output starts at the centre of the first input plane and has round(n · voxel / spacing)
     planes. A plane more than half a voxel beyond the last centre is outside the image (−1, drawn
-    as 0). Half-way ties go up. Rounding at a tie depends on the order of operations, so that order
-    is ITK's: through the physical position `origin_mm`, and along its `fastest` axis (x) by
+    as 0). Half-way ties go up. Rounding at a tie depends on the order of operations, which is
+    ITK's: through the physical position `origin_mm`, and along its `fastest` axis (x) by
     interpolation between the two ends of a line.
     """
-    m = int(round(n * voxel_mm / spacing_mm))
+    m = round(n * voxel_mm / spacing_mm)
     if fastest:
         first, last = (((origin_mm + i * spacing_mm) - origin_mm) * (1 / voxel_mm) for i in (0, m))
         place = first + np.arange(m) / max(m, 1) * (last - first)
@@ -81,24 +78,16 @@ def _project(image, depth: int, spacing_mm: float) -> np.ndarray:
     """(first, second) remaining canonical axes, the maximum along canonical axis `depth`."""
     if not spacing_mm > 0:
         raise ValueError(f"spacing_mm = {spacing_mm}; it must be above zero.")
-    if not is_axis_aligned(image.affine):
-        return _on_any_grid(image, depth, spacing_mm)
+    if not is_axis_aligned(image.affine):  # on an upright grid around it; 0 outside the volume
+        whole = (image.shape[:3], image.affine)
+        shape, affine = spaces.vox2out_vox(whole, [float(spacing_mm)] * 3)
+        return Sampler(image).maximum(np.linalg.inv(image.affine) @ affine, shape, depth)
     array, slope, inter, ornt = stored(image)
     picks = picked_planes(array.shape, image.affine, spacing_mm)
     axis = int(np.flatnonzero(ornt[:, 0] == depth)[0])
     planes = stored_planes(picks[depth], array.shape[axis], ornt[axis, 1] < 0)
     flat = maximum_along(array, axis, planes)
-    return finish(scaled(flat, slope, inter), ornt, axis, picks, depth)
-
-
-def _on_any_grid(image, depth: int, spacing_mm: float) -> np.ndarray:
-    """`_project` of an oblique volume: nearest neighbour on an upright grid around it.
-
-    A point within half a voxel of the volume takes its nearest voxel, as in SimpleITK; else 0.
-    """
-    shape, affine = spaces.vox2out_vox((image.shape[:3], image.affine), [float(spacing_mm)] * 3)
-    step = np.linalg.inv(image.affine) @ affine
-    return Sampler(image).maximum(step, shape, depth)
+    return _finish(scaled(flat, slope, inter), ornt, axis, picks, depth)
 
 
 class Sampler:
@@ -112,14 +101,13 @@ class Sampler:
         self._columns: dict[int, np.ndarray] = {}  # of a stored axis; kept for the next view
 
     def maximum(self, step: np.ndarray, shape: Sequence[int], depth: int) -> np.ndarray:
-        """The maximum along axis `depth` of a grid.
+        """The maximum along axis `depth` of a grid of `shape` points; 0 outside the volume.
 
         Args:
             step: (4, 4) from a grid point's number to a place in the stored volume, in voxels.
-            shape: points along the three axes of the grid.
 
         Returns:
-            (first, second) remaining axes of the grid, float32; 0 outside the volume.
+            (first, second) remaining axes of the grid, float32.
         """
         moves = np.abs(step[:3, :3]) * shape > 1e-3  # voxels; [stored axis, grid axis]
         for axis in range(3):
@@ -220,14 +208,12 @@ def _in_threads(work: Callable[[range], None], n: int, volume: np.ndarray) -> No
     parts = [range(low, high) for low, high in itertools.pairwise(edges)]
     if threads == 1:
         work(parts[0])
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, parts))
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, parts))
 
 
-def finish(
-    flat: np.ndarray, ornt: np.ndarray, axis: int, picks: list[np.ndarray], depth: int
-) -> np.ndarray:
+def _finish(flat: np.ndarray, ornt, axis: int, picks: list[np.ndarray], depth: int) -> np.ndarray:
     """Turn the stored 2-D maximum into canonical axes and pick the planes of the output grid."""
     kept = [a for a in range(3) if a != axis]
     if ornt[kept[0], 0] > ornt[kept[1], 0]:
@@ -261,11 +247,7 @@ def stored_planes(picks: np.ndarray, n: int, flipped: bool) -> np.ndarray:
 
 
 def maximum_along(array: np.ndarray, axis: int, planes: np.ndarray) -> np.ndarray:
-    """Maximum over some planes of one axis, in the array's own type, reading memory in order.
-
-    A large array is cut along its slowest axis for several threads: one core cannot fill the memory
-    bus.
-    """
+    """Maximum over some planes of one axis, in the array's own type, reading memory in order."""
     turned = [a for a in range(3) if array.strides[a] < 0]  # a flipped view: as memory runs
     array = np.flip(array, turned)
     if axis in turned:
@@ -303,8 +285,7 @@ def maximum_along(array: np.ndarray, axis: int, planes: np.ndarray) -> np.ndarra
 def _reduce(work: np.ndarray, depth: int, out: np.ndarray) -> None:
     """The maximum of (slabs, rows, columns) along the rows or the columns.
 
-    NumPy's inner loop starts anew for each row. Where rows follow each other in memory, about ten
-    count as one long row: less than half the time at 168 columns.
+    NumPy's inner loop starts anew for each row; about ten rows count as one here: half the time.
     """
     slabs, rows, columns = work.shape
     if depth != 1 or rows < 20 or not work[0].flags.c_contiguous:
@@ -350,13 +331,11 @@ def upright(mip: np.ndarray) -> np.ndarray:
 def rotating_mips(
     image: nib.Nifti1Image, n_angles: int = 24, spacing_mm: float = 2.0
 ) -> np.ndarray:
-    """Views from all around the patient, turning about the long axis: frame 0 is from the front.
-
-    Every frame samples the volume once, by nearest neighbour, on a grid that turns.
+    """Views from all around the patient, by nearest neighbour on a grid that turns.
 
     Returns:
-        (n_angles, rows, columns) float32; head up. Frame 0 has the patient's right on the viewer's
-        left, the frame at half a turn is its mirror image.
+        (n_angles, rows, columns) float32; head up. Frame 0 is from the front, with the patient's
+        right on the viewer's left.
     """
     if n_angles < 1:
         raise ValueError(f"n_angles = {n_angles}; at least one view is needed.")
@@ -387,8 +366,7 @@ def nifti_mip(
     Every few unpacked megabytes are projected in their stored type while they are in the cache.
 
     Returns:
-        (rows, columns) float32 SUV, head up, patient's right on the viewer's left; and the voxel
-        size along right-left, back-front and foot-head, mm.
+        the MIP, and the voxel size along right-left, back-front and foot-head, mm.
     """
     header = nifti.read_header(path)
     ornt = orientations.io_orientation(header.affine)
@@ -399,32 +377,27 @@ def nifti_mip(
     axis = int(np.flatnonzero(ornt[:, 0] == 1)[0])  # the stored axis that runs from back to front
     planes = stored_planes(picks[1], header.shape[axis], ornt[axis, 1] < 0)
     step = stride(math.prod(header.shape))
-    flat, lowest, highest, sample = None, np.inf, -np.inf, []
+    parts, lowest, highest, sample = [], np.inf, -np.inf, []
     for k, block in nifti.slabs(header):
         lowest, highest = np.minimum(lowest, block.min()), np.maximum(highest, block.max())
         first = -(k * header.shape[0] * header.shape[1]) % step
         sample.append(block.reshape(-1)[first::step].copy())
-        if axis == 2:
-            inside = planes[(planes >= k) & (planes < k + len(block))] - k
-            part = maximum_along(block, 0, inside) if inside.size else None  # (j, i)
-            flat = part if flat is None else flat if part is None else np.maximum(flat, part)
-        else:
-            part = maximum_along(block, 2 - axis, planes)  # (k, i) or (k, j)
-            flat = [part] if flat is None else [*flat, part]
-    flat = flat if axis == 2 else np.concatenate(flat)
+        if axis < 2:
+            parts.append(maximum_along(block, 2 - axis, planes))  # (k, i) or (k, j)
+        elif (inside := planes[(planes >= k) & (planes < k + len(block))] - k).size:
+            parts = [np.maximum.reduce([*parts, maximum_along(block, 0, inside)])]  # (j, i)
+    flat = np.concatenate(parts)
     extremes = scaled(np.array([lowest, highest]), header.slope, header.inter)
     sample = scaled(np.concatenate(sample), header.slope, header.inter)
-    low, high = map(float, extremes)
-    tell([*notes, *header.notes, *check_suv(low, high, sample)])
-    mip = finish(scaled(flat.T, header.slope, header.inter), ornt, axis, picks, 1)
+    tell([*notes, *header.notes, *check_suv(*map(float, extremes), sample)])
+    mip = _finish(scaled(flat.T, header.slope, header.inter), ornt, axis, picks, 1)
     return upright(mip), voxel_mm
 
 
 def _overlaps(n_source: int, n_canvas: int, field_px: float, offset_px: int) -> np.ndarray:
     """Weights (n_canvas, n_source): which share of canvas pixel i source pixel j covers.
 
-    Lengths are in source pixels; canvas pixel i covers [i, i + 1] · field_px / n_canvas of the
-    field of view and source pixel j covers [j, j + 1] + offset_px.
+    Canvas pixel i covers [i, i + 1] · field_px / n_canvas, source pixel j [j, j + 1] + offset_px.
     """
     step = field_px / n_canvas
     low = np.arange(n_canvas)[:, None] * step
@@ -443,8 +416,7 @@ def fit_to_canvas(
 
     The field of view starts at the top row (the head), is centred left to right to the nearest
     whole pixel, and is empty (SUV 0) where the exam does not reach. The value of a canvas pixel is
-    the mean over its area (our reading of paper §3.1 and §3.2). Where a canvas pixel is exactly a
-    source pixel (640 × 384 over 1280 × 768 mm at 2 mm) the result equals the input bit for bit.
+    the mean over its area (our reading of paper §3.1 and §3.2).
 
     Args:
         mip: (rows, cols) SUV, head up.

@@ -3,8 +3,6 @@
 Nothing is removed: a flag asks for a look (notebooks/01_data_preparation.ipynb, section 1.6).
 """
 
-from __future__ import annotations
-
 import textwrap
 
 import numpy as np
@@ -22,10 +20,7 @@ _THUMB = (20, 12)
 
 
 def summary(dataset) -> pd.DataFrame:
-    """One row per exam: what was measured, and why it deserves a look.
-
-    Args:
-        dataset: a `MipDataset`.
+    """One row per exam of a `MipDataset`: what was measured, and why it deserves a look.
 
     Returns:
         exam_id, class, split; height_mm and width_mm of the exam; spacing_z_mm; in the dataset's
@@ -35,24 +30,17 @@ def summary(dataset) -> pd.DataFrame:
     exams, suv = dataset.exams.reset_index(drop=True), dataset.suv
     names = ["exam_id", "class", "split", "height_mm", "width_mm", "spacing_z_mm"]
     table = exams[names].copy()
-    table["body"] = [
-        float(np.median(m[m > BODY_SUV])) if (m > BODY_SUV).any() else 0.0 for m in suv
-    ]
+    table["body"] = [float(np.median(m[m > BODY_SUV])) if m.max() > BODY_SUV else 0.0 for m in suv]
     table["p99"] = np.percentile(suv.reshape(len(suv), -1), 99, axis=1) if len(suv) else []
     for name in ("highest", "share_clipped", "note"):
         table[name] = exams[name]
     flags: list[list[str]] = [[] for _ in range(len(table))]
-    for rule in (_field_of_view, _scale, _orientation, _edges, _doubles, _remarked):
+    for rule in (_field_of_view, _scale, _orientation, _edges, _doubles):
         for i, text in rule(dataset, table):
             flags[i].append(text)
-    table["flag"] = ["; ".join(f) for f in flags]
+    remarks = (["remark of the reader"] if note else [] for note in table["note"])
+    table["flag"] = ["; ".join(f + remark) for f, remark in zip(flags, remarks)]
     return table
-
-
-def _remarked(dataset, table):
-    for i, note in enumerate(table["note"]):
-        if note:
-            yield i, "remark of the reader"
 
 
 def _robust(values: np.ndarray) -> np.ndarray:

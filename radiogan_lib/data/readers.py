@@ -1,11 +1,8 @@
 """One exam: read as SUV, projected, placed on the canvas, and kept on disk under a fingerprint.
 
-A kept result remembers what it was made from: the settings that decide pixels, the source's files,
-and the versions of the code that reads them. A fingerprint that differs means the exam is prepared
-again.
+The fingerprint holds what it was made from: the settings that decide pixels, the source's files,
+and the versions of the code that reads them.
 """
-
-from __future__ import annotations
 
 import contextlib
 import json
@@ -42,10 +39,8 @@ def read_suv(path: str | os.PathLike, phantom_spacing_mm: float | None = None) -
     """Read one exam as SUV.
 
     Args:
-        path: what `petsuv.read` takes, which also says what is returned, or
-            `phantom:<class>/<seed>`.
-        phantom_spacing_mm: isotropic voxels of this size for a phantom; None or 0 is the paper's
-            grid.
+        path: what `petsuv.read` takes, or `phantom:<class>/<seed>`.
+        phantom_spacing_mm: isotropic voxels of a phantom; None or 0 is the paper's grid.
 
     Returns:
         3-D nibabel image: SUVbw in g/ml, float32, RAS+, mm.
@@ -90,17 +85,17 @@ def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
 @contextlib.contextmanager
 def _remarks():
     """Yield a list that gets the `ExamNote`s. All else that readers say may name a patient."""
-    loggers, notes = [logging.getLogger(name) for name in _READERS], []
-    levels = [logger.level for logger in loggers]
+    notes: list[str] = []
+    levels = {logging.getLogger(n): logging.getLogger(n).level for n in _READERS}
     with _LISTENING, warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:
-            for logger in loggers:
+            for logger in levels:
                 logger.setLevel(logging.CRITICAL + 1)
             yield notes
         finally:
             notes += [str(w.message) for w in heard if issubclass(w.category, ExamNote)]
-            for logger, level in zip(loggers, levels):
+            for logger, level in levels.items():
                 logger.setLevel(level)
 
 
@@ -109,20 +104,17 @@ def read(path: str, phantom_spacing_mm: float | None = None) -> tuple[np.ndarray
 
     Args:
         path: what `read_suv` takes, or a `.mip.npz` file that `data_manifest/fetch_public.py` made.
-        phantom_spacing_mm: isotropic voxels of a phantom; None or 0 is the paper's grid.
+        phantom_spacing_mm: see `read_suv`, also for the errors.
 
     Returns:
         (rows, cols) float32 SUV; the exam's voxel size along x, y, z, mm; remarks or "".
-
-    Raises:
-        ExamError: the exam cannot be trusted.
     """
     with _remarks() as remarks:
+        note = ""
         if path.endswith(STORED):
             mip, spacing, note = _stored_mip(path)
         else:
             mip, spacing = _mip_and_voxels(path, MIP_SPACING_MM, phantom_spacing_mm)
-            note = ""
     if not np.isfinite(mip).all():
         raise ExamError("the volume holds values that are no numbers", "Export the exam again.")
     if not mip.max() > 0:
@@ -136,11 +128,10 @@ def _stored_mip(path: str) -> tuple[np.ndarray, list[float], str]:
             rest = json.loads(str(stored["rest"]))
             return stored["mip"], rest["spacing_mm"], rest["note"]
     except FileNotFoundError:
-        remedy = "Correct the path in the cohort."
-        raise ExamError("there is no such file or folder", remedy) from None
+        said, remedy = "there is no such file or folder", "Correct the path in the cohort."
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        remedy = "Delete it and fetch it again."
-        raise ExamError("the stored projection is damaged", remedy) from None
+        said, remedy = "the stored projection is damaged", "Delete it and fetch it again."
+    raise ExamError(said, remedy)
 
 
 def project(job: dict) -> dict:
@@ -151,31 +142,23 @@ def project(job: dict) -> dict:
 
     Returns:
         `mip` (h, w) float32 SUV clipped to [0, suv_max] and `facts` for quality control, or
-        `reason` and `remedy`.
+        `reason` and `remedy`; `transient` marks what another try may change.
     """
-    if job["versions"] != versions(job["path"]):
-        return {
-            "reason": "the Dask worker that tried it has another version of this library",
-            "transient": True,
-            "remedy": "install the same version on every worker, then run again",
-        }
     try:
-        return _projected(job)
+        if job["versions"] == versions(job["path"]):
+            return _projected(job)
+        reason = "the Dask worker that tried it has another version of this library"
+        remedy = "install the same version on every worker, then run again"
     except ExamError as e:
         return {"reason": e.reason, "remedy": e.remedy}
     except MemoryError:
-        return {
-            "reason": "not enough memory to read it",
-            "remedy": "use fewer workers",
-            "transient": True,
-        }
+        reason, remedy = "not enough memory to read it", "use fewer workers"
     except Exception as e:  # one bad exam never stops the others
-        return {
-            "reason": f"could not be read ({type(e).__name__}: {e})",
-            "error": type(e).__name__,
-            "remedy": "try radiogan_lib.data.read_suv on this exam alone to see the full error",
-            "transient": True,
-        }
+        kind = type(e).__name__
+        remedy = "try radiogan_lib.data.read_suv on this exam alone to see the full error"
+        reason = f"could not be read ({kind}: {e})"
+        return {"reason": reason, "error": kind, "remedy": remedy, "transient": True}
+    return {"reason": reason, "remedy": remedy, "transient": True}
 
 
 def _projected(job: dict) -> dict:
@@ -280,47 +263,31 @@ def recall(path: Path, mark: str, pixels: bool = True) -> dict | None:
 
 @dataclass
 class Work:
-    """One result per exam, kept on disk: what is there already is not made again.
+    """One result per exam, kept on disk: what is there already is not made again."""
 
-    Attributes:
-        jobs: what the function that makes a result takes.
-        files: where each result is kept.
-        marks: what each was made from.
-        results: without their pictures; None while a result is missing.
-        todo: numbers of the exams that had no result.
-    """
-
-    jobs: list[dict]
-    files: list[Path]
-    marks: list[str]
+    jobs: list[dict]  # what the function that makes a result takes
+    files: list[Path]  # where each result is kept
+    marks: list[str]  # what each was made from
 
     def __post_init__(self):
+        # Without their pictures; None while a result is missing.
         self.results = [recall(f, m, pixels=False) for f, m in zip(self.files, self.marks)]
         self.todo = [i for i, result in enumerate(self.results) if result is None]
 
     def complete(
-        self,
-        function: Callable[[dict], dict],
-        label: str,
-        scheduler,
-        workers: int,
-        mend: Callable[[dict, int], dict] = lambda result, i: result,
+        self, function: Callable, label: str, scheduler, workers: int, mend=lambda result, i: result
     ) -> None:
         """Make what is missing; see `executors.run`. `mend` changes a result before it is kept.
 
         What another try may change (a lost worker, an error nobody foresaw) is not kept.
         """
         jobs = [self.jobs[i] for i in self.todo]
+        lost = "use fewer workers or a machine with more memory, or leave the exam out"
         with Progress(len(jobs), label) as progress:
             for k, result in executors.run(function, jobs, scheduler, workers):
                 i = self.todo[k]
                 if isinstance(result, executors.Died):
-                    result = {
-                        "reason": result.reason,
-                        "transient": True,
-                        "remedy": "use fewer workers or a machine with more memory, or leave the "
-                        "exam out",
-                    }
+                    result = {"reason": result.reason, "transient": True, "remedy": lost}
                 result = mend(result, i)
                 if not result.get("transient"):
                     store(self.files[i], self.marks[i], result)
@@ -336,8 +303,6 @@ class Work:
 @contextlib.contextmanager
 def only_one(path: Path):
     """Hold the lock file, so that one process at a time writes to its folder; else wait and say so.
-
-    The operating system drops the lock with its process, so a crash leaves none behind.
 
     Yields:
         False where the file system has no locks; two runs then repeat each other's work, which is
