@@ -6,8 +6,6 @@ it needs are those of its last successful run, and every file that it made is st
 is several values (`--set seed=0,1,2`): its results stand in one table in the end.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import itertools
@@ -80,13 +78,8 @@ def portable(settings: dict) -> dict:
 
 
 def parameters_for(path: Path, profile: str, settings: dict, everywhere: set[str]) -> dict:
-    """What one notebook is given: its own parameters by name, the rest inside `settings`.
-
-    Raises:
-        ConfigError: a name that is neither a parameter of any notebook nor a setting.
-    """
-    unknown = [k for k in settings if k not in everywhere and k not in config.FIELDS]
-    if unknown:
+    """What one notebook is given: its own parameters by name, the rest inside `settings`."""
+    if unknown := [k for k in settings if k not in everywhere and k not in config.FIELDS]:
         raise ConfigError(
             f"--set {unknown[0]}: no notebook has this parameter and there is no such setting. "
             f"Parameters: {', '.join(sorted(everywhere))}. Settings: {', '.join(config.FIELDS)}."
@@ -169,9 +162,8 @@ def _at_least_one(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m radiogan_lib.batch", description=__doc__.splitlines()[0]
-    )
+    what = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m radiogan_lib.batch", description=what)
     add = parser.add_argument
     add("--profile", default="teach", help="sizes: " + ", ".join(config.profiles()))
     add("--from", dest="first", default="00", metavar="NN", help="first notebook, e.g. 03")
@@ -190,10 +182,8 @@ def _run(args: argparse.Namespace) -> int:
     """What `main` does, once its arguments are read."""
     machine.keras_backend()  # notebooks import Keras before any line of ours could tell
     given = dict(parse_setting(s) for s in [*args.settings, *split_settings(args.sets)])
-    experiments = [
-        portable(dict(zip(given, combination, strict=True)))
-        for combination in itertools.product(*given.values())
-    ]
+    combinations = itertools.product(*given.values())
+    experiments = [portable(dict(zip(given, values, strict=True))) for values in combinations]
     if len(experiments) == 1:
         run_all(args.profile, experiments[0], args.first, args.last, args.force)
         return 0

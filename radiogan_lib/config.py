@@ -1,12 +1,9 @@
 """Every setting of an experiment in one frozen object, and the profiles and recipes that fill it.
 
-A *profile* (notebooks/profiles/NAME.yaml) fixes sizes: how many exams, how large the canvas, how
-long the training. A *recipe* fixes the switches that change the mathematics; `paper` is the
-paper's, with every improvement off. Precedence: the defaults below (the paper's) < recipe < profile
-< what the caller passes to `load`. Explained in notebooks/00_start_here.ipynb.
+A *profile* (notebooks/profiles/NAME.yaml) fixes sizes, a *recipe* the switches that change the
+mathematics. Precedence: the defaults below (the paper's) < recipe < profile < what the caller
+passes to `load`. Explained in notebooks/00_start_here.ipynb.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import difflib
@@ -85,6 +82,9 @@ _data, _gan, _evaluation, _batch = (
 )
 
 
+Numbers = tuple[int, ...]
+
+
 @dataclass(frozen=True, repr=False)
 class Config:
     """The settings of one experiment; defaults are the paper's, or our reading of it."""
@@ -94,12 +94,8 @@ class Config:
     seed: int = _gan(0, "one seed for weights, order and noise", low=0, high=2**31 - 1)
 
     cohort: str = _data("", "csv with one row per exam; empty = the embedded phantom cohort")
-    train_exams: tuple[int, ...] = _data(
-        (0,), "training exams per class, in class order; 0 = all", low=0
-    )
-    test_exams: tuple[int, ...] = _data(
-        (0,), "held-out exams per class, in class order; 0 = all", low=0
-    )
+    train_exams: Numbers = _data((0,), "training exams per class, in class order; 0 = all", low=0)
+    test_exams: Numbers = _data((0,), "held-out exams per class, in class order; 0 = all", low=0)
     leave_out: str = _data("", "classes of the cohort that are not used; a comma list")
     phantom_spacing_mm: float = _data(
         0.0, "phantom voxels, mm; 0 = the paper's 4.06 x 4.06 x 2.0", 0, 10
@@ -205,26 +201,22 @@ class Config:
         return Path(value).name if name in ("cohort", "start_from") else value
 
     def __repr__(self) -> str:
-        shown = (f"{f.name}={self._shown(f.name)!r}" for f in dataclasses.fields(self))
-        return f"Config({', '.join(shown)})"
+        return f"Config({', '.join(f'{name}={self._shown(name)!r}' for name in FIELDS)})"
 
     def _repr_html_(self) -> str:
         rows = ""
-        for f in dataclasses.fields(self):
-            value = html.escape(repr(self._shown(f.name)), quote=False)
+        for name, f in FIELDS.items():
+            value = html.escape(repr(self._shown(name)), quote=False)
             cell = f"<td style='text-align:left'>{f.metadata['help']}</td>"
-            rows += f"<tr><td><code>{f.name}</code></td><td>{value}</td>{cell}</tr>"
-        return (
-            f"<details><summary>profile <b>{self.profile}</b>, recipe <b>{self.recipe}</b>, canvas "
-            f"{self.canvas[0]} × {self.canvas[1]}, {self.epochs} epochs, seed {self.seed} (open "
-            f"for all settings)</summary><table>{rows}</table></details>"
-        )
+            rows += f"<tr><td><code>{name}</code></td><td>{value}</td>{cell}</tr>"
+        said = f"profile <b>{self.profile}</b>, recipe <b>{self.recipe}</b>, canvas "
+        said += f"{self.canvas[0]} × {self.canvas[1]}, {self.epochs} epochs, seed {self.seed}"
+        summary = f"<summary>{said} (open for all settings)</summary>"
+        return f"<details>{summary}<table>{rows}</table></details>"
 
     def __str__(self) -> str:
-        return (
-            f"profile {self.profile}, recipe {self.recipe}, canvas {self.canvas[0]} x "
-            f"{self.canvas[1]}, {self.epochs} epochs, seed {self.seed}"
-        )
+        said = f"profile {self.profile}, recipe {self.recipe}, canvas {self.canvas[0]} x "
+        return f"{said}{self.canvas[1]}, {self.epochs} epochs, seed {self.seed}"
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
@@ -233,11 +225,9 @@ _TYPES = typing.get_type_hints(Config)
 
 def _short(value) -> str:
     """The value for a message: one short line (YAML can name a thousand million items)."""
-    plain = (str, int, float, bool, type(None))
-    if isinstance(value, (list, tuple, dict, set)) and (
-        len(value) > 8 or not all(isinstance(v, plain) for v in value)
-    ):
-        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, (list, tuple, dict, set)):
+        if len(value) > 8 or not all(isinstance(v, (str, int, float, type(None))) for v in value):
+            return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, int) and value.bit_length() > 200:
         return f"a number of {value.bit_length()} bits"
     shown = repr(value[:60]) if isinstance(value, (str, bytes)) else reprlib.repr(value)
@@ -251,10 +241,8 @@ def _checked(name: str, value, where: str):
         name = " ".join(name.split())[:60] if isinstance(name, str) else _short(name)
         near = difflib.get_close_matches(name, FIELDS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(
-            f"{where}: there is no setting {name!r}.{hint} Choose among the known settings: "
-            f"{', '.join(FIELDS)}."
-        )
+        said = f"{where}: there is no setting {name!r}.{hint}"
+        raise ConfigError(f"{said} Choose among the known settings: {', '.join(FIELDS)}.")
     meta, kind = FIELDS[name].metadata, _TYPES[name]
     many = isinstance(kind, types.GenericAlias)
     scalar = typing.get_args(kind)[0] if many else kind
@@ -302,32 +290,25 @@ def load(profile: str = "teach", table: Mapping = NO_SETTINGS, /, **settings) ->
         ConfigError: an unknown name (the message lists the known ones), or a wrong value.
     """
     if not isinstance(profile, str) or profile not in profiles():
-        raise ConfigError(
-            f"there is no profile {_short(profile)}; choose one of the known profiles: "
-            f"{', '.join(profiles())}."
-        )
+        known = f"choose one of the known profiles: {', '.join(profiles())}."
+        raise ConfigError(f"there is no profile {_short(profile)}; {known}")
     path = PROFILES / f"{profile}.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         fixed = dict(content.get("settings") or {})
     except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError, OSError) as e:
         why = "it is nested too deeply" if isinstance(e, RecursionError) else str(e)
-        raise ConfigError(
-            f"{path.name} is not a readable profile: {' '.join(why.split())[:200]}. "
-            "It needs `profile: NAME` and a `settings:` table."
-        ) from None
+        said = f"{path.name} is not a readable profile: {' '.join(why.split())[:200]}"
+        raise ConfigError(f"{said}. It needs `profile: NAME` and a `settings:` table.") from None
     settings = _joined(table, settings)
     recipe = settings.get("recipe", fixed.get("recipe", "paper"))
     recipe = _checked("recipe", recipe, "settings")
     if settings.get("cohort"):
         fixed |= {"train_exams": 0, "test_exams": 0}
     values = {"profile": profile, "recipe": recipe}
-    for source, where in (
-        (RECIPES[recipe], f"recipe {recipe}"),
-        (fixed, path.name),
-        (settings, "settings"),
-    ):
-        values.update({k: _checked(k, v, where) for k, v in source.items()})
+    sources = {f"recipe {recipe}": RECIPES[recipe], path.name: fixed, "settings": settings}
+    for where, source in sources.items():
+        values |= {k: _checked(k, v, where) for k, v in source.items()}
     return Config(**values)
 
 
@@ -339,13 +320,10 @@ def _joined(table: Mapping, settings: dict) -> dict:
             "{'epochs': 5} in a notebook, `papermill -y 'settings: {epochs: 5}'` on a command "
             "line, or `--set epochs=5` with radiogan_lib.batch."
         )
-    twice = [k for k in table if k in settings]
-    if twice:
+    if twice := [k for k in table if k in settings]:
         value = f"{twice[0]} = {_short(table[twice[0]])}"
-        raise ConfigError(
-            f"settings: {twice[0]} is a parameter of its own: set {value} beside settings, not "
-            "inside it."
-        )
+        said = f"settings: {twice[0]} is a parameter of its own: set {value}"
+        raise ConfigError(f"{said} beside settings, not inside it.")
     joined = dict(table) | settings
     return {k: v for k, v in joined.items() if not (k in ("recipe", "cohort") and v == "")}
 

@@ -1,7 +1,5 @@
 """What this process may use of its machine, which Keras it has, and how it says it is busy."""
 
-from __future__ import annotations
-
 import importlib.abc
 import importlib.util
 import json
@@ -9,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 from radiogan_lib.config import RadioganError
 
@@ -150,12 +149,10 @@ class Progress:
             self.printed_at = time.monotonic()
             left = (self.printed_at - self.started) / self.done * (self.total - self.done)
             note = f"; {self.note}" if self.note else ""
-            print(
-                f"… {self.label}: {self.done} of {self.total}, about {left:.0f} s left{note}",
-                flush=True,
-            )
+            said = f"… {self.label}: {self.done} of {self.total}, about {left:.0f} s left{note}"
+            print(said, flush=True)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:

@@ -1,7 +1,5 @@
 """The numbered notebooks: which there are, what each takes, running one."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import json
@@ -27,10 +25,8 @@ def numbered(first: str = "00", last: str = "99") -> list[Path]:
     everything = sorted(paths.notebooks().glob("[0-9][0-9]_*.ipynb"))
     found = [p for p in everything if first[:2] <= p.name[:2] <= last[:2]]
     if not found:
-        known = ", ".join(p.name for p in everything)
-        raise config.ConfigError(
-            f"no notebook lies between {first} and {last}; choose among {known}."
-        )
+        known = f"choose among {', '.join(p.name for p in everything)}."
+        raise config.ConfigError(f"no notebook lies between {first} and {last}; {known}")
     return found
 
 
@@ -44,10 +40,8 @@ def parameters(path: Path) -> dict[str, object]:
     """{name: default} of a notebook's `parameters` cell, read as literals without running it."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     cell = next((c for c in cells if "parameters" in c["metadata"].get("tags", [])), None)
-    tree = ast.parse("".join(cell["source"])) if cell else ast.Module([], [])
-    return {
-        n.target.id: ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.AnnAssign)
-    }
+    lines = ast.parse("".join(cell["source"])).body if cell else []
+    return {n.target.id: ast.literal_eval(n.value) for n in lines if isinstance(n, ast.AnnAssign)}
 
 
 class _ProgressLines(logging.Handler):

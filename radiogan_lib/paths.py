@@ -3,8 +3,6 @@
 Everything sits below one home folder: the repository, or `RADIOGAN_HOME`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib
@@ -22,14 +20,11 @@ REPO = Path(__file__).resolve().parents[1]
 class MissingArtefact(RadioganError, FileNotFoundError):
     """A file that an earlier notebook makes is not there."""
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
 
 class WriteError(RadioganError, OSError):
     """A file that cannot be written: a full disk, or a folder that is not ours."""
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # not that of an OSError with a number
         return str(self.args[0])
 
 
@@ -55,13 +50,12 @@ def cohort_path(cfg: Config) -> Path:
 
 def _suffix(changed: dict) -> str:
     """A readable name for changed settings; a digest where it would be long or not a file name."""
-    parts = []
+    text = ""
     for name, value in changed.items():
-        text = value if name == "recipe" else f"{name}={value}"
+        part = value if name == "recipe" else f"{name}={value}"
         if name == "cohort":
-            text = Path(value).stem
-        parts.append("-" + re.sub(r"[^A-Za-z0-9_.=,-]+", "", text.replace(" ", "")))
-    text = "".join(parts)
+            part = Path(value).stem
+        text += "-" + re.sub(r"[^A-Za-z0-9_.=,-]+", "", part)
     if "cohort" in changed or len(text) > 80:
         # Two cohorts may share a file name: their full path decides.
         digest = hashlib.sha256(json.dumps(changed, default=str).encode()).hexdigest()
@@ -81,18 +75,12 @@ def run_dir(cfg: Config) -> Path:
 
 
 def need(path: Path, notebook: str) -> Path:
-    """Return `path` if it exists; otherwise say which notebook makes it.
-
-    Raises:
-        MissingArtefact: with the notebook to run first.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise MissingArtefact(
-            f"{shown(path)} is missing. Run notebooks/{notebook}.ipynb first "
-            f"(or `python -m radiogan_lib.batch --to {notebook[:2]}`)."
-        )
-    return path
+    """Return `path` if it exists; else raise a MissingArtefact with the notebook to run first."""
+    if not Path(path).exists():
+        command = f"python -m radiogan_lib.batch --to {notebook[:2]}"
+        said = f"{shown(path)} is missing. Run notebooks/{notebook}.ipynb first"
+        raise MissingArtefact(f"{said} (or `{command}`).")
+    return Path(path)
 
 
 def shown(path: Path) -> str:
@@ -137,8 +125,7 @@ CANNOT_WRITE |= {errno.EISDIR, errno.ENAMETOOLONG}
 
 def _write_error(e: OSError, path: Path) -> WriteError | None:
     """The fault in one sentence if it is about writing this file, else None."""
-    # NumPy's words for a write that stopped half-way
-    short = e.errno is None and "requested and" in str(e)
+    short = e.errno is None and "requested and" in str(e)  # NumPy's words for half a write
     folders = (path.parent, *path.parents)
     elsewhere = e.filename is not None and Path(os.fsdecode(e.filename)).parent not in folders
     if isinstance(e, RadioganError) or elsewhere or not (short or e.errno in CANNOT_WRITE):

@@ -85,33 +85,21 @@ def _one(options: list[str], last: str, settings: dict) -> str:
     command = [sys.executable, "-m", "radiogan_lib.batch", *options, "--to", last]
     for name, value in settings.items():
         command += ["--set", f"{name}={value if name == 'cohort' else json.dumps(value)}"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
-    lines: list[str] = []
-    failed = False
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, **pipes, text=True, encoding="utf-8", errors="replace")
+    text, failed = "", False
     for line in process.stdout:
         failed = failed or line.startswith(FAILED)
-        lines.append(line)
+        text += line
         if not failed and line.strip():
             print(f"[{_name(settings)}] {line}", end="", flush=True)
     if process.wait() == 0:
         return ""
-    text = "".join(lines)
     return text.partition(FAILED)[2].strip() or f"it ended with {process.returncode}: {text[-500:]}"
 
 
 def table(done: list[dict]) -> pd.DataFrame:
-    """One row per experiment: settings, how it ended, the end of its training, and its measures.
-
-    Args:
-        done: what `run` returned.
-    """
+    """One row per experiment that `run` returned: settings, end, end of training, and measures."""
     from radiogan_lib.evaluation import sweep_table
 
     rows = []
@@ -137,11 +125,8 @@ def table(done: list[dict]) -> pd.DataFrame:
 def over_seeds(found: pd.DataFrame, varied: list[str]) -> pd.DataFrame | None:
     """Mean, smallest and largest of every measure over the seeds, per combination of the rest."""
     others = [k for k in varied if k != "seed"]
-    numbers = [
-        c
-        for c in found.select_dtypes("number")
-        if c not in varied and not c.endswith(("_low", "_high", "_p")) and found[c].notna().any()
-    ]
+    numbers = found.select_dtypes("number").dropna(axis="columns", how="all")
+    numbers = [c for c in numbers if c not in varied and not c.endswith(("_low", "_high", "_p"))]
     if "seed" not in varied or not numbers:
         return None
     rows = []
