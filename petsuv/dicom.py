@@ -20,6 +20,7 @@ import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.tag import Tag
 
 from petsuv import grid
@@ -216,53 +217,47 @@ class _Reader:
                 raise ExamError(reason, "Give the folder of one exam.")
         return sorted(files)
 
-    def open(self, file: str) -> list[Dataset | None]:
+    def open(self, file: str) -> Iterator[Dataset | None]:
         """What one file holds; a packed slice (.dcm.gz) or zip archive is read in memory."""
         low = file.lower()
-        if low.endswith(".zip") or (
-            low.endswith(".gz") and not low.endswith((*_PACKED, ".nii.gz"))
-        ):
-            return [self._read(io.BytesIO(raw)) for raw in self._unpacked(file)]
-        if low.endswith(_PACKED):
-            self.faults["packed archives that are not opened (unpack them)"] += 1
-        elif os.path.splitext(low)[1] not in NOT_DICOM:
-            return [self._read(file)]
-        return []
-
-    def _unpacked(self, file: str) -> Iterator[bytes]:
-        """The DICOM files inside a packed one, as far as there is room for them."""
-        is_zip = file.lower().endswith(".zip")
         try:
-            if not is_zip:
+            if low.endswith(".zip"):
+                with zipfile.ZipFile(file) as archive:
+                    for member in archive.infolist()[:MAX_FILES]:
+                        locked = member.flag_bits & 1
+                        if not (locked or member.is_dir() or member.file_size > MAX_SLICE):
+                            with archive.open(member) as f:
+                                yield self._packed(f)
+            elif low.endswith(".gz") and not low.endswith((*_PACKED, ".nii.gz")):
                 with gzip.open(file) as f:
-                    yield from self._with_room(f)
-                return
-            with zipfile.ZipFile(file) as archive:
-                for member in archive.infolist()[:MAX_FILES]:
-                    if not (
-                        member.is_dir() or member.flag_bits & 1 or member.file_size > MAX_SLICE
-                    ):
-                        with archive.open(member) as f:
-                            yield from self._with_room(f)
+                    yield self._packed(f)
+            elif low.endswith(_PACKED):
+                self.faults["packed archives that are not opened (unpack them)"] += 1
+            elif os.path.splitext(low)[1] not in NOT_DICOM:
+                yield self._read(file)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError):
-            self.faults["damaged or unusual zip archives" if is_zip else "damaged gzip files"] += 1
+            what = "or unusual zip archives" if low.endswith(".zip") else "gzip files"
+            self.faults[f"damaged {what}"] += 1
 
-    def _with_room(self, f) -> Iterator[bytes]:
+    def _packed(self, f) -> Dataset | None:
         """One unpacked file, if it looks like DICOM and there is room for it."""
         most = min(MAX_SLICE, self.room)
         raw = f.read(most + 1)
-        if raw[128:132] == b"DICM" and len(raw) > most:
-            self.faults["packed slices beyond the memory that is allowed (unpack them)"] += 1
-        elif raw[128:132] == b"DICM":
+        if raw[128:132] == b"DICM" and len(raw) <= most:
             self.room -= len(raw)
-            yield raw
+            return self._read(io.BytesIO(raw))
+        if raw[128:132] == b"DICM":
+            self.faults["packed slices beyond the memory that is allowed (unpack them)"] += 1
+        return None
 
     def _read(self, file: str | io.BytesIO) -> Dataset | None:
         on_disk = isinstance(file, str)
         for force in (False, True):
             try:
-                if on_disk and os.path.getsize(file) > MAX_DEFLATED and _deflated(file):
-                    return None
+                if on_disk and os.path.getsize(file) > MAX_DEFLATED:
+                    syntax = read_file_meta_info(file).get("TransferSyntaxUID", "")
+                    if syntax == uid.DeflatedExplicitVRLittleEndian:
+                        return None
                 defer = 100_000 if on_disk else None
                 ds = pydicom.dcmread(file, defer_size=defer, specific_tags=_TAGS, force=force)
                 if "TransferSyntaxUID" not in ds.file_meta:
@@ -293,9 +288,3 @@ def _starts(file: str) -> bytes:
             return f.read(132)
     except OSError:
         return b""
-
-
-def _deflated(file: str) -> bool:
-    """Is the whole file, not only its pixels, packed by zlib?"""
-    meta = pydicom.filereader.read_file_meta_info(file)
-    return str(meta.get("TransferSyntaxUID", "")) == uid.DeflatedExplicitVRLittleEndian

@@ -103,8 +103,7 @@ def read_header(path: Path) -> Header:
         offset = int(header["vox_offset"])
         unit = header.get_xyzt_units()[0]
     except Exception as error:  # noqa: BLE001 - nibabel raises many types on nonsense
-        said = f"the NIfTI header is damaged ({type(error).__name__})"
-        raise ExamError(said, _FETCH) from None
+        raise ExamError(f"the NIfTI header is damaged ({type(error).__name__})", _FETCH) from None
     if in_one_file and offset == 0:
         offset = size + 4  # some writers leave it out: the data follow the header's four bytes
     if in_one_file and offset < size or offset < 0:
@@ -193,8 +192,7 @@ def _affine(header, unit: str) -> tuple[np.ndarray, tuple[str, ...]]:
         header["pixdim"][0] = 1  # qfac 0 means 1
     named = [name for name in ("sform", "qform") if int(header[f"{name}_code"]) > 0]
     if not named:
-        said = "sform_code and qform_code are both 0: left and right are unknown"
-        raise ExamError(said, _ORIENT)
+        raise ExamError("sform_code and qform_code are both 0: left and right are unknown", _ORIENT)
     sound = {}
     for name in named:
         with contextlib.suppress(Exception):  # a quaternion that is none
@@ -202,8 +200,7 @@ def _affine(header, unit: str) -> tuple[np.ndarray, tuple[str, ...]]:
             if np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-9:
                 sound[name] = affine
     if not sound:
-        said = f"the affine ({' and '.join(named)}) is singular or not finite"
-        raise ExamError(said, _ORIENT)
+        raise ExamError(f"the affine ({' and '.join(named)}) is singular or not finite", _ORIENT)
     notes = []
     name, affine = next(iter(sound.items()))
     if len(sound) < len(named):
@@ -252,8 +249,7 @@ def _without_blanks(path: Path, length: int):
         ends = not tail.endswith(expected) and tail.rstrip(b"\r\n ").endswith(expected)
         if ends and _is_packed(path):
             f.seek(0)
-            whole = f.read().rstrip(b"\r\n ")
-            return igzip.IGzipFile(fileobj=io.BytesIO(whole), mode="rb")
+            return igzip.IGzipFile(fileobj=io.BytesIO(f.read().rstrip(b"\r\n ")), mode="rb")
     return unpacked(path)
 
 

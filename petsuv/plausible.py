@@ -60,8 +60,7 @@ def check_suv(lowest: float, highest: float, sample: np.ndarray, dicom: bool = F
     if dicom:
         return []
     if highest <= MAX_SHARE:
-        said = f"{top}: a mask, a probability or values scaled to [0, 1], not SUV"
-        raise ExamError(said, _GIVE)
+        raise ExamError(f"{top}: a mask, a probability or values scaled to [0, 1], not SUV", _GIVE)
     few = sample[:: max(1, sample.size // 50_000)]
     if not ((few == np.rint(few)).all() and float(highest).is_integer()):
         return []

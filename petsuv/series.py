@@ -76,8 +76,7 @@ def vet(members: list[Dataset]) -> Series:
     if said and len(members) > said:
         notes.append(f"{tag('NumberOfSlices')} is {said:.0f}, but {len(members)} were read")
     factor = replace(factor, per_slice=factor.per_slice[geometry.order])
-    ordered = [members[i] for i in geometry.order]
-    return Series(ordered, geometry, factor, [*notes, *factor.notes])
+    return Series([members[i] for i in geometry.order], geometry, factor, [*notes, *factor.notes])
 
 
 def _grouped(members: list[Dataset], key: Callable) -> dict[object, list[Dataset]]:
@@ -123,8 +122,7 @@ def _refuse_lossy(ds: Dataset) -> None:
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
     remedy = "Export the series uncompressed, or with a lossless compression."
     if said == 1:
-        reason = "(0028,2110) Lossy Image Compression is 01: values have been lost"
-        raise ExamError(reason, remedy)
+        raise ExamError("(0028,2110) Lossy Image Compression is 01: values have been lost", remedy)
     if syntax in ALWAYS_LOSSY or (syntax in PERHAPS_LOSSY and said != 0):
         reason = f"(0002,0010) Transfer Syntax UID is {syntax.name}, which may have lost values"
         raise ExamError(f"{reason}, and (0028,2110) does not rule that out", remedy)

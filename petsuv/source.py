@@ -78,8 +78,7 @@ def locate(path: str | os.PathLike) -> Source:
     except ExamError:
         raise
     except PermissionError:
-        said = "the folder cannot be opened"
-        raise ExamError(said, "Ask for the right to read it.") from None
+        raise ExamError("the folder cannot be opened", "Ask for the right to read it.") from None
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, ~ of nobody
         said = "there is no such file or folder: no path can be like this"
         raise ExamError(said, _PATH) from None

@@ -50,8 +50,7 @@ def parse_setting(text: str) -> tuple[str, list]:
     try:
         values = [yaml.load(p, Loader=_Yaml) for p in parts]
     except yaml.YAMLError:
-        fault = "the value is not readable; quote it if it is text."
-        raise ConfigError(f"{said}: {fault}") from None
+        raise ConfigError(f"{said}: the value is not readable; quote it if it is text.") from None
     return name, ["" if v is None else v for v in values]
 
 

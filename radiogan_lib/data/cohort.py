@@ -130,8 +130,7 @@ def _check_split(exams: pd.DataFrame, name: str, notes: list[str]) -> None:
         more = f" (and {torn.nunique() - 1} more patients)" if torn.nunique() > 1 else ""
         said = f"{where}: one patient is in both splits{more}"
         raise ConfigError(f"{said}; keep all exams of a patient in one split.")
-    roles = ("to learn from", "to tell memorising from generalising")
-    for split, role in zip(SPLITS, roles):
+    for split, role in zip(SPLITS, ("to learn from", "to tell memorising from generalising")):
         if not (exams["split"] == split).any():
             remedy = "a class needs two patients or more to have one held out: add some"
             if not made:

@@ -151,8 +151,7 @@ def load(out_dir: Path | str, split: str | None = None) -> MipDataset:
         raise DatasetError(f"{described} and exams.csv beside it contradict each other; {again}")
     rows = np.flatnonzero((split is None) | (exams["split"] == split))
     exams = exams.iloc[rows].reset_index(drop=True)
-    pixels = np.asarray(suv[rows])
-    return MipDataset(pixels, exams, names, fov, suv_max, content["sha256"], unit)
+    return MipDataset(np.asarray(suv[rows]), exams, names, fov, suv_max, content["sha256"], unit)
 
 
 def load_if_there(out_dir: Path | str, split: str | None = None) -> MipDataset | None:

@@ -299,8 +299,7 @@ def _reduce(work: np.ndarray, depth: int, out: np.ndarray) -> None:
         best = np.maximum.reduce(long[some], axis=1).reshape(-1, fold, columns)
         np.maximum.reduce(best, axis=1, out=out[some])
         if full < rows:
-            rest = np.maximum.reduce(work[some, full:], axis=1)
-            np.maximum(out[some], rest, out=out[some])
+            np.maximum(out[some], np.maximum.reduce(work[some, full:], axis=1), out=out[some])
 
 
 def stored(image) -> tuple[np.ndarray, float, float, np.ndarray]:
