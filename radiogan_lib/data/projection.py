@@ -182,20 +182,13 @@ class Sampler:
         flat = np.empty((shape[up], shape[across]), voxels.dtype)
 
         def rows(numbers: range) -> None:
-            place, part = np.empty_like(start[0]), np.empty(start[0].shape, np.int32)
-            whole, index = np.empty_like(part), np.empty(part.shape, np.intp)
-            found = np.empty(part.shape, voxels.dtype)
             for row in numbers:
-                whole[...] = 0
+                index = np.int32(0)
                 for axis in range(3):
-                    np.add(start[axis], np.float32(step[axis, up] * row), out=place)
+                    place = start[axis] + np.float32(step[axis, up] * row)
                     np.clip(place, 0, sizes[axis] - 1, out=place)
-                    np.copyto(part, place, casting="unsafe")
-                    np.multiply(part, np.int32(strides[axis]), out=part)
-                    np.add(whole, part, out=whole)
-                np.copyto(index, whole)
-                voxels.take(index, mode="clip", out=found)
-                np.maximum.reduce(found, axis=0, out=flat[row])
+                    index = index + place.astype(np.int32) * np.int32(strides[axis])
+                np.maximum.reduce(voxels.take(index, mode="clip"), axis=0, out=flat[row])
 
         _in_threads(rows, shape[up], voxels)
         return flat, (up, across)
@@ -285,7 +278,7 @@ def maximum_along(array: np.ndarray, axis: int, planes: np.ndarray) -> np.ndarra
 def _reduce(work: np.ndarray, depth: int, out: np.ndarray) -> None:
     """The maximum of (slabs, rows, columns) along the rows or the columns.
 
-    NumPy's inner loop starts anew for each row; about ten rows count as one here: half the time.
+    NumPy's inner loop starts anew for each row; about ten rows count as one here: a quarter faster.
     """
     slabs, rows, columns = work.shape
     if depth != 1 or rows < 20 or not work[0].flags.c_contiguous:
