@@ -59,7 +59,7 @@ def spacing(ds: Dataset) -> tuple[float, float]:
     found = numbers(ds, "PixelSpacing", 2)
     if found is None or min(found) <= 0:
         raise ExamError(f"{tag('PixelSpacing')} is missing, unreadable or not above zero")
-    return tuple(found)
+    return found[0], found[1]
 
 
 def normal_positions(headers: list[Dataset]) -> np.ndarray:

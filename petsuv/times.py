@@ -98,12 +98,12 @@ def reference_time(
         state = lack(headers[starts.index(None)], "AcquisitionTime")
         said = f"{ACQUIRED} is {state} in {starts.count(None)} of {len(starts)} slices"
         raise ExamError(f"{said}; the time that the decay correction refers to is unknown")
-    first, series = min(starts), clock(value(ds, "SeriesTime"))
+    first, series, time = min(starts), None, clock(value(ds, "SeriesTime"))
     unfit = "Series Time is later than the scan"
-    if series is None:
+    if time is None:
         unfit = f"Series Time is {lack(ds, 'SeriesTime')}"
     else:
-        series += _date(ds, "SeriesDate", "AcquisitionDate", "StudyDate")
+        series = _date(ds, "SeriesDate", "AcquisitionDate", "StudyDate") + time
         if _is_midnight(series) and first - series > NEAR_MIDNIGHT:
             series, unfit = None, "Series Time is 00:00:00, a placeholder"
             notes.append(f"{tag('SeriesTime')} is 00:00:00 and was taken for a placeholder")

@@ -379,9 +379,9 @@ def nifti_mip(
         elif (inside := planes[(planes >= k) & (planes < k + len(block))] - k).size:
             parts = [np.maximum.reduce([*parts, maximum_along(block, 0, inside)])]  # (j, i)
     flat = np.concatenate(parts)
-    extremes = scaled(np.array([lowest, highest]), header.slope, header.inter)
+    low, high = scaled(np.array([lowest, highest]), header.slope, header.inter)
     sample = scaled(np.concatenate(sample), header.slope, header.inter)
-    tell([*notes, *header.notes, *check_suv(*map(float, extremes), sample)])
+    tell([*notes, *header.notes, *check_suv(float(low), float(high), sample)])
     mip = _finish(scaled(flat.T, header.slope, header.inter), ornt, axis, picks, 1)
     return upright(mip), voxel_mm
 
