@@ -85,7 +85,7 @@ def _phantom(path: str, spacing_mm: float | None) -> nib.Nifti1Image:
 @contextlib.contextmanager
 def _remarks():
     """Yield a list that gets the `ExamNote`s. All else that readers say may name a patient."""
-    notes: list[str] = []
+    notes = []
     levels = {logging.getLogger(n): logging.getLogger(n).level for n in _READERS}
     with _LISTENING, warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
