@@ -135,19 +135,16 @@ def _without_main():
         main.__dict__.update(kept)
 
 
-@contextlib.contextmanager
 def _client_of(address: str):
     from distributed import Client
 
     try:
-        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+        return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as e:
         raise ConfigError(
             f"no Dask scheduler answers at {address} ({type(e).__name__}); start one with "
             "`dask scheduler` and `dask worker`, or choose processes."
         ) from None
-    with client:
-        yield client
 
 
 def _on_dask(function, items, client) -> Iterator[tuple[int, object]]:
