@@ -33,20 +33,24 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add = parser.add_argument
     for name, _, what in SETS:
-        what = f"{what}: folder, .npy or .npz"
-        parser.add_argument(f"--{name}", required=True, metavar="PATH", help=what)
-    what = "for metrics.json, report.html, MODEL_CARD.md"
-    parser.add_argument("--out", default="report", metavar="DIR", help=what)
-    what = "also label agreement, TSTR and gain (needs classes)"
-    parser.add_argument("--use", action="store_true", help=what)
-    what = "show high values light (photographs), not dark (PET)"
-    parser.add_argument("--light", action="store_true", help=what)
-    what = "leave out the five controls of known fault"
-    parser.add_argument("--no-controls", action="store_true", help=what)
-    what = "bootstrap and permutation rounds, at least 10"
-    parser.add_argument("--rounds", type=int, default=200, help=what)
-    parser.add_argument("--seed", type=int, default=0, help="from 0")
+        add(f"--{name}", required=True, metavar="PATH", help=f"{what}: folder, .npy or .npz")
+    add(
+        "--out",
+        default="report",
+        metavar="DIR",
+        help="for metrics.json, report.html, MODEL_CARD.md",
+    )
+    flags = {
+        "--use": "also label agreement, TSTR and gain (needs classes)",
+        "--light": "show high values light (photographs), not dark (PET)",
+        "--no-controls": "leave out the five controls of known fault",
+    }
+    for name, what in flags.items():
+        add(name, action="store_true", help=what)
+    add("--rounds", type=int, default=200, help="bootstrap and permutation rounds, at least 10")
+    add("--seed", type=int, default=0, help="from 0")
     machine.forgiving_output()
     machine.hush_tensorflow()
     a = parser.parse_args(arguments)
@@ -80,8 +84,7 @@ def _run(a: argparse.Namespace) -> int:
             raise EvaluationError(f"{fault}: subfolders, or `labels` in an .npz file.")
         sets, known = [replace(s, labels=None) for s in sets], []
     settings = {"command": "python -m radiogan_lib.evaluation", "seed": a.seed, "rounds": a.rounds}
-    parts = {"controls": not a.no_controls, "provenance": settings}
-    parts |= {"utility": True} if a.use else {}
+    parts = {"controls": not a.no_controls, "provenance": settings, "utility": a.use}
     names = known[0] if known else None
     report = evaluate(*sets, parts, names, a.rounds, a.seed, invert=not a.light)
     written = write_report(report, a.out)

@@ -355,3 +355,9 @@ def spectrum(images: np.ndarray, bands: int = 8) -> np.ndarray:
     inside = [ring == b for b in range(bands)]
     sums = [power[:, r].mean(axis=1) if r.any() else np.zeros(n) for r in inside]
     return np.log(np.stack(sums, 1) + 1e-12)
+
+
+def fine_amplitude(images: np.ndarray) -> np.ndarray:
+    """Mean log amplitude of the upper half of spatial frequencies: (n,)."""
+    bands = spectrum(images)
+    return bands[:, bands.shape[1] // 2 :].mean(axis=1) / 2

@@ -244,12 +244,11 @@ def memorization_report(
     sizes = {"train": len(train), "holdout": len(ref.p_index), "generated": len(generated)}
     report["n"] = sizes | {"distinct_generated": len(own)}
     if discriminator_scores is not None:
-        known, labels = [], []
-        for s, name in ((train, "train"), (holdout, "holdout")):
-            one = one_each(s, seed)
-            known.append(np.ravel(discriminator_scores[name])[one])
-            labels.append(s.take(one).labels)
-        report["discriminator_auc"] = auc(*known, labels, *tests)
+        one = one_each(train, seed), one_each(holdout, seed)
+        known = (np.ravel(discriminator_scores[k]) for k in ("train", "holdout"))
+        t, p = (scores[i] for scores, i in zip(known, one, strict=True))
+        labels = train.take(one[0]).labels, holdout.take(one[1]).labels
+        report["discriminator_auc"] = auc(t, p, labels, *tests)
     return report
 
 

@@ -56,7 +56,8 @@ def between_real(ref, seed: int = 0) -> list[str]:
             break
     sets = ref.train.take(ref.kept_train[one]), ref.holdout.take(ref.p_index)
     spectra = len({s.images.shape[1:] for s in sets}) == 1
-    if given := two_samples(*appearance(sets, (t[one], ref.p.whole), t, 32, spectra), seed):
+    told = appearance(sets, (t[one], ref.p.whole), t, 32, spectra)
+    if given := two_samples(*told, seed=seed):
         score, held = cross_val_predict(**given, method="decision_function"), given["y"] == 1
         m = auc(score[held], score[~held], labels, 99)
         if m["value"] > 0.5 and clear(m, 0.06):

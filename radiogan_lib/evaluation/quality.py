@@ -19,6 +19,7 @@ from radiogan_lib.evaluation.features import (
     blocks,
     check_sets,
     common,
+    fine_amplitude,
     nearest_k,
     one_each,
     one_thread,
@@ -131,9 +132,7 @@ def sharpness(holdout: np.ndarray, generated: np.ndarray, weights=None) -> Measu
 
     Below 1: blurred. Above 1: noisier or checkered. Normal interval on the log scale.
     """
-    q, p = spectrum(generated), spectrum(holdout)
-    fine = slice(q.shape[1] // 2, None)
-    a, b = q[:, fine].mean(axis=1) / 2, p[:, fine].mean(axis=1) / 2  # log amplitude
+    a, b = fine_amplitude(generated), fine_amplitude(holdout)
     value = a.mean() - np.average(b, weights=weights)
     half = 1.96 * np.sqrt(mean_variance(a) + mean_variance(b, weights))
     return Measure(np.exp(value), np.exp(value - half), np.exp(value + half))
@@ -248,7 +247,7 @@ def quality_report(
     report = {
         "fine_detail": fine,
         "fine_detail_floor": fine_floor,
-        "two_sample_auc": two_sample_auc(*told, seed),
+        "two_sample_auc": two_sample_auc(*told, seed=seed),
     }
     for name, (t, p, q) in spaces.items():
         report[name] = _space(t[ti], p, q[qi], weights, rounds, seed)

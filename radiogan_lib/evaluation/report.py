@@ -102,12 +102,13 @@ def evaluate(
 
         classifier = train_classifier(sets[0], len(class_names), seed=seed)
         utility = utility_report(*sets, classifier=classifier, **same)
+    scores = parts.get("discriminator_scores")
     memorization = parts.get("memorization") or memorization_report(
-        *sets, parts.get("discriminator_scores"), **same
+        *sets, discriminator_scores=scores, **same
     )
     notes = [*memorization.get("notes", []), *_unknown_labels(sets, class_names)]
     memorization = {**memorization, "notes": notes}
-    quality = parts.get("quality") or quality_report(*sets, classifier, **same)
+    quality = parts.get("quality") or quality_report(*sets, classifier=classifier, **same)
     if controls is True:
         controls = run_controls(sets[0], sets[1], **same)
     shapes = [s.images.shape[1:] for s in sets]

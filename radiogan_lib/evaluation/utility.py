@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
+from sklearn.metrics import confusion_matrix
 
 from radiogan_lib import machine
 from radiogan_lib.evaluation.features import (
@@ -51,8 +52,7 @@ def _build(shape: tuple[int, int], n_classes: int):
         x = layers.MaxPooling2D(2, padding="same")(x) if pool else x
         return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
-    image = keras.Input((*shape, 1))
-    x = image
+    image = x = keras.Input((*shape, 1))
     for widths in ((WIDTH,), (2 * WIDTH,), (4 * WIDTH, 4 * WIDTH)):
         for k, width in enumerate(widths, 1):
             x = block(x, width, pool=k == len(widths))
@@ -76,16 +76,16 @@ def _network(shape: tuple[int, int], n_classes: int):
 
     with _BUILDING:
         idle = _IDLE.setdefault((shape, n_classes), [])
-        if not idle:
+        if idle:
+            lent = idle.pop()
+        else:
             model = _build(shape, n_classes)
-            classifier = keras.Model(model.inputs[0], model.outputs[0])
-            classifier.compile(
+            lent = model, keras.Model(model.inputs[0], model.outputs[0])
+            lent[1].compile(
                 keras.optimizers.Adam(2e-3),
                 keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                 jit_compile="auto" if keras.backend.backend() == "jax" else False,
             )
-            idle.append((model, classifier))
-        lent = idle.pop()
     try:
         yield lent
     finally:
@@ -139,12 +139,7 @@ def _jitter(x: np.ndarray, rng) -> np.ndarray:
 
 
 def train_classifier(
-    real,
-    n_classes=None,
-    epochs: int = 30,
-    steps: int | None = None,
-    start: Classifier | None = None,
-    seed=0,
+    real, n_classes=None, epochs=30, steps=None, start: Classifier | None = None, seed: int = 0
 ) -> Classifier:
     """Train a classifier: classes drawn equally often, Adam with a cosine from 2e-3 to 0, shifts.
 
@@ -240,11 +235,9 @@ def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
         return Measure(p, *wilson(p * n, n), ceiling=ceiling)
 
     generated = as_set(generated, "generated")
-    y, found, n = generated.labels, classifier.predict(generated.images), classifier.n_classes
-    confusion = np.zeros((n, n))
-    np.add.at(confusion, (y, found), 1)
-    confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    ceiling = {}
+    y, found = generated.labels, classifier.predict(generated.images)
+    classes, ceiling = range(classifier.n_classes), {}
+    confusion = confusion_matrix(y, found, labels=classes, normalize="true")
     if holdout is not None:
         holdout = as_set(holdout, "held-out")
         real = hits(classifier.predict(holdout.images), holdout.labels)
@@ -261,19 +254,13 @@ def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
 
 
 def augmentation_gain(
-    train,
-    holdout,
-    synthetic: Classifier,
-    sizes=(10, 20, 50),
-    repeats=2,
-    steps=150,
-    rounds=200,
-    seed=0,
+    train, holdout, synthetic, sizes=(10, 20, 50), repeats=2, steps=150, rounds=200, seed=0
 ) -> list[dict]:
     """Balanced accuracy where real exams are few, with and without generated ones.
 
     `real` trains on k real exams per class of different patients; `both` starts from the classifier
-    trained on generated exams and goes on with the same k; `repeats` random draws of the k.
+    trained on generated exams (`synthetic`) and goes on with the same k; `repeats` random draws of
+    the k.
 
     Returns:
         one dict per size: per_class, real, both, gain (paired bootstrap interval).
@@ -304,14 +291,7 @@ def augmentation_gain(
 
 
 def utility_report(
-    train,
-    holdout,
-    generated,
-    classifier: Classifier | None = None,
-    epochs=30,
-    sizes=(10, 20, 50),
-    rounds=200,
-    seed=0,
+    train, holdout, generated, classifier=None, epochs=30, sizes=(10, 20, 50), rounds=200, seed=0
 ) -> dict:
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 

@@ -15,10 +15,10 @@ from radiogan_lib.evaluation.features import (
     as_set,
     check_images,
     common_shape,
+    fine_amplitude,
     nearest_k,
     one_thread,
     pooled,
-    spectrum,
     squared,
 )
 from radiogan_lib.evaluation.memorisation import best_pair, segment_residual
@@ -145,8 +145,7 @@ def fine_detail(frames: np.ndarray) -> float:
     Averaging two images averages their noise away: a cross-fade of two exams has about 0.7, a true
     morph of phantoms about 0.9 (docs/claims.md).
     """
-    fine = spectrum(frames)
-    fine = fine[:, fine.shape[1] // 2 :].mean(axis=1) / 2  # log amplitude of each frame
+    fine = fine_amplitude(frames)
     middle = fine[len(fine) // 4 : len(fine) - len(fine) // 4]
     return float(np.exp(middle.min() - (fine[0] + fine[-1]) / 2))
 

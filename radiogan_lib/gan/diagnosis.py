@@ -33,9 +33,7 @@ class SampleMeasures:
     """Measures of generated images against the training exams.
 
     Args:
-        suv: (n, h, w) training exams, SUV.
-        labels: (n,) their classes.
-        n_classes: how many classes there are.
+        suv, labels: training exams (n, h, w), SUV, and their classes (n,).
         seed: of the exams that are used (2000 at most) and of the folds.
     """
 
@@ -128,10 +126,7 @@ class Diagnosis:
 
 
 def diagnose(history: pd.DataFrame) -> Diagnosis:
-    """Read the last rows of a run's history.
-
-    A sign must hold in the last row and, where it may be a passing moment, before it as well.
-    """
+    """Read a run's last rows; what may be a passing moment must hold in several of them."""
     if history is None or not len(history):
         return Diagnosis((), ("Nothing has been measured yet.",), 0)
     last, recent, signs = history.iloc[-1], history.tail(3), []

@@ -54,9 +54,8 @@ def prepare() -> None:
 def keep_memory() -> bool:
     """Let the C library keep freed memory for the next training step.
 
-    Every step allocates and frees the same few hundred MB. glibc gives large blocks back to the
-    system at once, and the system hands out zeroed pages again: on one virtual machine that was
-    more than half of the processor's time, on others nothing.
+    Every step allocates and frees the same few hundred MB; glibc gives large blocks back at once,
+    and the system hands out zeroed pages again (on one virtual machine half of the time).
 
     Returns:
         Whether the C library took it; False without glibc, or where the user has set its variables.

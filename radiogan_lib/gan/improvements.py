@@ -1,15 +1,5 @@
 """Additions to the paper's recipe: DiffAugment, an auxiliary classifier and spectral matching.
 
-DiffAugment (Zhao et al., NeurIPS 2020) shows the discriminator real and fake images after the same
-random shifts. It is differentiable, so the generator learns through it. It never flips, because the
-liver is on the right, and never changes brightness, because SUV is a measurement.
-
-The auxiliary classifier (AC-GAN, Odena et al., ICML 2017) tells the generator which class its image
-looks like: the discriminator's one number says little about a lesion of a few pixels. It learns the
-classes from real training exams only, through shifts of its own (`auxiliary_augment`), or it would
-learn the exams by heart. The generator pays for the *excess* of its images' cross-entropy over that
-of real images: images must be as typical of their class as real exams are, and no more.
-
 Explained in notebooks/03_training.ipynb.
 """
 
@@ -31,7 +21,11 @@ LEAST_VARIANCE = 0.01  # of a band's log amplitude; exams that are more alike wo
 
 
 class DiffAugment:
-    """Callable on grey values (b, h, w, 1); does nothing outside training or with an empty policy.
+    """The same random shifts of real and fake images in training (Zhao et al., NeurIPS 2020).
+
+    Callable on grey values (b, h, w, 1), and differentiable, so that the generator learns through
+    it. It never flips, because the liver is on the right, and never changes brightness, because SUV
+    is a measurement.
 
     Args:
         policy: `translation` (up to ± an eighth of each side), or nothing.
@@ -45,53 +39,45 @@ class DiffAugment:
     """
 
     def __init__(self, policy: str, seed: int, share: float = 1.0, setting: str = "diffaugment"):
-        self.kinds = [k.strip() for k in policy.split(",") if k.strip()]
-        if unknown := [k for k in self.kinds if k not in KINDS]:
+        kinds = [k.strip() for k in policy.split(",") if k.strip()]
+        if unknown := [k for k in kinds if k not in KINDS]:
             raise ConfigError(
                 f"settings: {setting} = {policy!r} names {unknown[0]!r}; it is {', '.join(KINDS)} "
                 "or empty (no flips: anatomy has sides)."
             )
-        self.share = share
+        self.share = share if kinds else 0
         self.seed = keras.random.SeedGenerator(seed)
 
     def __call__(self, x, training=True):
-        if not training or not self.kinds or not self.share:
+        if not training or not self.share:
             return x
         before = x - AIR
-        x = self._shift(before)
-        if self.share < 1:
-            x = ops.where(self._chosen(x), x, before)
-        return x + AIR
-
-    def _chosen(self, x):
-        """Which images are changed: (b, 1, 1, 1) booleans."""
-        return keras.random.uniform((ops.shape(x)[0], 1, 1, 1), seed=self.seed) < self.share
-
-    def _integers(self, x, low: int, high: int):
-        """One random integer per image in [low, high], as (b, 1, 1)."""
-        u = keras.random.uniform((ops.shape(x)[0], 1, 1), seed=self.seed)
-        return ops.floor(low + u * (high - low + 1))
-
-    def _shift(self, x):
-        """Shifts are two small matrix products, which every backend computes fast and exactly."""
         h, w = x.shape[1:3]
-        rows = self._shift_matrix(h, self._integers(x, -(h // 8), h // 8), x.dtype)  # (b, h, h)
-        columns = self._shift_matrix(w, self._integers(x, -(w // 8), w // 8), x.dtype)  # (b, w, w)
-        image = ops.matmul(rows, ops.squeeze(x, -1))
-        return ops.expand_dims(ops.matmul(image, ops.transpose(columns, (0, 2, 1))), -1)
+        # two small matrix products, which every backend computes fast and exactly
+        rows, columns = (self._shift(before, n) for n in (h, w))  # (b, h, h), (b, w, w)
+        image = ops.matmul(rows, ops.squeeze(before, -1))
+        moved = ops.expand_dims(ops.matmul(image, ops.transpose(columns, (0, 2, 1))), -1)
+        if self.share < 1:
+            moved = ops.where(self._uniform(x, 4) < self.share, moved, before)
+        return moved + AIR
 
-    @staticmethod
-    def _shift_matrix(n: int, step, dtype):
-        """Matrices (b, n, n) that move n samples by `step` and drop what leaves."""
+    def _uniform(self, x, rank: int):
+        """One random number in [0, 1) per image: (b, 1, …)."""
+        return keras.random.uniform((ops.shape(x)[0], *[1] * (rank - 1)), seed=self.seed)
+
+    def _shift(self, x, n: int):
+        """Matrices (b, n, n) that move n samples by at most n / 8 and drop what leaves."""
+        step = ops.floor(-(n // 8) + self._uniform(x, 3) * (2 * (n // 8) + 1))
         i = ops.arange(n, dtype="float32")
-        return ops.cast(ops.equal(i[None, None, :] + step, i[None, :, None]), dtype)
+        return ops.cast(ops.equal(i[None, None, :] + step, i[None, :, None]), x.dtype)
 
 
 def build_auxiliary(cfg: Config, n_classes: int) -> keras.Model:
-    """The auxiliary classifier: grey values (b, h, w, 1) → class logits (b, n_classes).
+    """The auxiliary classifier (AC-GAN, Odena et al., ICML 2017): (b, h, w, 1) → (b, n_classes).
 
-    Large images are averaged down to 80 × 48 first. The generator otherwise satisfies it with a
-    fine pattern in one place instead of a lesion.
+    It learns the classes from real exams only, and tells the generator which class its image looks
+    like. Large images are averaged down to 80 × 48 first: the generator otherwise satisfies it with
+    a fine pattern in one place instead of a lesion.
     """
     x = image = keras.Input((*cfg.canvas, 1), name="image")
     coarser = max(0, cfg.doublings - LARGEST)
@@ -123,7 +109,10 @@ def cross_entropy(logits, label):
 
 
 def excess(on_fake, on_real):
-    """What the generator pays: the fakes' cross-entropy over the real images' (scalars)."""
+    """What the generator pays: the fakes' cross-entropy over the real images' (scalars).
+
+    Its images must be as typical of their class as real exams are, and no more.
+    """
     # The mean over all devices comes first, because relu is not linear.
     return ops.relu(engine.mean_over_devices(on_fake - ops.stop_gradient(on_real)))
 
@@ -141,9 +130,7 @@ class SpectralMatching(layers.Layer):
     every band's log power are compared, as running means over the last batches (Durall et al., CVPR
     2020, match the spectrum; Salimans et al., NeurIPS 2016, match means of features).
 
-    Args:
-        cfg: canvas and intensity curve.
-        bands: of equal width, from constant to the finest frequency.
+    Its `bands` are of equal width, from constant to the finest frequency.
     """
 
     MOMENTUM = 0.95

@@ -1,13 +1,9 @@
 """The other GAN of Fig. 4: a fully connected conditional GAN (Mirza & Osindero 2014) on few exams.
 
-Without convolutions and on a few dozen exams it learns them by heart: a walk from one class to
-another then is a cross-fade of stored exams, as in the paper's Fig. 4. It is the positive control
-of the memorisation tests.
-
-A plain CGAN draws one speckled mean per class. Three things let it settle on single exams, and none
-of them knows the exams: a discriminator that starts nearly flat, a penalty on its slope at the
-exams (R1; Mescheder et al., ICML 2018, show that without one a GAN need not converge on single
-points), and averaged weights. Explained in notebooks/06_walks.ipynb.
+On a few dozen exams it learns them by heart: the positive control of the memorisation tests. A
+plain CGAN draws one speckled mean per class; a discriminator that starts nearly flat, a penalty on
+its slope at the exams (R1; Mescheder et al., ICML 2018) and averaged weights let it settle on
+single exams. Explained in notebooks/06_walks.ipynb.
 """
 
 from __future__ import annotations
@@ -27,17 +23,13 @@ BATCH, STEPS = 40, 50  # images per step, and steps that count as one epoch of t
 SETTINGS = dict(ema=0.99, beta_1=0.0, learning_rate=1e-3, noise_dim=10, intensity="sqrt")
 
 
-def _embedding(cfg: Config, n_classes: int):
-    return layers.Embedding(
-        n_classes,
-        cfg.embedding_dim,
-        embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
-        name="label_embedding",
-    )
-
-
 def _start(sd: float):
     return keras.initializers.RandomNormal(stddev=sd)
+
+
+def _embedding(cfg: Config, n_classes: int):
+    given = {"embeddings_initializer": _start(1.0), "name": "label_embedding"}
+    return layers.Embedding(n_classes, cfg.embedding_dim, **given)
 
 
 def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = None) -> keras.Model:
@@ -45,16 +37,12 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
     h, w = cfg.canvas
     z = keras.Input((cfg.noise_dim,), name="z")
     label = keras.Input((), dtype="int32", name="label")
-    x = layers.Concatenate(name="joined")(
-        [
-            layers.Dense(200, "relu", name="noise_dense")(z),
-            layers.Dense(200, "relu", name="label_dense")(_embedding(cfg, n_classes)(label)),
-        ]
-    )
+    from_z = layers.Dense(200, "relu", name="noise_dense")(z)
+    from_label = layers.Dense(200, "relu", name="label_dense")(_embedding(cfg, n_classes)(label))
+    x = layers.Concatenate(name="joined")([from_z, from_label])
     x = layers.Dense(_hidden(h * w), "relu", name="joint")(x)
-    x = layers.Reshape((h, w, 1), name="pixels")(
-        layers.Dense(h * w, kernel_initializer=_start(0.015), name="to_pixels")(x)
-    )
+    x = layers.Dense(h * w, kernel_initializer=_start(0.015), name="to_pixels")(x)
+    x = layers.Reshape((h, w, 1), name="pixels")(x)
     image = SuvImage(cfg.intensity, cfg.suv_max if suv_max is None else suv_max, name="suv")(x)
     return keras.Model([z, label], image, name="cgan_generator")
 
@@ -77,10 +65,9 @@ def _hidden(pixels: int) -> int:
 
 
 def squared_slope(discriminator: keras.Model, image, label):
-    """How steep the discriminator is in each image: squared length of its gradient there, (b,).
+    """Squared length (b,) of the discriminator's gradient in each image.
 
-    The gradient of a fully connected network can be written down (the weights of the units that are
-    switched on), so nothing has to be differentiated twice.
+    It is written down (the weights of the units that are on): nothing is differentiated twice.
     """
     layer = discriminator.get_layer
     x = layer("joined")(

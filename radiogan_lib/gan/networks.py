@@ -77,11 +77,12 @@ class BatchSpread(layers.Layer):
         return (*input_shape[:-1], input_shape[-1] + 1)
 
 
-def label_embedding(cfg: Config, n_classes: int, width: int, name: str) -> layers.Embedding:
+def label_embedding(cfg: Config, n_classes: int) -> layers.Embedding:
     """The class → vector table. Keras starts it at ±0.05, much weaker than what it is joined to;
     `label_init` > 0 draws it from N(0, label_init²) instead."""
     start = keras.initializers.RandomNormal(stddev=cfg.label_init) if cfg.label_init else "uniform"
-    return layers.Embedding(n_classes, width, embeddings_initializer=start, name=name)
+    name = "label_embedding"
+    return layers.Embedding(n_classes, cfg.embedding_dim, embeddings_initializer=start, name=name)
 
 
 def generator_widths(cfg: Config) -> list[int]:
@@ -112,7 +113,7 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
         x = layers.Reshape((rows, columns, wide), name="noise_map")(x)
         # (b, 5, 3, C)
         x = engine.BatchNormalization(momentum=cfg.bn_momentum, name="noise_norm")(x)
-        e = label_embedding(cfg, n_classes, cfg.embedding_dim, "label_embedding")(label)
+        e = label_embedding(cfg, n_classes)(label)
         e = layers.Dense(rows * columns, name="label_dense")(e)
         e = layers.Reshape((rows, columns, 1), name="label_map")(e)
         x = layers.Concatenate(name="joined")([x, e])  # (b, 5, 3, C + 1)
@@ -140,7 +141,7 @@ def build_discriminator(cfg: Config, n_classes: int = 5) -> keras.Model:
     with _arithmetic(cfg.precision):
         image = keras.Input((h, w, 1), name="image")
         label = keras.Input((), dtype="int32", name="label")
-        e = label_embedding(cfg, n_classes, cfg.embedding_dim, "label_embedding")(label)
+        e = label_embedding(cfg, n_classes)(label)
         e = layers.Dense(h * w, name="label_dense")(e)
         e = layers.Reshape((h, w, 1), name="label_map")(e)
         x = layers.Concatenate(name="joined")([image, e])  # (b, h, w, 2)

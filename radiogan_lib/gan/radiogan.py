@@ -25,8 +25,7 @@ class RadioGAN(keras.Model):
     """Generator and discriminator as one trainable model; with every switch off the paper's (§3.2).
 
     Args:
-        generator: ([z, label]) → image, from `build_generator`.
-        discriminator: ([image, label]) → logit, from `build_discriminator`.
+        generator, discriminator: [z, label] → image and [image, label] → logit.
         cfg: the switches; see `radiogan_lib.config`.
     """
 
@@ -38,21 +37,21 @@ class RadioGAN(keras.Model):
         self.augment = shifts(cfg.diffaugment, cfg.seed + 1, cfg.diffaugment_share)
         # A seed is saved with the model, and moves under JAX, only as the model's own attribute.
         self.augment_seed = self.augment.seed
-        names = ("d_loss", "g_loss", "d_accuracy", "real_logit", "fake_logit")
+        names = ["d_loss", "g_loss", "d_accuracy", "real_logit", "fake_logit"]
+        names += ["auxiliary_accuracy"] if cfg.auxiliary else []
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         if cfg.auxiliary:
             n_classes = generator.get_layer("label_embedding").input_dim
             self.auxiliary = improvements.build_auxiliary(cfg, n_classes)
-            self.auxiliary_view = shifts(
-                cfg.auxiliary_augment, cfg.seed + 2, setting="auxiliary_augment"
-            )
+            policy = {"policy": cfg.auxiliary_augment, "setting": "auxiliary_augment"}
+            self.auxiliary_view = shifts(seed=cfg.seed + 2, **policy)
             self.auxiliary_seed = self.auxiliary_view.seed
-            self.trackers["auxiliary_accuracy"] = keras.metrics.Mean(name="auxiliary_accuracy")
         if cfg.spectral_matching:
             self.matching = improvements.SpectralMatching(cfg)
         if cfg.lecam:  # running means of the logits, the anchors of the regulariser
-            self.real_anchor = self._anchor("real_anchor")
-            self.fake_anchor = self._anchor("fake_anchor")
+            anchor = dict(shape=(), initializer="zeros", trainable=False, aggregation="mean")
+            self.real_anchor = self.add_weight(name="real_anchor", **anchor)
+            self.fake_anchor = self.add_weight(name="fake_anchor", **anchor)
         self.built = True
 
     def call(self, inputs, training=False):
@@ -60,27 +59,28 @@ class RadioGAN(keras.Model):
         real, label = (ops.convert_to_tensor(v) for v in inputs)
         z = self.noise(ops.shape(label)[0])  # (b, noise_dim)
         fake = self.generator([z, label], training=training)  # (b, h, w, 1)
-        views = []
+        extra = {}
         if self.cfg.auxiliary and training:
             views = [self.auxiliary_view(x, training) for x in (real, fake)]
-        bands = self.matching(real, fake) if self.cfg.spectral_matching and training else None
+            extra["label"] = ops.reshape(label, (-1,))
+        if self.cfg.spectral_matching and training:
+            extra["bands"] = self.matching(real, fake)
         real, fake = self.augment(real, training), self.augment(fake, training)
-        constant_fake = ops.stop_gradient(fake)
-        weights = [ops.convert_to_tensor(v) for v in self.discriminator.trainable_variables]
-        logits = {"real": self.discriminator([real, label], training=training)}
-        before_fake = self._discriminator_state()
-        logits["fake"] = self.discriminator([constant_fake, label], training=training)
+        constant_fake, judge = ops.stop_gradient(fake), self.discriminator
+        weights = [ops.convert_to_tensor(v) for v in judge.trainable_variables]
+        logits = {"real": judge([real, label], training=training)}
+        # Copies of dropout seeds and BatchNorm statistics: a bare variable would be read later.
+        before_fake = [ops.copy(v) for v in judge.non_trainable_variables]
+        logits["fake"] = judge([constant_fake, label], training=training)
         # The third pass: the dropout masks of the second, constant weights, no BatchNorm update.
         frozen = [ops.stop_gradient(w) for w in weights]
-        logits["fake_frozen"] = self._forward(frozen, before_fake, fake, label, training)
-        if bands is not None:
-            logits["bands"] = bands
-        if views:
-            logits["class_real"], logits["class_fake"] = improvements.auxiliary_logits(
-                self.auxiliary, *views, training
-            )
-            logits["label"] = ops.reshape(label, (-1,))
-        return logits
+        logits["fake_frozen"] = judge.stateless_call(
+            frozen, before_fake, [fake, label], training=training
+        )[0]
+        if "label" in extra:
+            on_real, on_fake = improvements.auxiliary_logits(self.auxiliary, *views, training)
+            extra |= {"class_real": on_real, "class_fake": on_fake}
+        return logits | extra
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The two losses and their sum. Chance level: d_loss = g_loss = ln 2, d_accuracy = 0.5."""
@@ -116,20 +116,6 @@ class RadioGAN(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
-    def _anchor(self, name: str):
-        return self.add_weight(
-            name=name, shape=(), initializer="zeros", trainable=False, aggregation="mean"
-        )
-
-    def _discriminator_state(self):
-        """Copies of dropout seeds and BatchNorm statistics: a bare variable would be read later."""
-        return [ops.copy(v) for v in self.discriminator.non_trainable_variables]
-
-    def _forward(self, weights, state, image, label, training):
-        """The discriminator's logit (b, 1) from given weights and state, which does not change."""
-        inputs = [image, label]
-        return self.discriminator.stateless_call(weights, state, inputs, training=training)[0]
-
     def _lecam(self, real, fake):
         """LeCam (Tseng et al., CVPR 2021): real logits stay near the fakes' running mean."""
         for anchor, logits in ((self.real_anchor, real), (self.fake_anchor, fake)):
@@ -142,9 +128,10 @@ def compiled(cfg: Config, n_classes: int, suv_max: float | None = None) -> Radio
     """A new model of the paper's two networks, ready for `fit`."""
     from radiogan_lib.gan.networks import build_discriminator, build_generator
 
-    return compile_model(
-        cfg, lambda: (build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes))
-    )
+    def build():
+        return build_generator(cfg, n_classes, suv_max), build_discriminator(cfg, n_classes)
+
+    return compile_model(cfg, build)
 
 
 def compile_model(cfg: Config, build, kind=RadioGAN) -> RadioGAN:

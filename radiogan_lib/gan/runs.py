@@ -49,7 +49,6 @@ def load_run(run_dir, discriminator: bool = True) -> Run:
     """Open a run's folder. Loading is safe: no pickle, no code from the file.
 
     Args:
-        run_dir: the folder.
         discriminator: False opens a folder with the generator alone; it is None then.
 
     Raises:
@@ -84,37 +83,32 @@ def load_run(run_dir, discriminator: bool = True) -> Run:
 
 def _check_fit(run_dir: Path, cfg: Config, names: list[str], generator, discriminator) -> None:
     """Refuse networks of another run: another canvas, other classes, or none of this library."""
-    again = "copy the files of one run together, or delete the folder and train again."
+
+    def wrong(said: str) -> RunError:
+        again = "copy the files of one run together, or delete the folder and train again."
+        return RunError(f"{said}; {again}")
+
     try:
-        drawn = tuple(generator.outputs[0].shape[1:3])
-        taken = tuple(discriminator.inputs[0].shape[1:3]) if discriminator else drawn
+        canvases = {"generator": tuple(generator.outputs[0].shape[1:3])}
+        if discriminator:
+            canvases["discriminator"] = tuple(discriminator.inputs[0].shape[1:3])
         known = generator.get_layer("label_embedding").input_dim
         generator.layers[-1].to_suv  # noqa: B018  only this library's know their pixels' scale
     except (AttributeError, ValueError, IndexError, TypeError):
-        raise RunError(
-            f"{paths.shown(run_dir)} holds Keras files that are not a generator and a "
-            f"discriminator of this library; {again}"
-        ) from None
-    for name, canvas in (("generator", drawn), ("discriminator", taken)):
+        said = "holds Keras files that are not a generator and a discriminator of this library"
+        raise wrong(f"{paths.shown(run_dir)} {said}") from None
+    for name, canvas in canvases.items():
         if canvas != tuple(cfg.canvas):
-            raise RunError(
-                f"{paths.shown(run_dir / f'{name}.keras')} is made for "
-                f"{' x '.join(map(str, canvas))} pixels, but config.json beside it says "
-                f"{cfg.canvas[0]} x {cfg.canvas[1]}; {again}"
-            )
+            there, wanted = (" x ".join(map(str, c)) for c in (canvas, cfg.canvas))
+            said = f"is made for {there} pixels, but config.json beside it says {wanted}"
+            raise wrong(f"{paths.shown(run_dir / f'{name}.keras')} {said}")
     if known != len(names):
-        raise RunError(
-            f"{paths.shown(run_dir / 'generator.keras')} knows {known} classes, but "
-            f"provenance.json beside it names {len(names)}; {again}"
-        )
+        said = f"knows {known} classes, but provenance.json beside it names {len(names)}"
+        raise wrong(f"{paths.shown(run_dir / 'generator.keras')} {said}")
 
 
 def load_shipped(name: str = "") -> Run:
-    """A run that comes with the repository, for walks and tests before any training.
-
-    Args:
-        name: "" is the run on phantoms; "real" the generator trained on public real exams.
-    """
+    """A run of the repository: on phantoms, or "real", the generator of public real exams."""
     return load_run(paths.REPO / "weights" / name, discriminator=not name)
 
 
@@ -165,12 +159,12 @@ def samples_over_epochs(run: Run) -> tuple[np.ndarray, list[int]]:
 def read_history(run_dir: Path) -> pd.DataFrame:
     """The epochs in history.csv, without a line that was cut off or is not epoch 1, 2, 3 …"""
     path = run_dir / "history.csv"
+    if not path.exists():
+        return pd.DataFrame()
     try:
         text = path.read_text(encoding="utf-8")
         rows = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1]))
         return rows[(rows["epoch"] == range(1, len(rows) + 1)).cummin()]
-    except FileNotFoundError:
-        return pd.DataFrame()
     except (OSError, ValueError, KeyError):  # pandas' own errors are ValueErrors
         print(f"{paths.shown(path)} is damaged and left out.")
         return pd.DataFrame()
@@ -178,17 +172,12 @@ def read_history(run_dir: Path) -> pd.DataFrame:
 
 def claim(run_dir: Path, cfg: Config, mips, shared_by: list[str]) -> None:
     """Write config and provenance into a new folder; an old one must be the same experiment."""
-    path, choose = (
-        run_dir / "config.json",
-        "choose another folder, or delete this one to train anew.",
-    )
+    choose = "choose another folder, or delete this one to train anew."
+    path = run_dir / "config.json"
     # Of paths only the last name is kept: their folders may name a person.
     named = {k: Path(getattr(cfg, k)).name for k in ("cohort", "start_from")}
-    facts = {
-        "dataset_sha256": mips.sha256,
-        "class_names": list(mips.class_names),
-        "exams": len(mips),
-    }
+    facts = {"dataset_sha256": mips.sha256, "class_names": list(mips.class_names)}
+    facts["exams"] = len(mips)
     if not (path.exists() and (run_dir / "provenance.json").exists()):
         paths.write_json(path, cfg.as_dict() | named)
         told = facts | provenance() | {"shared_by": shared_by}

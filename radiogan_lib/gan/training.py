@@ -35,9 +35,7 @@ def train(cfg: Config, mips, run_dir, checkpoint_seconds: float = 30.0, build=co
     """Train the GAN of `cfg`; continue where the folder's run stopped; return a finished one.
 
     Args:
-        cfg: the settings; their `gan` stage decides the result.
         mips: a `data.MipDataset`.
-        run_dir: the run's folder, made if missing.
         checkpoint_seconds: how often the state is written, at the end of an epoch.
         build: makes the model; `memoriser.build_model` for the CGAN that memorises.
 
@@ -76,20 +74,14 @@ def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> 
     """Build the model, continue from its newest state, train to the end, export both networks."""
     from radiogan_lib.data import encode
 
-    names, states_dir = list(mips.class_names), run_dir / "checkpoints"
-    model = build(cfg, len(names), mips.suv_max)
-    history = read_history(run_dir)
+    states_dir, history = run_dir / "checkpoints", read_history(run_dir)
+    model = build(cfg, len(mips.class_names), mips.suv_max)
     if cfg.start_from:
-        start_from(model, cfg.start_from, names)
+        start_from(model, cfg.start_from, list(mips.class_names))
     done = restore(model, states_dir, newest=len(history))
     grey = functools.partial(encode, curve=cfg.intensity, suv_max=mips.suv_max)
-    batches = Batches(
-        mips.suv, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, first_epoch=done, grey=grey
-    )
-    measures = diagnosis.SampleMeasures(mips.suv, mips.labels, len(names), cfg.seed)
-    recorder = Recorder(
-        cfg, run_dir, batches, measures, names, history.head(done), checkpoint_seconds
-    )
+    batches = Batches(mips.suv, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, done, grey)
+    recorder = Recorder(cfg, run_dir, mips, batches, history.head(done), checkpoint_seconds)
     pace = keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(cfg, epoch))
     try:
         if done < cfg.epochs:
@@ -131,7 +123,6 @@ def start_from(model: RadioGAN, folder: str, class_names: list[str]) -> None:
     keeps its vector; any other starts at the mean of all vectors.
 
     Args:
-        model: new networks.
         folder: of the earlier run; a bare name is one in the repository's `weights/`.
         class_names: the new run's classes, in the order of their labels.
 
@@ -196,8 +187,7 @@ class Batches(keras.utils.PyDataset):
     for the whole training; TensorFlow takes up to a second to end one between two epochs.
 
     Args:
-        images: (n, …), the exams.
-        labels: (n,) classes.
+        images, labels: (n, …) exams and (n,) classes.
         batch_size: images per batch; all of them where there are fewer.
         seed: of the order.
         balanced: draw every class equally often instead of every exam once.
@@ -206,20 +196,12 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(
-        self,
-        images,
-        labels,
-        batch_size: int,
-        seed: int,
-        balanced: bool = False,
-        first_epoch: int = 0,
-        grey=None,
+        self, images, labels, batch_size, seed, balanced=False, first_epoch=0, grey=np.asarray
     ):
         super().__init__(workers=1)
         self.images, self.labels = images, np.asarray(labels, "int32")
-        self.batch_size = min(batch_size, len(labels))
-        self.seed, self.balanced, self.first_epoch = seed, balanced, first_epoch
-        self.grey = grey or (lambda images: images)
+        self.batch_size, self.seed = min(batch_size, len(labels)), seed
+        self.balanced, self.first_epoch, self.grey = balanced, first_epoch, grey
         self.known = (-1, None)
 
     def order(self, epoch: int) -> np.ndarray:
@@ -265,27 +247,19 @@ class Recorder(keras.callbacks.Callback):
     """Writes history, sample pictures, measures and checkpoints into the run's folder.
 
     Args:
-        run_dir: where to write.
-        batches: what it is trained on.
-        measures: of the sample pictures, or None.
-        class_names: in the order of the labels.
+        mips, batches: the exams, and the order in which they are trained on.
         history: rows of the epochs that are already done.
         checkpoint_seconds: between two states; one more is written at the end.
     """
 
     def __init__(
-        self,
-        cfg: Config,
-        run_dir: Path,
-        batches: Batches,
-        measures: diagnosis.SampleMeasures | None,
-        class_names: list[str],
-        history: pd.DataFrame,
-        checkpoint_seconds: float,
+        self, cfg: Config, run_dir: Path, mips, batches: Batches, history, checkpoint_seconds: float
     ):
         super().__init__()
-        self.cfg, self.run_dir, self.batches, self.measures = cfg, Path(run_dir), batches, measures
-        self.names, self.rows = class_names, history.to_dict("records")
+        self.cfg, self.run_dir, self.batches = cfg, run_dir, batches
+        self.n_classes, self.rows = len(mips.class_names), history.to_dict("records")
+        exams = mips.suv, mips.labels
+        self.measures = diagnosis.SampleMeasures(*exams, self.n_classes, cfg.seed)
         self.checkpoint_seconds = checkpoint_seconds
         self.saved_at, self.saved_epoch = time.monotonic(), len(self.rows)
 
@@ -310,8 +284,8 @@ class Recorder(keras.callbacks.Callback):
         seconds = time.perf_counter() - self.started
         row = {"epoch": done, "steps": done * steps}
         row |= {k: float(v) for k, v in logs.items() if k != "loss"}
-        row["seconds"] = round(seconds, 3)
-        row["images_per_s"] = round(steps * self.batches.batch_size / seconds, 1)
+        speed = steps * self.batches.batch_size / seconds
+        row |= {"seconds": round(seconds, 3), "images_per_s": round(speed, 1)}
         if not np.isfinite([row["d_loss"], row["g_loss"]]).all():
             half = ", or use precision=float32" if self.cfg.precision != "float32" else ""
             raise TrainingError(
@@ -336,12 +310,12 @@ class Recorder(keras.callbacks.Callback):
 
     def _samples(self, done: int) -> dict:
         """Draw the fixed latent grid, keep it as picture and numbers, and measure it."""
-        generator, n = averaged_generator(self.model, self.batches.labels), len(self.names)
+        generator, n = averaged_generator(self.model, self.batches.labels), self.n_classes
         labels = np.tile(np.arange(n), -(-100 // n))
         suv = sampling.sample(generator, labels, seed=self.cfg.seed)  # (100 or more, h, w)
         grid = suv[: 4 * n].reshape(4, n, *suv.shape[1:])
         write_samples(self.run_dir / "samples", done, grid, generator.layers[-1].suv_max)
-        return self.measures.measure(suv, labels) if self.measures else {}
+        return self.measures.measure(suv, labels)
 
 
 def write_samples(folder: Path, epoch: int, suv: np.ndarray, suv_max: float) -> None:
@@ -392,8 +366,6 @@ def restore(model: keras.Model, folder: Path, newest: int | None = None) -> int:
     """Put the newest whole state into the model and return its epoch; 0 if there is none.
 
     Args:
-        model: whose variables are replaced; untouched where there is no state.
-        folder: of the states.
         newest: epochs that history.csv knows; a later state waits until they have been made again.
     """
     for path in states(folder):
