@@ -200,10 +200,6 @@ def smooth(v: np.ndarray, sigmas, prepare=None, cut: float = 2.6) -> np.ndarray:
     return out
 
 
-STEP = 1 / 256  # SUV between two grey values: exact in float32, and int16 reaches SUV 128
-AIR_SUV = 0.001  # scattered counts outside the body
-
-
 def scan(canvas: Canvas, patient) -> np.ndarray:
     """What the camera makes of the activity: noise, resolution, no negative values.
 

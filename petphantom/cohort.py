@@ -24,6 +24,18 @@ COUNTS = {
 FINAL_FIRST, FINAL_COUNT = 700_000_000, 50
 
 
+def _row(class_name: str, seed: int, patient: int, split: str) -> dict:
+    return {
+        "exam_id": f"phantom-{seed:05d}",
+        "patient_id": f"phantom-p{patient:05d}",
+        "class": class_name,
+        "path": f"phantom:{class_name}/{seed}",
+        "split": split,
+        "seed": seed,
+        "sex": Patient(seed).sex,
+    }
+
+
 def rows() -> list[dict]:
     """The cohort without checksums: interleaved classes, splits by patient.
 
@@ -43,15 +55,7 @@ def rows() -> list[dict]:
                 split_of[patient] = "test" if due >= exams else "train"
                 given += exams if split_of[patient] == "test" else 0
                 seen += exams
-            row = {
-                "exam_id": f"phantom-{seed:05d}",
-                "patient_id": f"phantom-p{patient:05d}",
-                "class": name,
-                "path": f"phantom:{name}/{seed}",
-                "split": split_of[patient],
-                "seed": seed,
-                "sex": Patient(seed).sex,
-            }
+            row = _row(name, seed, patient, split_of[patient])
             found.append((k / total, index, row))
     found.sort(key=lambda item: item[:2])
     return [row for _, _, row in found]
@@ -62,17 +66,7 @@ def final_rows() -> list[dict]:
     found = []
     for index, name in enumerate(COUNTS):
         seeds = (s for s in itertools.count(FINAL_FIRST + 1000 * index) if patient_seed(s) == s)
-        for seed in itertools.islice(seeds, FINAL_COUNT):
-            row = {
-                "exam_id": f"phantom-{seed}",
-                "patient_id": f"phantom-p{seed}",
-                "class": name,
-                "path": f"phantom:{name}/{seed}",
-                "split": "test",
-                "seed": seed,
-                "sex": Patient(seed).sex,
-            }
-            found.append(row)
+        found += [_row(name, s, s, "test") for s in itertools.islice(seeds, FINAL_COUNT)]
     return found
 
 

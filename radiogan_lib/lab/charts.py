@@ -1,4 +1,7 @@
-"""Charts: trainings and what they drew, confusion, sweeps, walks, and the networks themselves."""
+"""Charts: trainings and what they drew, confusion, sweeps, walks, and the networks themselves.
+
+`class_names` are in label order; `unit` is that of the pixels.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from matplotlib.patches import Polygon, Rectangle
 
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
-from radiogan_lib.lab.figures import INK, WINDOW, arrow, grid, new, plain, readable, show, words
-from radiogan_lib.lab.tables import Table
+from radiogan_lib.lab.figures import INK, arrow, evenly, grid, new, plain, readable, show, words
+from radiogan_lib.lab.tables import Table, trained
 
 STYLES = ("-", "--", ":", "-.")
-MARKS = ("o", "s", "^", "D", "v")
+MARKS = ("o", "s", "^", "D")
 UNTRAINED = "train first (notebooks/03_training.ipynb)."
 
 
@@ -55,7 +58,12 @@ def curves(history: pd.DataFrame) -> Figure:
     losses.set_ylabel("loss")
     for ax, names in ends.items():
         plain(ax)
-        _name_lines(ax, x[-1], names)
+        low, high = ax.get_ylim()
+        last = -np.inf
+        for value, name in sorted(names):  # at its line's right end, pushed apart if they overlap
+            last = max(value, last + 0.11 * (high - low))
+            style = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+            ax.annotate(name, (x[-1], last), **style, fontsize=9, color=INK, annotation_clip=False)
     guessing = {"color": "0.4", "va": "bottom"}
     middle = x[len(x) // 2]
     words(losses, middle, math.log(2), "guessing: ln 2", 7.5, **guessing)
@@ -64,68 +72,49 @@ def curves(history: pd.DataFrame) -> Figure:
     return fig
 
 
-def _name_lines(ax, x: float, ends: list[tuple[float, str]]) -> None:
-    """Write each line's name at its right end, pushed apart where two would overlap."""
-    low, high = ax.get_ylim()
-    last = -np.inf
-    for value, name in sorted(ends):
-        last = max(value, last + 0.11 * (high - low))
-        style = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(name, (x, last), **style, fontsize=9, color=INK, annotation_clip=False)
-
-
 def training_strip(
-    samples,
-    epochs: Sequence[int] = (),
-    class_names: Sequence[str] = (),
-    columns: int = 7,
-    unit: str = "SUV",
+    samples, epochs: Sequence[int] = (), class_names: Sequence[str] = (), unit: str = "SUV"
 ) -> Figure:
-    """The same latent points over the epochs: one row per point, one column per saved epoch.
+    """The same latent points (rows) at seven epochs spread evenly, first and last included.
 
     Args:
         samples: SUV, (epochs, points, h, w).
         epochs: the epoch of each entry of `samples`; default 1, 2, ….
         class_names: of the rows, where the points are one per class.
-        columns: at most this many epochs are drawn, spread evenly, first and last included.
-        unit: of the pixels, at the colour bar.
     """
     samples = np.asarray(samples)
     if samples.ndim != 4 or len(samples) == 0:
         raise RadioganError(f"there are no saved samples of this run to draw: {UNTRAINED}")
     epochs = list(epochs) or list(range(1, len(samples) + 1))
-    n = len(samples)
-    keep = np.unique(np.linspace(0, n - 1, min(columns, n)).round().astype(int))
+    keep = evenly(len(samples), 7)
     titles = [("epoch " if k == 0 else "") + str(epochs[k]) for k in keep]
     rows = samples[keep].swapaxes(0, 1)
     return grid(rows, [readable(c) for c in class_names], titles, unit=unit)[0]
 
 
-def failures(trials: Mapping[str, tuple], class_names: Sequence[str], vectors: int = 2) -> Figure:
+def failures(trials: Mapping[str, tuple], class_names: Sequence[str]) -> Figure:
     """Trainings that fail beside one that does not: what each draws, its losses, its measures.
+
+    Two noise vectors are drawn, for the first and the last class.
 
     Args:
         trials: {name: (SUV (noise vectors, classes, h, w), history with d_loss, g_loss,
             label_agreement and diversity)}.
-        class_names: in label order.
-        vectors: noise vectors that are drawn, for the first and the last class.
     """
-    across = 2 * vectors
     fig = new(11.5, 1.7 * len(trials) + 0.5)
-    ratios = [1] * across + [3.2] * 2
-    axes = fig.subplots(len(trials), across + 2, width_ratios=ratios, squeeze=False)
+    axes = fig.subplots(len(trials), 6, width_ratios=[1] * 4 + [3.2] * 2, squeeze=False)
     panels = (
         ({"d_loss": "discriminator's loss", "g_loss": "generator's loss"}, 4.0),
         ({"label_agreement": "label agreement", "diversity": "diversity"}, 1.1),
     )
     for r, (name, (images, history)) in enumerate(trials.items()):
-        for c in range(across):
-            label = 0 if c < vectors else len(class_names) - 1
-            title = readable(class_names[label]) if r == 0 and c % vectors == 0 else ""
-            show(axes[r, c], images[c % vectors, label], WINDOW, title)
+        for c in range(4):
+            label = 0 if c < 2 else len(class_names) - 1
+            title = readable(class_names[label]) if r == 0 and c % 2 == 0 else ""
+            show(axes[r, c], images[c % 2, label], title=title)
         name = name.replace(", ", "\n").replace(" has", "\nhas")
         axes[r, 0].set_ylabel(name, fontsize=8, color=INK)
-        for ax, (columns, top) in zip(axes[r, across:], panels):
+        for ax, (columns, top) in zip(axes[r, 4:], panels):
             for (column, label), style in zip(columns.items(), STYLES):
                 rows = history.dropna(subset=[column])
                 y = np.minimum(rows[column], top)
@@ -134,54 +123,45 @@ def failures(trials: Mapping[str, tuple], class_names: Sequence[str], vectors: i
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.tick_params(labelsize=7)
             plain(ax)
-        axes[r, across].axhline(math.log(2), color="0.6", lw=0.9, ls=":")
+        axes[r, 4].axhline(math.log(2), color="0.6", lw=0.9, ls=":")
     for k, place in enumerate(("upper right", "center right")):
-        axes[0, across + k].legend(frameon=False, fontsize=7.5, loc=place)
-        axes[-1, across + k].set_xlabel("epoch", fontsize=8)
+        axes[0, 4 + k].legend(frameon=False, fontsize=7.5, loc=place)
+        axes[-1, 4 + k].set_xlabel("epoch", fontsize=8)
     return fig
 
 
-def confusion(matrix, class_names: Sequence[str]) -> Figure:
+def confusion(report: Mapping, class_names: Sequence[str]) -> Figure:
     """Rows: the class asked for; columns: the class that the classifier finds; shares of a row.
 
-    Args:
-        matrix: counts, (n, n), or a dict that holds them under `confusion`.
-        class_names: in label order.
+    `report` holds counts (n, n) under `confusion`.
     """
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    if isinstance(matrix, dict):
-        if "confusion" not in matrix:
-            raise RadioganError("this report holds no confusion matrix under 'confusion'.")
-        matrix = matrix["confusion"]
-    counts = np.asarray(matrix, dtype=float)
+    if "confusion" not in report:
+        raise RadioganError("this report holds no confusion matrix under 'confusion'.")
+    counts = np.asarray(report["confusion"], dtype=float)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
     size = max(3.2, 0.75 * len(class_names))
     fig = new(size + 1.5, size + 0.4)
     ax = fig.subplots()
-    shown = ConfusionMatrixDisplay(share, display_labels=[readable(c) for c in class_names])
-    ends = {"vmin": 0, "vmax": 1}
+    names, ends = [readable(c) for c in class_names], {"vmin": 0, "vmax": 1}
+    shown = ConfusionMatrixDisplay(share, display_labels=names)
     shown.plot(ax=ax, cmap="gray_r", values_format=".0%", colorbar=False, im_kw=ends)
     ax.tick_params(length=0, labelsize=9)
-    ax.set_xticks(range(len(share)), shown.display_labels, rotation=35, ha="right")
+    ax.set_xticks(range(len(share)), names, rotation=35, ha="right")
     ax.set(xlabel="class that the classifier finds", ylabel="class asked for")
     return fig
 
 
-def sweep(table) -> Figure | Table:
+def sweep(path: Path | str) -> Figure | Table:
     """A panel per measure: training exams on a logarithmic axis, value and interval of every run.
 
-    Args:
-        table: of `evaluation.sweep_table`, or the csv that benchmarks/n_sweep.py writes.
-
-    Returns:
-        a figure, or, where there is no such csv, a line that says how to make it.
+    `path` is the csv that benchmarks/n_sweep.py writes; where there is none, a line says so.
     """
-    if isinstance(table, (str, Path)):
-        if not Path(table).exists():
-            how = "has not been made yet: python benchmarks/n_sweep.py makes it."
-            return Table([], note=f"{paths.shown(table)} {how}")
-        table = pd.read_csv(table, keep_default_na=False, na_values=[""], dtype={"recipe": str})
+    if not Path(path).exists():
+        how = "has not been made yet: python benchmarks/n_sweep.py makes it."
+        return Table([], note=f"{paths.shown(path)} {how}")
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"recipe": str})
     panels = {  # measure: (title, what a generator without memory gives)
         "membership_auc": ("membership AUC", 0.5),
         "copy_fraction": ("copy fraction", 0.05),
@@ -201,8 +181,7 @@ def sweep(table) -> Figure | Table:
             x = n * np.exp(aside + 0.1 * (runs.cumcount() - (runs.transform("size") - 1) / 2))
             spread = [(value - rows[f"{name}_low"]).clip(0), (rows[f"{name}_high"] - value).clip(0)]
             style = {"color": INK, "mfc": "white" if k else INK, "ms": 5, "lw": 1, "capsize": 2}
-            mark = MARKS[k % len(MARKS)]
-            ax.errorbar(x, value, spread, fmt=mark, label=recipe or "one recipe", **style)
+            ax.errorbar(x, value, spread, fmt=MARKS[k % 4], label=recipe or "one recipe", **style)
             mean = value.groupby(n).mean()
             ax.plot(mean.index * np.exp(aside), mean, color=INK, linewidth=0.8, alpha=0.5)
         ax.set_xscale("log")
@@ -243,16 +222,13 @@ PANELS = {
     "membership_auc": "membership AUC",
     "copy_fraction": "copy fraction",
 }
-MARKS = ("o", "s", "^", "D")
 WITHOUT_MEMORY = {"membership_auc": 0.5, "copy_fraction": 0.05}
 
 
 def one_or_five(table: pd.DataFrame, world: str = "phantoms") -> Figure:
     """One model of all classes beside one per class: a panel per measure, a mark per training.
 
-    Args:
-        table: of the experiment `one_or_five`.
-        world: "phantoms" or "real".
+    `world` is "phantoms" or "real", here and in `over_time`.
     """
     table = table[(table["world"] == world) & (table["class"] != "all")]
     size = table.groupby("class")["exams"].max().sort_values(ascending=False)
@@ -276,11 +252,8 @@ def one_or_five(table: pd.DataFrame, world: str = "phantoms") -> Figure:
         ax.set_xticks(range(len(classes)), names, fontsize=6)
         if measure not in WITHOUT_MEMORY:
             ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
-    handles, labels = fig.axes[0].get_legend_handles_labels()
-    found = dict(zip(labels, handles))
-    fig.legend(
-        found.values(), found, loc="outside upper center", ncols=4, fontsize=8, frameon=False
-    )
+    style = {"loc": "outside upper center", "ncols": 4, "fontsize": 8, "frameon": False}
+    fig.legend(*fig.axes[0].get_legend_handles_labels(), **style)
     fig.supxlabel("class (training exams)", fontsize=9)
     return fig
 
@@ -345,22 +318,13 @@ def walk_distributions(table: pd.DataFrame) -> Figure:
 # The networks
 
 # Layers that change no shape are written below the box they belong to, by these names
-SHORT = {
-    "BatchNormalization": "BatchNorm",
-    "LeakyReLU": "LeakyReLU",
-    "ReLU": "ReLU",
-    "Dropout": "Dropout",
-    "SuvImage": "tanh",
-    "Activation": "",
-    "Fade": "fade in",
-}
+SHORT = {"BatchNormalization": "BatchNorm", "SuvImage": "tanh"}
+SHORT |= {name: name for name in ("LeakyReLU", "ReLU", "Dropout")}
 LONG = {
     "Conv2DTranspose": "transposed conv",
     "Conv2D": "conv",
-    "OneChannelConv2D": "conv",
     "Concatenate": "join",
     "BatchSpread": "batch spread",
-    "Projection": "inner product",
 }
 
 
@@ -380,11 +344,10 @@ def stages(model) -> list[dict]:
         before = [t._keras_history.operation for t in nodes[0].input_tensors] if nodes else []
         parents = [home[p.name] for p in before if p.name in home]
         kind = type(layer).__name__
-        weights = sum(math.prod(v.shape) for v in layer.trainable_weights)
         if kind in SHORT and len(parents) == 1:
             home[layer.name] = parents[0]
-            boxes[parents[0]]["words"].append(SHORT[kind] or str(getattr(layer, "activation", "")))
-            boxes[parents[0]]["parameters"] += weights
+            boxes[parents[0]]["words"].append(SHORT[kind])
+            boxes[parents[0]]["parameters"] += trained(layer)
             continue
         kernel = (layer.kernel_size[0], layer.strides[0]) if hasattr(layer, "kernel_size") else None
         lanes = [boxes[p]["lane"] for p in parents] or [int(layer.name == "label")]
@@ -394,7 +357,7 @@ def stages(model) -> list[dict]:
             "kernel": kernel,
             "shape": tuple(layer.output.shape[1:]),
             "words": [],
-            "parameters": weights,
+            "parameters": trained(layer),
             "parents": parents,
             "column": 1 + max((boxes[p]["column"] for p in parents), default=-1),
             "lane": min(lanes),
@@ -407,11 +370,7 @@ def stages(model) -> list[dict]:
 
 
 def _block(ax, x: float, y: float, shape: tuple) -> tuple[float, float, float]:
-    """Draw one output: its height grows with the rows, its depth with the channels.
-
-    Returns:
-        half its width, half its height, and its depth.
-    """
+    """Draw one output, as high as it has rows; returns half its width, half its height, depth."""
     if len(shape) == 3:
         rows, columns, channels = shape
         tall = 0.16 + 0.16 * math.log2(rows)
@@ -460,8 +419,7 @@ def architecture(model) -> Figure:
             elif box["column"] - boxes[p]["column"] > 1:
                 bend = "arc3,rad=-0.35"
             arrow(ax, (x0 + r0 + 0.03, y0), end, "0.4", lw=0.9, zorder=1, connectionstyle=bend)
-    total = sum(math.prod(v.shape) for v in model.trainable_weights)
-    title = f"{model.name}: {total:,} trained parameters (written below each shape)"
+    title = f"{model.name}: {trained(model):,} trained parameters (written below each shape)"
     ax.set_title(title, fontsize=10, color=INK)
     ax.set(xlim=(-0.6, (columns - 1) * step + 0.6), ylim=(-1.3, height + 1.55))
     ax.set_axis_off()

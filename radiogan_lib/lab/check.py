@@ -24,7 +24,7 @@ MEMORY_GB, DISK_GB = 4, 2  # what the teach profile needs, with room to spare
 class Checks:
     """The outcome of every check: `lines` of (state, name, words).
 
-    A state is `ok`, `fail`, with a remedy in the words, or `later` for what a notebook will make.
+    The state is `ok`, `fail` (the words name a remedy) or `later` (a notebook will make it).
     """
 
     def __init__(self, lines: list[tuple[str, str, str]]):
@@ -90,10 +90,6 @@ def _backend() -> tuple[str, str]:
     return "ok", f"Keras {keras.__version__} on {name} {engine.__version__}"
 
 
-def _device() -> tuple[str, str]:
-    return "ok", device()
-
-
 def _cores() -> tuple[str, str]:
     n = machine.cores()
     slow = " (teach takes about twice as long as on two)" if n < 2 else ""
@@ -156,7 +152,7 @@ CHECKS = {
     "Python": _python,
     "packages": _packages,
     "engine": _backend,
-    "device": _device,
+    "device": lambda: ("ok", device()),
     "cores": _cores,
     "memory": _memory,
     "disk": _disk,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 import petphantom
-from radiogan_lib.config import RadioganError
-from radiogan_lib.lab.figures import INK, WINDOW, arrow, bare, new, plain, show, words
+from radiogan_lib.lab.figures import INK, arrow, bare, new, plain, show, words
+from radiogan_lib.lab.notebook import pick
 
 BACK = {"colour": "black", "lw": 1.7, "ls": "--"}  # an arrow that carries a gradient
 SLIM, BROAD = 30004, 30001  # seeds of two lymphoma phantoms with their arms down
@@ -90,7 +88,7 @@ def mip() -> Figure:
     line = axial[:, col]
     fig = new(9.6, 3.9)
     left, middle, right = fig.subplots(1, 3, width_ratios=[1.25, 1.0, 0.85])
-    show(left, axial, WINDOW, "one slice through the chest, seen from the feet")
+    show(left, axial, title="one slice through the chest, seen from the feet")
     left.axvline(col, color=INK, lw=1.2, ls="--")
     left.set_xlim(body[0] - 10, body[-1] + 10)
     words(left, col + 2, len(axial) - 2, "line of sight", va="bottom", color=INK)
@@ -99,18 +97,13 @@ def mip() -> Figure:
     middle.plot(line, depth, color=INK, lw=1.3)
     best = int(line.argmax())
     middle.plot([line[best]], [depth[best]], "o", ms=8, mfc="none", color=INK)
-    middle.annotate(
-        f"the maximum, SUV {line[best]:.1f}\nis kept",
-        (line[best], depth[best]),
-        xytext=(-14, 22 if best > len(line) / 2 else -40),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-        arrowprops={"arrowstyle": "-", "lw": 0.7},
-    )
+    text = f"the maximum, SUV {line[best]:.1f}\nis kept"
+    style = {"xytext": (-14, 22 if best > len(line) / 2 else -40), "textcoords": "offset points"}
+    style |= {"ha": "right", "fontsize": 8, "arrowprops": {"arrowstyle": "-", "lw": 0.7}}
+    middle.annotate(text, (line[best], depth[best]), **style)
     middle.set(xlabel="SUV", ylabel="depth along the line, mm", ylim=(depth[-1], 0))
     plain(middle, "SUV along that line")
-    show(right, projection, WINDOW, "one pixel of the MIP")
+    show(right, projection, title="one pixel of the MIP")
     right.axhline(row, color="0.5", lw=0.8, ls=":")
     right.plot([col], [row], "o", ms=9, mfc="none", color=INK)
     right.set(xlim=(body[0] - 18, body[-1] + 18))
@@ -143,16 +136,9 @@ def transposed_convolution() -> Figure:
         ax.set_title(title, fontsize=9, color=INK)
     axes[0].add_patch(Rectangle((0.5, 1.5), 1, 1, fill=False, ec="black", lw=2.2))
     axes[2].add_patch(Rectangle((1.5, 3.5), 3, 3, fill=False, ec="black", lw=2.2))
-    axes[2].annotate(
-        "the marked pixel's\ncopy of the kernel",
-        (3, 6.5),
-        xytext=(3, 9.95),
-        ha="center",
-        va="top",
-        fontsize=8,
-        annotation_clip=False,
-        arrowprops={"arrowstyle": "-", "lw": 0.8},
-    )
+    style = {"ha": "center", "va": "top", "fontsize": 8, "annotation_clip": False}
+    style |= {"xytext": (3, 9.95), "arrowprops": {"arrowstyle": "-", "lw": 0.8}}
+    axes[2].annotate("the marked pixel's\ncopy of the kernel", (3, 6.5), **style)
     return fig
 
 
@@ -222,14 +208,12 @@ def slerp() -> Figure:
     for radius in (9.3, 10.7):
         right.plot(radius * ring.real, radius * ring.imag, color="0.75", lw=0.8)
     w = np.linspace(0, 1, 10)
-    for points, mark, face in (
-        ((1 - w)[:, None] * a + w[:, None] * b, "-s", "white"),
-        (on_sphere(a, b, w), "-o", INK),
-    ):
+    straight = (1 - w)[:, None] * a + w[:, None] * b
+    for points, mark, face in (straight, "-s", "white"), (on_sphere(a, b, w), "-o", INK):
         right.plot(points @ u, points @ v, mark, color=INK, ms=4.5, lw=1, mfc=face)
     x, y = (a + b) @ u / 2, (a + b) @ v / 2
-    straight = "lerp: straight,\nthrough the empty middle"
-    words(right, x - 0.1, y - 0.8, straight, 8.5, va="top", ha="right", color=INK)
+    text = "lerp: straight,\nthrough the empty middle"
+    words(right, x - 0.1, y - 0.8, text, 8.5, va="top", ha="right", color=INK)
     words(right, x + 1.0, y + 5.0, "slerp: stays on the shell", 8.5, color=INK)
     words(right, a @ u + 0.5, -0.2, "A", 11, weight="bold", va="top", color="black")
     words(right, b @ u - 0.4, b @ v + 0.6, "B", 11, weight="bold", color="black")
@@ -253,10 +237,8 @@ def membership() -> Figure:
         ax, low = axes[:, column]
         ax.plot(*generated.T, "x", color="0.35", ms=6, label="generated")
         distances = {}
-        for level, label, points, fill in (
-            (1, "training", train, INK),
-            (0, "held-out", unseen, "w"),
-        ):
+        sets = (1, "training", train, INK), (0, "held-out", unseen, "w")
+        for level, label, points, fill in sets:
             d = np.linalg.norm(points[:, None] - generated[None], axis=2)
             for p, near in zip(points, generated[d.argmin(1)]):
                 ax.plot(*zip(p, near), color="0.75", lw=0.7, zorder=0)
@@ -295,7 +277,7 @@ def blend() -> Figure:
     fig = new(9.6, 3.7)
     axes = fig.subplots(1, 4, width_ratios=[p.shape[1] for p in pictures.values()])
     for ax, (title, picture) in zip(axes, pictures.items()):
-        show(ax, picture, WINDOW, title)
+        show(ax, picture, title=title)
     return fig
 
 
@@ -332,23 +314,11 @@ def good_and_diverse() -> Figure:
     return fig
 
 
-DIAGRAMS = {
-    "overview": overview,
-    "mip": mip,
-    "transposed_convolution": transposed_convolution,
-    "game": game,
-    "good_and_diverse": good_and_diverse,
-    "membership": membership,
-    "blend": blend,
-    "slerp": slerp,
-}
+ORDER = (overview, mip, transposed_convolution, game, good_and_diverse, membership, blend, slerp)
+DIAGRAMS = {draw.__name__: draw for draw in ORDER}
 NAMES = tuple(DIAGRAMS)
 
 
 def diagram(name: str) -> Figure:
     """Draw an explanatory figure: one of `NAMES`, each of which stands in a notebook."""
-    if name not in DIAGRAMS:
-        near = difflib.get_close_matches(str(name), NAMES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise RadioganError(f"there is no diagram {name!r}.{hint} There are: {', '.join(NAMES)}.")
-    return DIAGRAMS[name]()
+    return pick(DIAGRAMS, name, "diagram")()

@@ -12,21 +12,17 @@ import petphantom
 import petsuv
 from radiogan_lib import paths
 from radiogan_lib.config import RadioganError
-from radiogan_lib.lab.figures import WINDOW, mip_row
+from radiogan_lib.lab.figures import mip_row
 from radiogan_lib.lab.tables import Table
 
 FOLLOWED = "phantom:lung/20001"
 
 
 def phantom_as_dicom(which: str = FOLLOWED, spacing_mm: float = 4.0) -> Path:
-    """Write a phantom as a folder of DICOM PET slices, as a scanner would, and return the folder.
+    """Write `phantom:<class>/<seed>` as a folder of DICOM PET slices, and return the folder.
 
-    Every slice has its own rescale slope, so that the commonest mistake in reading PET can be
-    shown. It is written once, below the home folder's `data/`.
-
-    Args:
-        which: `phantom:<class>/<seed>`, as in a cohort csv.
-        spacing_mm: isotropic voxel size.
+    Every slice has its own rescale slope, as a scanner's has, so that the commonest mistake in
+    reading PET can be shown. It is written once, below the home folder's `data/`.
     """
     try:
         name, seed = petphantom.parse(which)
@@ -44,7 +40,7 @@ def phantom_as_dicom(which: str = FOLLOWED, spacing_mm: float = 4.0) -> Path:
 
 
 def exam_to_follow(cfg, exam_path: str = ""):
-    """The exam that notebook 01 follows, for `data.read_suv`; says in one line which it is.
+    """The exam that notebook 01 follows, for `data.read_suv`; prints in one line which it is.
 
     It is the one of `exam_path` (a DICOM folder or NIfTI file), else the first real volume of the
     cohort, else a phantom written as DICOM.
@@ -90,36 +86,31 @@ def _series(folder):
 
 
 def suv_explanation(folder) -> Table:
-    """How an exam's factor from stored values to SUV follows from its header, one row per step.
+    """How a DICOM exam's factor from stored values to SUV follows from its header, step by step.
 
-    Args:
-        folder: a DICOM PET folder; of any other exam the table says that its values are SUV.
+    Of any other exam the table says that its values are SUV.
     """
     series = _series(folder)
     if series is None:
-        words = (
-            "no DICOM slices: the values are taken to be SUV already, and checked to be plausible"
-        )
-        return Table([("format", words)])
+        words = "the values are taken to be SUV already, and checked to be plausible"
+        return Table([("format", f"no DICOM slices: {words}")])
     slopes = [float(ds.RescaleSlope) for ds in series.headers]
     span = f"{min(slopes):.4g} to {max(slopes):.4g}"
-    value = f"{series.factor.value:.6g}"
+    factor = f"{series.factor.value:.6g}: SUV = stored number × slope of its slice × factor"
     rows = [
         ("rule", series.factor.rule),
         ("slices", f"{len(slopes)} with {len(set(slopes))} different slopes, {span}"),
         *((f"step {k}", words) for k, words in enumerate(series.factor.explanation, 1)),
-        ("factor", f"{value}: SUV = stored number × slope of its slice × factor"),
+        ("factor", factor),
         *(("note", note) for note in series.notes),
     ]
     return Table(rows, ("what", "as read from the header"))
 
 
-def one_slope_mistake(folder, window=WINDOW):
-    """The same exam read correctly (left) and with the first slice's slope for all slices (right).
+def one_slope_mistake(folder):
+    """A DICOM exam read correctly (left) and with the first slice's slope for all slices (right).
 
-    Args:
-        folder: a DICOM PET folder; of any other exam only the correct picture is drawn.
-        window: SUV shown as white and as black.
+    Of any other exam only the correct picture is drawn.
     """
     from radiogan_lib import data
 
@@ -134,7 +125,7 @@ def one_slope_mistake(folder, window=WINDOW):
         read = {k: petsuv.as_image(v, series.geometry.affine) for k, v in volumes.items()}
     mips = [data.coronal_mip(image, spacing_mm=4.0) for image in read.values()]
     titles = [f"{k}highest SUV {float(np.max(v.dataobj)):.1f}" for k, v in read.items()]
-    return mip_row(mips, titles, window, height=3.4)
+    return mip_row(mips, titles, height=3.4)
 
 
 # What may be wrong with an exam, and the header that shows it

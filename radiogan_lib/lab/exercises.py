@@ -6,7 +6,6 @@ called: the checks at the end look at what it does, and show the picture that it
 
 from __future__ import annotations
 
-import difflib
 import functools
 import html
 import math
@@ -16,8 +15,8 @@ import numpy as np
 import yaml
 
 from radiogan_lib import paths
-from radiogan_lib.config import RadioganError
 from radiogan_lib.lab.figures import grey, uri
+from radiogan_lib.lab.notebook import pick
 
 PLACE = "Put your answer in place of the three dots and run this cell again."
 # kind of answer: (types that it may have, what to say to others)
@@ -55,15 +54,6 @@ def exercises() -> dict[str, dict]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def _find(name: str) -> dict:
-    known = exercises()
-    if name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise RadioganError(f"there is no exercise {name!r}.{hint} There are: {', '.join(known)}.")
-    return known[name]
-
-
 def _same(answer, wanted, tolerance: float) -> bool:
     """Numbers within a relative tolerance, words without case and outer spaces, tuples by item."""
     if isinstance(wanted, (int, float)) and isinstance(answer, numbers.Real):
@@ -89,16 +79,12 @@ def _hint(answer, known: dict) -> str | None:
 
 
 def exercise(name: str, answer=None) -> Answer:
-    """Check an answer: the reply is that it is right, with the reason, or a hint.
-
-    Args:
-        name: of the exercise, as its notebook gives it.
-        answer: what you think, or the function that you wrote; `...` says where it goes.
+    """Check an answer, or a function that you wrote: it is right, with the reason, or gets a hint.
 
     Raises:
         RadioganError: there is no exercise of that name.
     """
-    known = _find(name)
+    known = pick(exercises(), name, "exercise")
     if answer is None or answer is ...:
         return Answer(False, PLACE)
     kind, words = KINDS[known["kind"]]
@@ -109,31 +95,36 @@ def exercise(name: str, answer=None) -> Answer:
         said, picture = _tried(CHECKS[name], answer)
     else:
         said, picture = _hint(answer, known), None
-    if said is None:
-        return Answer(True, known["why"], picture)
-    return Answer(False, said if said == PLACE else f"{said} Hint: {known['hint']}", picture)
+    if said and said != PLACE:
+        said += f" Hint: {known['hint']}"
+    return Answer(not said, said or known["why"], picture)
 
 
-# Checks of functions. Each calls the reader's function `f` and returns a hint (None if it does what
-# was asked) and a picture (or None).
+# Checks of functions. Each calls the reader's function `f`, raises a hint where it does not do what
+# was asked, and returns the picture that it made, or None.
 
 
-class _NotYet(Exception):
-    """The function's body is still the three dots."""
+class _Hint(Exception):
+    """What to say to a function, and the picture that it made."""
+
+    def __init__(self, text: str, picture: np.ndarray | None = None):
+        self.text, self.picture = text, picture
 
 
-def _tried(check, function):
+def _tried(check, function) -> tuple[str, np.ndarray | None]:
+    """What to say, empty if all is right, and the picture."""
+
     def call(*args):
         found = function(*args)
         if found is ... or found is None:
-            raise _NotYet
+            raise _Hint(PLACE)
         return found
 
     try:
         with np.errstate(all="ignore"):
-            return check(call)
-    except _NotYet:
-        return PLACE, None
+            return "", check(call)
+    except _Hint as hint:
+        return hint.text, hint.picture
     except Exception as e:  # noqa: BLE001 - whatever the reader's code does, the reply is a sentence
         return f"your function stopped with {type(e).__name__}: {str(e)[:200]}.", None
 
@@ -150,36 +141,35 @@ def _mip() -> np.ndarray:
     return _volume().max(axis=1).T[::-1, ::-1]
 
 
-def _shape(found, wanted: tuple) -> str | None:
-    got = np.shape(found)
-    return None if got == wanted else f"the result has the shape {got}, not {wanted}."
+def _shape(found, wanted: tuple) -> None:
+    if (got := np.shape(found)) != wanted:
+        raise _Hint(f"the result has the shape {got}, not {wanted}.")
 
 
 def _window(f):
     given = np.array([-1.0, 0.0, 3.5, 7.0, 20.0])
     found = np.asarray(f(given), float)
     picture = np.asarray(f(_mip()), float)
-    if said := _shape(found, given.shape) or _shape(picture, _mip().shape):
-        return said, None
+    _shape(found, given.shape)
+    _shape(picture, _mip().shape)
     if np.allclose(found, [255, 255, 127.5, 0, 0], atol=1):
-        return None, picture
+        return picture
     if found[1] < found[3]:
-        return "SUV 0 comes out darker than SUV 7.", picture
+        raise _Hint("SUV 0 comes out darker than SUV 7.", picture)
     outside = found.min() < 0 or found.max() > 255
-    return ("values leave 0 to 255." if outside else "SUV 3.5 should be half-way."), picture
+    raise _Hint("values leave 0 to 255." if outside else "SUV 3.5 should be half-way.", picture)
 
 
 def _from_the_side(f):
     volume = _volume()
     found = np.asarray(f(volume), float)
     wanted = volume.max(axis=0).T[::-1]  # (z, y), head up
-    if said := _shape(found, wanted.shape):
-        return said, None
-    picture = grey(found)
-    if np.allclose(found, wanted) or np.allclose(found, wanted[:, ::-1]):
-        return None, picture
-    upside_down = np.allclose(found[::-1], wanted) or np.allclose(found[::-1], wanted[:, ::-1])
-    return ("the head should be up." if upside_down else "that is another picture."), picture
+    _shape(found, wanted.shape)
+    picture, either = grey(found), (wanted, wanted[:, ::-1])
+    if any(np.allclose(found, view) for view in either):
+        return picture
+    upside_down = any(np.allclose(found[::-1], view) for view in either)
+    raise _Hint("the head should be up." if upside_down else "that is another picture.", picture)
 
 
 def _transposed_convolution(f):
@@ -189,11 +179,11 @@ def _transposed_convolution(f):
     for r, c in np.ndindex(rows, columns):
         wanted[2 * r : 2 * r + 3, 2 * c : 2 * c + 3] += x[r, c] * kernel
     found = np.asarray(f(x.copy(), kernel.copy()), float)
-    if said := _shape(found, (2 * rows, 2 * columns)):
-        return said, None
-    right = np.allclose(found, wanted[:-1, :-1], atol=1e-4)
-    hint = None if right else "where copies of the kernel overlap, they must sum."
-    return hint, grey(found, (0, 12))
+    _shape(found, (2 * rows, 2 * columns))
+    picture = grey(found, (0, 12))
+    if not np.allclose(found, wanted[:-1, :-1], atol=1e-4):
+        raise _Hint("where copies of the kernel overlap, they must sum.", picture)
+    return picture
 
 
 def _discriminator_loss(f):
@@ -201,21 +191,20 @@ def _discriminator_loss(f):
     wanted = (np.logaddexp(0, -real).mean() + np.logaddexp(0, fake).mean()) / 2
     found = float(f(real, fake))
     if math.isclose(found, 2 * wanted, rel_tol=1e-4):
-        return "take the mean of the two, not their sum.", None
+        raise _Hint("take the mean of the two, not their sum.")
     if not math.isclose(found, wanted, rel_tol=1e-4):
-        return f"for logits {real} and {fake} it gives {found:.3f}, not {wanted:.3f}.", None
-    large = float(f(np.array([-1000.0]), np.array([1000.0])))
-    return (None if math.isclose(large, 1000) else "a logit of 1000 overflows."), None
+        raise _Hint(f"for logits {real} and {fake} it gives {found:.3f}, not {wanted:.3f}.")
+    if not math.isclose(float(f(np.array([-1000.0]), np.array([1000.0]))), 1000):
+        raise _Hint("a logit of 1000 overflows.")
 
 
 def _speckle(f):
     smooth = np.stack([_mip()] * 3)
     noise = np.random.default_rng(0).normal(0, 1, smooth.shape)
     found = np.asarray(f(smooth + np.array([0, 0.3, 1.0])[:, None, None] * noise), float)
-    if said := _shape(found, (3,)):
-        return said, None
-    grows = found[0] < found[1] < found[2] and found[2] > 1.5 * found[0]
-    return (None if grows else "more noise must give a larger number."), None
+    _shape(found, (3,))
+    if not (found[0] < found[1] < found[2] and found[2] > 1.5 * found[0]):
+        raise _Hint("more noise must give a larger number.")
 
 
 def _most_suspicious(f):
@@ -224,8 +213,9 @@ def _most_suspicious(f):
     generated[17] = training[4] + 0.01
     found = f(generated, training)
     if found == 4:
-        return "that is the training exam's index; the generated image's is asked for.", None
-    return (None if found == 17 else f"image 17 is nearly a copy; yours says {found}."), None
+        raise _Hint("that is the training exam's index; the generated image's is asked for.")
+    if found != 17:
+        raise _Hint(f"image 17 is nearly a copy; yours says {found}.")
 
 
 def _stretched_lerp(f):
@@ -234,25 +224,23 @@ def _stretched_lerp(f):
         straight = (1 - t) * a + t * b
         length = (1 - t) * np.linalg.norm(a) + t * np.linalg.norm(b)
         found = np.asarray(f(a, b, t), float)
-        if said := _shape(found, a.shape):
-            return said, None
+        _shape(found, a.shape)
         if not math.isclose(np.linalg.norm(found), length, rel_tol=1e-3):
-            return f"at t = {t} its length is {np.linalg.norm(found):.1f}, not {length:.1f}.", None
+            raise _Hint(f"at t = {t} its length is {np.linalg.norm(found):.1f}, not {length:.1f}.")
         if not np.allclose(found / length, straight / np.linalg.norm(straight), atol=1e-3):
-            return f"at t = {t} it does not point along the straight line.", None
-    return None, None
+            raise _Hint(f"at t = {t} it does not point along the straight line.")
 
 
 def _truncate(f):
     z = np.random.default_rng(6).standard_normal((4, 100))
     if not np.allclose(f(z.copy(), 0.5), 0.5 * z):
-        return "an amount of 0.5 should halve z.", None
+        raise _Hint("an amount of 0.5 should halve z.")
     length = np.linalg.norm(f(z.copy(), 3.0), axis=1)
     if length.max() > 12.01:
-        return f"with an amount of 3 a z is {length.max():.0f} long.", None
+        raise _Hint(f"with an amount of 3 a z is {length.max():.0f} long.")
     wanted = 12 * z / np.linalg.norm(z, axis=1, keepdims=True)
-    same = np.allclose(f(z.copy(), 3.0), wanted, atol=1e-4)
-    return (None if same else "keep the direction of each z."), None
+    if not np.allclose(f(z.copy(), 3.0), wanted, atol=1e-4):
+        raise _Hint("keep the direction of each z.")
 
 
 CHECKS = {

@@ -2,6 +2,9 @@
 
 Every function returns a `matplotlib.figure.Figure` built without pyplot: a notebook shows it once,
 and the same data give the same bytes. Dark is high uptake, as on a reading screen. Images are SUV.
+
+The same everywhere: `window` is the SUV shown as white and as black, `unit` is that of the pixels,
+`class_names` are in label order, `walk` is an `evaluation.Walk`.
 """
 
 from __future__ import annotations
@@ -118,9 +121,7 @@ def grid(
         images: rows of pictures (h, w).
         rows, columns: what is written at the left of each row and above each column.
         height: of a picture, inches.
-        window: SUV shown as white and as black.
         below: {(row, column): text under that picture}.
-        unit: of the pixels, at the colour bar.
 
     Returns:
         the figure, and its axes (rows, columns).
@@ -145,6 +146,11 @@ def grid(
     return fig, axes
 
 
+def evenly(n: int, most: int) -> np.ndarray:
+    """At most so many of `n` indices, spread evenly, first and last included."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
+
+
 # Exams and generated images
 
 
@@ -163,19 +169,12 @@ def mip_row(images, titles: Sequence[str] = (), window=WINDOW, height: float = 2
 def sets_side_by_side(
     sets: Mapping[str, tuple], class_names: Sequence[str], per_class: int = 3, unit: str = "SUV"
 ) -> Figure:
-    """Sets of images beside each other, one row per class, nothing picked.
-
-    Args:
-        sets: {title: (images (n, h, w), labels (n,))}; the first `per_class` of a class are drawn.
-        class_names: in label order.
-        per_class: images of a class and set.
-        unit: of the pixels, at the colour bar.
-    """
+    """The first images of each class (rows) of sets {title: (images (n, h, w), labels (n,))}."""
     rows = []
     for k in range(len(class_names)):
         row = []
         for suv, labels in sets.values():
-            found = list(np.flatnonzero(np.asarray(labels).ravel() == k)[:per_class])
+            found = np.flatnonzero(np.asarray(labels).ravel() == k)[:per_class]
             row += [suv[i] for i in found] + [None] * (per_class - len(found))
         rows.append(row)
     columns = [""] * (per_class * len(sets))
@@ -208,17 +207,16 @@ def oddities(suv: np.ndarray) -> dict[str, np.ndarray]:
 
 def what_is_wrong(generated, holdout, kind: str = "exams", n: int = 2, unit: str = "SUV") -> Figure:
     """The `n` oddest generated images by each of `oddities`, above the oddest held-out ones."""
-    rows, columns = [], []
+    rows = []
     for suv in (generated, holdout):
-        row = []
-        for name, values in oddities(suv).items():
-            row += [suv[i] for i in np.argsort(-values, kind="stable")[:n]]
-            columns += [name] + [""] * (n - 1)
-        rows.append(row)
+        found = oddities(suv)
+        oddest = [np.argsort(-values, kind="stable")[:n] for values in found.values()]
+        rows.append(np.asarray(suv)[np.concatenate(oddest)])
+    columns = [name if k == 0 else "" for name in found for k in range(n)]
     return grid(rows, ["generated", f"held-out {kind}"], columns, 1.9, unit=unit)[0]
 
 
-def class_figure(dataset, window: Sequence[float] = WINDOW) -> Figure:
+def class_figure(dataset) -> Figure:
     """Paper Fig. 2: one exam of each class, in class order, and below several of the first class.
 
     Above is the class's median exam by mean SUV, among those whose head is whole. On phantoms,
@@ -237,7 +235,7 @@ def class_figure(dataset, window: Sequence[float] = WINDOW) -> Figure:
     rows = [[None if i is None else dataset.suv[i] for i in chosen]]
     rows += [[dataset.suv[i] for i in first]] if first else []
     titles = [f"{chr(65 + k % 26)}   {readable(name)}" for k, name in enumerate(names)]
-    fig, axes = grid(rows, ["", f"more of: {readable(names[0])}"][: len(rows)], titles, 2.7, window)
+    fig, axes = grid(rows, ["", f"more of: {readable(names[0])}"][: len(rows)], titles, 2.7)
     style = {"arrowstyle": "-|>", "color": RED, "lw": 1.3}
     for ax, i in zip(axes[0], chosen):
         points = [] if i is None else _visible(dataset.suv[i], _lesions(dataset, i))
@@ -272,19 +270,18 @@ def _lesions(dataset, i: int) -> list[tuple[float, float]]:
         return []
     (h, w), (tall, wide) = dataset.canvas, dataset.field_of_view_mm
     truth = petphantom.lesions(dataset.class_names[dataset.labels[i]], int(found[1]))
-    own = sorted(truth, key=lambda lesion: -lesion["diameter_mm"])
-    points = [lesion["centre_mm"] for lesion in own]
+    truth.sort(key=lambda lesion: -lesion["diameter_mm"])
+    points = [lesion["centre_mm"] for lesion in truth]
     return [((TOP_MM - z) / tall * h - 0.5, (w - 1) / 2 - x / wide * w) for x, _, z in points]
 
 
-def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW) -> Figure:
+def suv_steps(suv_volume, mip: np.ndarray, cfg) -> Figure:
     """From a volume to the canvas, to scale: one coronal slice, the MIP at 2 mm, the canvas.
 
     Args:
         suv_volume: nibabel image, SUV, RAS+.
         mip: (rows, cols) at 2 mm, from `data.coronal_mip`.
         cfg: gives the canvas and its field of view.
-        window: SUV shown as white and as black.
     """
     from radiogan_lib.data import fit_to_canvas
 
@@ -306,38 +303,31 @@ def suv_steps(suv_volume, mip: np.ndarray, cfg, window: Sequence[float] = WINDOW
         f"canvas\n{cfg.canvas[0]} × {cfg.canvas[1]} pixels of {fh / cfg.canvas[0]:.4g} mm",
     ]
     for ax, picture, h, w, title in zip(axes, (coronal, mip, canvas), tall, wide, titles):
-        im = show(ax, picture, window, title)
+        im = show(ax, picture, title=title)
         im.set_extent((-w / 2, w / 2, h, 0))
         ax.set(xlim=(-w / 2 - 4, w / 2 + 4), ylim=(max(tall) + 4, -4))
         ax.plot([-w / 2, w / 2, w / 2, -w / 2, -w / 2], [0, 0, h, h, 0], color="0.6", lw=0.6)
     left = -wide[0] / 2 + 20
     axes[0].plot([left, left + 100], [tall[0] - 25] * 2, color=INK, lw=2)
     words(axes[0], left, tall[0] - 40, "100 mm", va="bottom", color=INK)
-    scale(fig, im, list(axes), window)
+    scale(fig, im, list(axes))
     return fig
 
 
 @dataclass(frozen=True)
 class Turning:
-    """A picture that turns, which a notebook shows by itself.
+    """A picture that turns, which a notebook shows by itself."""
 
-    `png`: bytes of an animated PNG, whose first frame is the view from the front. `views`: frames
-    per turn. `words`: what is seen, for where no picture is.
-    """
-
-    png: bytes
-    views: int
-    words: str
+    png: bytes  # animated; the first frame is the view from the front
+    views: int  # frames per turn
+    words: str  # what is seen, for where no picture is
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         return {"text/plain": self.words, "image/png": base64.b64encode(self.png).decode()}
 
 
-def rotating_mip(image, n_angles: int = 24, window: Sequence[float] = WINDOW) -> Turning:
-    """The MIP of one exam (nibabel image, SUV) turning about the body's long axis in four seconds.
-
-    It is 400 pixels tall or a little more.
-    """
+def rotating_mip(image, n_angles: int = 24) -> Turning:
+    """The MIP of an exam (nibabel image, SUV) that turns in four seconds, some 400 pixels tall."""
     from radiogan_lib.data import rotating_mips
 
     views = rotating_mips(image, n_angles, spacing_mm=4.0)
@@ -348,22 +338,21 @@ def rotating_mip(image, n_angles: int = 24, window: Sequence[float] = WINDOW) ->
     step = 255 / (GREYS - 1)
     pictures = []
     for view in views:
-        levels = (np.round(grey(view, window) / step) * step).astype(np.uint8)
+        levels = (np.round(grey(view) / step) * step).astype(np.uint8)
         pictures.append(Image.fromarray(levels.repeat(larger, 0).repeat(larger, 1)))
     moving = {"save_all": True, "append_images": pictures[1:], "duration": 4000 / n_angles}
     packed = io.BytesIO()
     # blend 0: each frame replaces the one before, wholly
     pictures[0].save(packed, "PNG", **moving, loop=0, blend=0, optimize=True)
-    seen = (
-        f"A MIP that turns about the body's long axis: {n_angles} views, the first from the front."
-    )
-    return Turning(packed.getvalue(), n_angles, seen)
+    words = "A MIP that turns about the body's long axis"
+    words += f": {n_angles} views, the first from the front."
+    return Turning(packed.getvalue(), n_angles, words)
 
 
 def audit(generated, train, holdout, n: int = 5, unit: str = "SUV") -> Figure:
     """The `n` generated images (·, h, w) nearest to a training exam.
 
-    Below each stand that training exam and the nearest held-out one, with their distances.
+    Below each stand that exam and the nearest held-out one, with their distances.
     """
     from radiogan_lib import evaluation
 
@@ -389,12 +378,6 @@ def _letters(frames: Sequence[int]) -> list[str]:
     return [chr(65 + k) if k < 26 else str(k + 1) for k in frames]
 
 
-def _kept(walk) -> np.ndarray:
-    """Indices of the frames that a row has room for, first and last included."""
-    n = len(walk.frames)
-    return np.unique(np.linspace(0, n - 1, min(n, PER_ROW)).round().astype(int))
-
-
 def _described(walk, class_names: Sequence[str]) -> str:
     """A walk in words: where it starts, where it ends, and along what."""
     (a, s), (b, t) = walk.start, walk.end
@@ -407,7 +390,7 @@ def _described(walk, class_names: Sequence[str]) -> str:
 
 
 def walk_strip(walk, class_names: Sequence[str], window=WINDOW, unit: str = "SUV") -> Figure:
-    """An `evaluation.Walk` as a strip of at most ten frames with letters (paper Figs. 4 and 5)."""
+    """A walk as a strip of at most ten frames with letters (paper Figs. 4 and 5)."""
     fig = walk_strips({"": walk}, {}, class_names, window, unit)
     fig.suptitle(_described(walk, class_names), fontsize=10, color=INK)
     return fig
@@ -423,15 +406,12 @@ def walk_strips(
     """Walks below each other, with the blend residual under each frame and one frame in red.
 
     Args:
-        walks: {name: `evaluation.Walk`}, frames of one size.
+        walks: {name: walk}, frames of one size.
         measures: {name: what `evaluation.walk_measures` returned}; a walk without has no red frame.
-        class_names: in label order.
-        window: value shown as white and as black.
-        unit: of the pixels.
     """
     rows, below, marked, names = [], {}, [], []
     for r, (name, walk) in enumerate(walks.items()):
-        keep = _kept(walk)
+        keep = evenly(len(walk.frames), PER_ROW)
         if name in measures:
             red = int(measures[name]["blend_frame"]["index"])
             if red not in keep:  # a long walk shows its red frame, too
@@ -457,44 +437,25 @@ def walk_with_neighbours(
     """Each frame of a walk above its nearest training exam, with their distance.
 
     Args:
-        walk: `evaluation.Walk`.
         neighbours_suv: (steps, h, w): the training exam nearest to each frame.
         distances: (steps,), in the unit of `evaluation.nearest`.
-        class_names: in label order.
-        unit: of the pixels, at the colour bar.
     """
-    n, keep = len(walk.frames), _kept(walk)
-    near = np.asarray(neighbours_suv)
-    near = near[:, 0] if near.ndim == 4 else near  # k neighbours: the first is the nearest
-    distances = np.asarray(distances, dtype=float).reshape(n, -1)[:, 0]
-    below = {}
+    keep, near, below = evenly(len(walk.frames), PER_ROW), np.asarray(neighbours_suv), {}
     for c, k in enumerate(keep):
         same = c and np.array_equal(near[keep[c - 1]], near[k])
         below[1, c] = f"{distances[k]:.3g}" + ("\nsame exam" if same else "\n")
     rows = [walk.frames[keep], near[keep]]
-    names = ["generated", "nearest training"]
-    fig, _ = grid(rows, names, _letters(keep), 1.6, below=below, unit=unit)
+    names, letters = ["generated", "nearest training"], _letters(keep)
+    fig = grid(rows, names, letters, 1.6, below=below, unit=unit)[0]
     title = _described(walk, class_names) + "; below, the distance to each nearest exam"
     fig.suptitle(title, fontsize=10, color=INK)
     return fig
 
 
 def directions(
-    space,
-    label: int,
-    seed: int = 0,
-    class_names: Sequence[str] = (),
-    unit: str = "SUV",
+    space, label: int, seed: int = 0, class_names: Sequence[str] = (), unit: str = "SUV"
 ) -> Figure:
-    """One patient moved along the directions of z that change a class's images most.
-
-    Args:
-        space: `lab.Space` of a generator.
-        label: the class.
-        seed: of the patient's z.
-        class_names: in label order.
-        unit: of the pixels, at the colour bar.
-    """
+    """The patient of a class and seed, moved along the directions of `lab.Space.directions`."""
     amounts = (-6, -3, 0, 3, 6)  # how far z is moved; a random z is about ten long
     z, e = space.path((label, seed), (label, seed), 2)
     found = space.directions(label)

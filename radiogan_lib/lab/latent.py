@@ -94,8 +94,8 @@ class Space:
         last = len(self.table) - 1
         for c, _ in (start, end):
             if not 0 <= c <= last:
-                known = f"the generator knows classes 0 to {last}"
-                raise ExplorerError(f"{known}; there is no class {c}.")
+                fault = f"there is no class {c}."
+                raise ExplorerError(f"the generator knows classes 0 to {last}; {fault}")
         z, e, _ = path(kind, start, end, steps, self.noise_dim, self.table)
         return (truncation * z).astype(np.float32), e.astype(np.float32)
 
@@ -110,9 +110,9 @@ class Space:
     def directions(self, label: int) -> list[np.ndarray]:
         """Up to five directions of z (noise_dim,) that change a class most, strongest first.
 
-        Images are drawn at random z, their principal components are found, and each is led back to
-        z by least squares (the idea of GANSpace, Härkönen et al., NeurIPS 2020, on images instead
-        of features). Each has length 1 and points to where the pictures get brighter.
+        The principal components of images at random z are led back to z by least squares (the idea
+        of GANSpace, Härkönen et al., NeurIPS 2020, on images instead of features). Each direction
+        has length 1 and points to where the pictures get brighter.
         """
         if label in self._found:
             return self._found[label]

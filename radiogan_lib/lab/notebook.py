@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import difflib
 import inspect
 import itertools
 import platform
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -49,10 +51,7 @@ def setup() -> None:
 
 
 def source(obj):
-    """The source of a library function, method or class, as Markdown with its file named.
-
-    Returns:
-        IPython.display.Markdown; its `.data` is the text.
+    """The source of a library function, method or class, as IPython Markdown with its file named.
 
     Raises:
         RadioganError: `inspect` finds no source.
@@ -70,6 +69,15 @@ def source(obj):
     return Markdown(f"`{where}`\n\n{fence}python\n{text}\n{fence}")
 
 
+def pick(known: Mapping, name: str, kind: str):
+    """The entry of that name, or a RadioganError that names the nearest one and all others."""
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise RadioganError(f"there is no {kind} {name!r}.{hint} There are: {', '.join(known)}.")
+    return known[name]
+
+
 def pick_classes(
     class_names: Sequence[str], *wanted: str, typed: Sequence[str] = ()
 ) -> tuple[int, ...]:
@@ -80,8 +88,8 @@ def pick_classes(
 
     Args:
         class_names: of the cohort.
-        wanted: our own suggestions.
-        typed: what the user asked for, in the same order; "" leaves the suggestion. Never replaced.
+        wanted: our suggestions.
+        typed: the user's choices in the same order, never replaced; "" leaves the suggestion.
 
     Raises:
         RadioganError: the cohort has no classes, or not one that the user typed.
@@ -136,10 +144,8 @@ def facts(cfg=None) -> dict:
     """Where and how a result was made, ready for JSON. No path, user or host name is in it."""
     versions = {}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", "radiogan_lib")
     out = {
         "radiogan_lib": __version__,

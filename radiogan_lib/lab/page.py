@@ -32,7 +32,6 @@ SMALL = 40_000  # numbers; in late, small layers each rounding error is seen
 THUMBNAIL = (40, 24)  # rows and columns of a training phantom's small picture
 LARGEST_SUV = 30.0  # of a small picture: grey = 255·√(SUV / 30)
 
-
 # Weights of an operation, and how many bits of them are stored
 STORED = {"kernel": np.float16, "table": np.float16, "bias": np.float32}
 
@@ -67,8 +66,8 @@ def export(generator) -> Graph:
     """The operations of a generator, in the order of computation.
 
     Args:
-        generator: a functional keras.Model G([z, label]) → grey values (h, w, 1) of the layers that
-            `gan.build_generator` uses, of any size.
+        generator: a functional keras.Model G([z, label]) → grey values (h, w, 1), of any size, of
+            the layers that `gan.build_generator` uses.
 
     Raises:
         ExportError: names the layer that the page cannot compute.
@@ -79,7 +78,7 @@ def export(generator) -> Graph:
         if users[layer.name] > 1:
             _refuse(layer, "is used by several layers, which is something")
         op = _operation(layer, [made[name] for name in _parents(layer)])
-        if op["name"] not in [known["name"] for known in graph.ops]:
+        if op["name"] == layer.name:  # not folded into an operation before it
             graph.ops.append(op)
         made[layer.name] = op
     if graph.ops[-1]["op"] != "decode":
@@ -193,14 +192,13 @@ def _convolution(layer) -> dict:
     kernel = np.swapaxes(layer.get_weights()[0], 2, 3)  # (rows, columns, in, out)
     begin = [max(k - stride, 0) // 2 for k in layer.kernel_size]
     phases = []
-    for row in range(stride):
-        for column in range(stride):
-            taps = []
-            for i, j in np.ndindex(kernel.shape[:2]):
-                down, right = row + begin[0] - i, column + begin[1] - j
-                if down % stride == 0 and right % stride == 0:
-                    taps.append([down // stride, right // stride, i, j])
-            phases.append({"row": row, "column": column, "taps": taps})
+    for row, column in np.ndindex(stride, stride):
+        taps = []
+        for i, j in np.ndindex(kernel.shape[:2]):
+            down, right = row + begin[0] - i, column + begin[1] - j
+            if down % stride == 0 and right % stride == 0:
+                taps.append([down // stride, right // stride, i, j])
+        phases.append({"row": row, "column": column, "taps": taps})
     size, out = [tuple(t.shape[1:]) for t in (layer.input, layer.output)]
     reach = [_reach(phases, axis, size, out, stride) for axis in (0, 1)]
     return {
@@ -222,21 +220,15 @@ def _reach(phases: list[dict], axis: int, size, out, stride: int) -> tuple[int, 
 
 
 def _order(op: dict) -> None:
-    """Lay a convolution's weights in the order of use.
-
-    That is by phase, four channels (the rest one by one), tap, depth.
-    """
+    """Lay weights in the order of use: phase, four channels (the rest one by one), tap, depth."""
     kernel, parts, start = op["kernel"], [], 0
     width = kernel.shape[-1]
-    groups = [4] * (width // 4) + [1] * (width % 4)
+    ends = np.cumsum([4] * (width // 4) + [1] * (width % 4))[:-1]
     for phase in op["phases"]:
         phase["start"] = start
         taps = np.array([kernel[i, j] for _, _, i, j in phase["taps"]])
         taps = taps.reshape(-1, *kernel.shape[2:])
-        first = 0
-        for group in groups:
-            parts.append(taps[:, :, first : first + group].ravel())
-            first += group
+        parts += [group.ravel() for group in np.split(taps, ends, axis=2)]
         start += taps.size
         phase["taps"] = [[dy, dx] for dy, dx, _, _ in phase["taps"]]
     op["kernel"] = np.concatenate(parts)
@@ -268,6 +260,7 @@ def phantom_sheet(images: np.ndarray, labels) -> bytes:
 def _read_sheet(sheet: bytes) -> dict:
     """What the page knows of a sheet: labels, sizes, a phantom's usual distance to its nearest."""
     from PIL import Image
+    from scipy.spatial.distance import cdist
 
     facts = {"labels": [], "size": THUMBNAIL, "maximum": LARGEST_SUV, "usual": 1.0}
     if sheet:
@@ -275,11 +268,9 @@ def _read_sheet(sheet: bytes) -> dict:
         facts["labels"] = json.loads(image.text["labels"])
         suv = LARGEST_SUV * (np.asarray(image, np.float64) / 255) ** 2
         suv = suv.reshape(len(facts["labels"]), -1)
-        some, norms = suv[:200], (suv**2).sum(axis=1)
-        squares = norms[: len(some), None] + norms - 2 * some @ suv.T
-        np.fill_diagonal(squares, np.inf)  # none is its own nearest
-        nearest = np.sqrt(np.maximum(squares.min(axis=1), 0) / suv.shape[1])
-        facts["usual"] = round(float(np.median(nearest)), 4)
+        apart = cdist(suv[:200], suv) / np.sqrt(suv.shape[1])
+        np.fill_diagonal(apart, np.inf)  # none is its own nearest
+        facts["usual"] = round(float(np.median(apart.min(axis=1))), 4)
     return facts
 
 
@@ -287,7 +278,7 @@ def html(generator, class_names: Sequence[str], about: dict | None = None, sheet
     """The page as text.
 
     Args:
-        generator: G([z, label]) → grey values.
+        generator: as in `export`.
         class_names: of its labels, in order.
         about: what the page says of the weights: `trained_on`, `licence`, `verdict` (sentences),
             `unit` ("SUV" unless given) and `window` ([white, black], in that unit).
@@ -300,7 +291,6 @@ def html(generator, class_names: Sequence[str], about: dict | None = None, sheet
     if given != known:
         raise ExportError(f"the generator knows {known} classes, but {given} names were given.")
     data, places = graph.packed()
-    directions = [np.round(space.directions(k), 4).tolist() for k in range(known)]
     maximum = graph.ops[-1]["maximum"]
     unrecorded = "is not recorded beside them."
     facts = {
@@ -309,7 +299,7 @@ def html(generator, class_names: Sequence[str], about: dict | None = None, sheet
         "noise": space.noise_dim,
         "classes": [readable(name) for name in class_names],
         "keys": list(class_names),
-        "directions": directions,
+        "directions": [np.round(space.directions(k), 4).tolist() for k in range(known)],
         "unit": "SUV",
         "window": [0, min(7.0, maximum)],
         "maximum": maximum,

@@ -76,8 +76,7 @@ def metric_table(report: Mapping) -> Table:
     """A report's measures as rows: name, value, 95 % interval.
 
     Args:
-        report: of `radiogan_lib.evaluation`: numbers and measures by name; dicts inside dicts
-            become rows with both names.
+        report: of `radiogan_lib.evaluation`; dicts inside dicts become rows with both names.
 
     Raises:
         RadioganError: the report is no dict.
@@ -118,6 +117,11 @@ def controls_table(rows: Sequence[Mapping]) -> Table:
     return Table(cells, [measure_title(h) for h in header])
 
 
+def trained(model) -> int:
+    """How many parameters of a Keras model or layer are trained."""
+    return sum(math.prod(v.shape) for v in model.trainable_weights)
+
+
 def size_table(cfg, n_classes: int = 5, doublings: Sequence[int] = (3, 4, 5, 6, 7)) -> Table:
     """Canvas and parameters of both networks for each number of doublings, else as in `cfg`."""
     from radiogan_lib import gan
@@ -125,10 +129,8 @@ def size_table(cfg, n_classes: int = 5, doublings: Sequence[int] = (3, 4, 5, 6, 
     rows = []
     for d in doublings:
         here = dataclasses.replace(cfg, doublings=d)
-        counts = []
-        for build in (gan.build_generator, gan.build_discriminator):
-            weights = build(here, n_classes).trainable_weights
-            counts.append(f"{sum(math.prod(v.shape) for v in weights):,}")
+        models = gan.build_generator(here, n_classes), gan.build_discriminator(here, n_classes)
+        counts = [f"{trained(model):,}" for model in models]
         words = ["this profile"] * (d == cfg.doublings) + ["the paper"] * (d == 7)
         canvas = f"{here.canvas[0]} × {here.canvas[1]}"
         rows.append((d, canvas, f"{d} + 1", *counts, ", ".join(words)))

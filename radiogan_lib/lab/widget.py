@@ -33,7 +33,7 @@ class LatentExplorer(widgets.VBox):
     Args:
         generator: `run.generator`.
         class_names: of its labels, in order.
-        train: `MipDataset` of its training exams: gives the nearest exam. None works too.
+        train: `MipDataset` of its training exams, for the nearest exam; may be None.
         start, end: (class index, seed).
         steps: frames of the walk.
         kind: slerp, lerp, label or paper.
