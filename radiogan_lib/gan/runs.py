@@ -136,11 +136,7 @@ def discriminator_scores(run: Run, suv: np.ndarray, labels) -> np.ndarray:
 
 
 def samples_over_epochs(run: Run) -> tuple[np.ndarray, list[int]]:
-    """The fixed latent grid as it was saved while training.
-
-    Returns:
-        SUV (epochs, 4, classes, h, w) float32 (four noise vectors a class), and the epoch of each.
-    """
+    """The latent grids of the training: SUV (epochs, 4 draws, classes, h, w), and their epochs."""
     folder = Path(run.directory) / "samples"
     files = sorted(folder.glob("epoch-*.npy"))
     if not files:

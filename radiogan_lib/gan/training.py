@@ -105,7 +105,7 @@ def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> 
             f"{recorder.saved_epoch} is in {paths.shown(run_dir)}. The same call continues from "
             "there."
         ) from None
-    except (MemoryError, Exception) as e:
+    except Exception as e:
         if not _out_of_memory(e):
             raise
         raise TrainingError(
