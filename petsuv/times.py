@@ -116,6 +116,9 @@ def reference_time(
         chosen, why = scan, f"{PRIVATE_SCAN}: {unfit}"
     elif None not in computed and (max(computed) - min(computed)).total_seconds() <= AGREE_S:
         chosen, why = min(computed), f"back-computed from Frame Reference Time: {unfit}"
+        if first - chosen >= DAY:
+            which = f"{FRAME_TIME} points to a day or more before {ACQUIRED}"
+            raise ExamError(f"{which}; the elements contradict each other")
     else:
         chosen, why = first, f"the earliest Acquisition Time: {unfit}"
         notes.append(f"{unfit}; the earliest {ACQUIRED} was taken as the reference")
@@ -261,7 +264,7 @@ def _injections(ds, item, scan, half_life_s: float, notes: list[str]) -> dict[st
     found = {
         name: _before(scan, instant)
         for name, instant in stated_by.items()
-        if instant is not None and not _is_midnight(instant)
+        if instant is not None and (name == tag(time) or not _is_midnight(instant))
     }
     if not found:
         said = f"{tag(date_time if written is not None else time)} is 00:00:00, a placeholder"

@@ -343,6 +343,12 @@ def test_back_computation_only_where_slices_agree(tmp_path, image):
         decayed(50)
     )  # earliest
 
+    def absurd(ds, k):  # it went beyond what a date can hold
+        edit(ds, k)
+        ds.FrameReferenceTime = "1e18"
+
+    refused(write(image, tmp_path / "far", edit=absurd), "points to a day or more before")
+
     def zero(ds, k):
         edit(ds, k)
         ds.AcquisitionTime = "115200"
