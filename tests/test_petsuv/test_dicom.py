@@ -344,7 +344,7 @@ def test_back_computation_only_where_slices_agree(tmp_path, image):
     )  # earliest
 
     def absurd(ds, k):  # it went beyond what a date can hold
-        edit(ds, k)
+        edit(ds, 0)
         ds.FrameReferenceTime = "1e18"
 
     refused(write(image, tmp_path / "far", edit=absurd), "points to a day or more before")
