@@ -7,12 +7,13 @@ import pytest
 # Files whose tests train networks, start kernels, browsers or many processes, or load TensorFlow.
 # The longest come first: two processes that take the files in this order end together.
 SLOW = """
-    test_training test_engines test_running test_training_benchmark test_page_in_browser
-    test_bad_input test_batch test_controls test_utility test_engine test_explorer_in_browser
-    test_memoriser test_scale test_faults test_ablation test_claims test_deidentify test_diagnosis
-    test_environment_check test_evaluation_cli test_explorer test_fuzz test_idc test_improvements
-    test_latent test_memorization test_n_sweep test_networks test_page test_privacy test_radiogan
-    test_report_in_browser test_site test_turning test_walks
+    test_training test_engines test_running test_training_benchmark test_explorer_in_browser
+    test_controls test_page_in_browser test_bad_input test_utility test_batch test_scale test_faults
+    test_evaluation_cli test_memoriser
+    test_ablation test_claims test_deidentify test_diagnosis test_engine test_environment_check
+    test_explorer test_fuzz test_idc test_improvements test_latent test_memorization test_n_sweep
+    test_networks test_page test_privacy test_radiogan test_report_in_browser test_site test_turning
+    test_walks
 """.split()
 
 

@@ -33,6 +33,8 @@ EVERYTHING = dict(
     diffaugment_share=0.5,
     auxiliary_augment="translation",
 )
+# `make test` sets both to 1; what a process holds in memory depends on them.
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def small(**settings) -> Config:

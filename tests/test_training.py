@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from gan_tools import EVERYTHING, blobs, small
+from gan_tools import BLAS_THREADS, EVERYTHING, blobs, small
 
 from radiogan_lib import gan
 from radiogan_lib.gan import radiogan, training
@@ -160,8 +160,10 @@ def test_killed_and_started_again_it_ends_bit_exact(finished, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in KB on Linux")
-def test_the_papers_size_on_a_processor_resumes_to_the_bit_in_little_memory(tmp_path):
+def test_the_papers_size_on_a_processor_resumes_to_the_bit_in_little_memory(tmp_path, monkeypatch):
     """640 × 384, the paper's widths and recipe, batch 8."""
+    for name in BLAS_THREADS:  # as many threads, and as much memory, as a user's training has
+        monkeypatch.delenv(name, raising=False)
     cfg = 'config.load("paper", batch_size=8, epochs=2, samples_every=2)'
     whole = tmp_path / "whole"
     kilobytes = _finish(_start(whole, cfg, 4))  # one step an epoch
