@@ -99,6 +99,8 @@ def reference_time(
         said = f"{ACQUIRED} is {state} in {starts.count(None)} of {len(starts)} slices"
         raise ExamError(f"{said}; the time that the decay correction refers to is unknown")
     first, series, time = min(starts), None, clock(value(ds, "SeriesTime"))
+    source = tag("SeriesTime")
+    others = f"neither {FRAME_TIME} nor {DECAY_FACTOR} confirms"
     unfit = "Series Time is later than the scan"
     if time is None:
         unfit = f"Series Time is {lack(ds, 'SeriesTime')}"
@@ -116,6 +118,8 @@ def reference_time(
         chosen, why = scan, f"{PRIVATE_SCAN}: {unfit}"
     elif None not in computed and (max(computed) - min(computed)).total_seconds() <= AGREE_S:
         chosen, why = min(computed), f"back-computed from Frame Reference Time: {unfit}"
+        source, others = FRAME_TIME, f"{DECAY_FACTOR} does not confirm"
+        del hints[FRAME_TIME]  # it does not confirm itself
         if first - chosen >= DAY:
             which = f"{FRAME_TIME} points to a day or more before {ACQUIRED}"
             raise ExamError(f"{which}; the elements contradict each other")
@@ -125,9 +129,8 @@ def reference_time(
     confirmed = _cross_check(chosen, first, hints, half_life_s, notes)
     if not confirmed and effect(first - chosen, half_life_s) > REFUSED_SHARE:
         minutes = (first - chosen).total_seconds() / 60
-        said = f"{tag('SeriesTime')} lies {minutes:.0f} min before {ACQUIRED}, and neither"
-        which = f"{FRAME_TIME} nor {DECAY_FACTOR}"
-        raise ExamError(f"{said} {which} confirms that the values are corrected to it")
+        said = f"{source} points to {minutes:.0f} min before the scan"
+        raise ExamError(f"{said}, and {others} that the values are corrected to that time")
     return chosen, confirmed, f"the reference is {why}"
 
 

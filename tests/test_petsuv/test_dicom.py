@@ -349,6 +349,23 @@ def test_back_computation_only_where_slices_agree(tmp_path, image):
 
     refused(write(image, tmp_path / "far", edit=absurd), "points to a day or more before")
 
+    def alone(ds, k):  # before the injection; SUV near zero would come of it
+        edit(ds, 0)
+        ds.FrameReferenceTime = f"{13.9 * 3600 * 1000:.0f}"
+
+    refused(
+        write(image, tmp_path / "alone", edit=alone), "833 min before the scan, and Decay Factor"
+    )
+
+    def both(ds, k):  # a late part of a scan that began 20 minutes earlier
+        edit(ds, 0)
+        ds.FrameReferenceTime = f"{(1200 + average) * 1000:.6f}"
+        ds.DecayFactor = f"{2 ** ((1200 + average) / T_HALF):.8f}"
+
+    assert factor(write(image, tmp_path / "both", edit=both)).value == pytest.approx(
+        decayed(30), rel=1e-6
+    )
+
     def zero(ds, k):
         edit(ds, k)
         ds.AcquisitionTime = "115200"
