@@ -80,12 +80,13 @@ def _network(shape: tuple[int, int], n_classes: int):
             lent = idle.pop()
         else:
             model = _build(shape, n_classes)
-            lent = model, keras.Model(model.inputs[0], model.outputs[0])
-            lent[1].compile(
+            twin = keras.Model(model.inputs[0], model.outputs[0])
+            twin.compile(
                 keras.optimizers.Adam(2e-3),
                 keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                 jit_compile="auto" if keras.backend.backend() == "jax" else False,
             )
+            lent = model, twin
     try:
         yield lent
     finally:
