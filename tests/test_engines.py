@@ -67,15 +67,15 @@ GAME = """
             images, labels, given = inputs
             here.given = ops.convert_to_tensor(given)
             for view in (self.augment, getattr(self, "auxiliary_view", self.augment)):
-                view._integers, view._chosen = self.shift, self.choice
+                assert hasattr(view, "_uniform")
+                view._uniform = self.uniform
             return super().call((images, labels), training=training)
         def noise(self, n):
             return here.given
-        def shift(self, x, low, high):
-            share = ops.tanh(here.given[:, :1, None])
-            return ops.round(share * (high - low) / 2 + (high + low) / 2)
-        def choice(self, x):
-            return ops.reshape(here.given[:, 2], (-1, 1, 1, 1)) < 0
+        def uniform(self, x, rank):
+            if rank == 3:  # how far
+                return (ops.tanh(here.given[:, :1, None]) + 1) / 2
+            return ops.reshape(0.5 + 0.1 * here.given[:, 2], (-1, 1, 1, 1))  # which images
 
     def play(switches):
         cfg = small(doublings=2, dropout=0.0, learning_rate=0.0, **switches)
