@@ -54,6 +54,8 @@ def forked(work, kill_after_s: float | None) -> bool:
     pid = os.fork()
     if pid == 0:
         code = 1
+        # tqdm's lock is shared by all forks: one that is killed while it holds it stops the others
+        os.environ["RADIOGAN_HEADLESS"] = "1"
         try:
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), 1)
