@@ -117,7 +117,9 @@ def volume(series: Series, slopes: np.ndarray | None = None) -> np.ndarray:
         slopes = [number(ds, "RescaleSlope") for ds in headers]
     shape = (int(number(headers[0], "Rows")), int(number(headers[0], "Columns")))
     result = np.empty((len(headers), *shape), np.float32)
-    for ds, slope, factor, plane in zip(headers, slopes, series.factor.per_slice, result):
+    for ds, slope, factor, plane in zip(
+        headers, slopes, series.factor.per_slice, result, strict=True
+    ):
         stored = _stored(ds)
         # In float64, then stored as float32: one rounding only.
         np.multiply(stored, slope * factor, out=plane, dtype=np.float64, casting="same_kind")

@@ -230,24 +230,28 @@ def _decay_of_slices(headers, item, half_life: float, notes, steps) -> np.ndarra
     return np.array(found)
 
 
-_PARSERS = {
+_OF_SERIES = {
+    "Units": None,
+    "SUVType": None,
+    "DecayCorrection": None,
+    "CorrectedImage": None,
     "PatientWeight": elements.as_number,
     "SeriesDate": elements.day,
     "SeriesTime": elements.clock,
+}
+_OF_INJECTION = {
     "RadionuclideTotalDose": elements.as_number,
     "RadionuclideHalfLife": elements.as_number,
     "RadiopharmaceuticalStartTime": elements.clock,
     "RadiopharmaceuticalStartDateTime": elements.moment,
 }
-_SERIES_WIDE = ("Units", "SUVType", "DecayCorrection", "CorrectedImage", *list(_PARSERS)[:3])
-_INJECTION_WIDE = list(_PARSERS)[3:]
 
 
-def _parsed(ds: Dataset, name: str):
-    """An element by its value: a set of words, or what is parsed; text if it cannot be parsed."""
-    if name not in _PARSERS:
+def _parsed(ds: Dataset, name: str, parse):
+    """An element by its value: parsed, or its text if that fails; without parser a set of words."""
+    if parse is None:
         return frozenset(words(ds, name))
-    found = _PARSERS[name](value(ds, name))
+    found = parse(value(ds, name))
     return text(ds, name) if found is None else found
 
 
@@ -255,9 +259,10 @@ def _same_everywhere(headers: list[Dataset]) -> None:
     """Refuse slices that disagree on what holds for the whole series; values are compared."""
 
     def state(ds: Dataset) -> dict[str, list]:
-        found = {name: [_parsed(ds, name)] for name in _SERIES_WIDE}
-        drugs = items(ds, INJECTION)
-        return found | {name: [_parsed(drug, name) for drug in drugs] for name in _INJECTION_WIDE}
+        found = {name: [_parsed(ds, name, parse)] for name, parse in _OF_SERIES.items()}
+        for name, parse in _OF_INJECTION.items():
+            found[name] = [_parsed(drug, name, parse) for drug in items(ds, INJECTION)]
+        return found
 
     wanted = state(headers[0])
     for ds in headers[1:]:

@@ -92,15 +92,18 @@ def _local_client(workers: int):
         # A fork can hang on another thread's lock.
         "distributed.worker.multiprocessing-method": "spawn",
     }
-    options = dict(
-        n_workers=workers, threads_per_worker=1, memory_limit=0, silence_logs=logging.CRITICAL + 1
-    )
-    options |= dict(host="127.0.0.1", dashboard_address=None)
-    ours = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # Ctrl-C is for this process
-    )
+    # Ctrl-C is for this process alone.
+    preload = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
     with dask.config.set(settings), _without_main():
-        cluster = LocalCluster(**options, preload=[ours])
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs=logging.CRITICAL + 1,
+            preload=[preload],
+        )
         over = threading.Event()
         watch = threading.Thread(target=_keep_alive, args=(cluster, workers, over), daemon=True)
         watch.start()

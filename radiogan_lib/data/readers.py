@@ -104,10 +104,13 @@ def read(path: str, phantom_spacing_mm: float | None = None) -> tuple[np.ndarray
 
     Args:
         path: what `read_suv` takes, or a `.mip.npz` file that `data_manifest/fetch_public.py` made.
-        phantom_spacing_mm: see `read_suv`, also for the errors.
+        phantom_spacing_mm: as in `read_suv`.
 
     Returns:
         (rows, cols) float32 SUV; the exam's voxel size along x, y, z, mm; remarks or "".
+
+    Raises:
+        ExamError: the exam cannot be trusted.
     """
     with _remarks() as remarks:
         note = ""

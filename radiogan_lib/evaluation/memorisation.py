@@ -208,7 +208,7 @@ def memorization_report(
     ref = reference if reference and reference.shape == shape else None
     ref = ref or Reference(train, holdout, shape, seed)
     kept, notes = _sampled(generated, LIMITS[2], seed, "generated")
-    part, tests = generated.take(kept), (max(999, rounds), seed)
+    part, draws = generated.take(kept), (max(999, rounds), seed)  # of the permutation tests
     q, q_y = Views(part.images, shape), part.labels
     t_y, p_y = (ref.t_y[ref.t_one], ref.p_y) if q_y is not None else (None, None)
     near, beside = q.near(ref.t, ref.k), q.near(ref.p, ref.k)
@@ -225,19 +225,19 @@ def memorization_report(
     pairs = (q, ref.t), (ref.p, ref.t), (q, ref.p)
     scores["part_fraction"] = [x.halves(bank, ref.k) for x, bank in pairs]
     for name, (drawn, held, other) in scores.items():
-        report[name] = fraction(drawn[own], held, (own_y, p_y), other[own], *tests)
+        report[name] = fraction(drawn[own], held, (own_y, p_y), other[own], *draws)
     nearest = {
         "membership_auc": [nearest_k(x.whole, q.whole)[0][:, 0] for x in (ref.t, ref.p)],
         "moved_auc": [x.moved.nearest(q.moved)[0][:, 0] for x in (ref.t, ref.p)],
     }
     for (name, (d_t, d_p)), real in zip(nearest.items(), ref.near_auc.values(), strict=True):
-        report[name] = auc(-d_t[ref.t_one], -d_p, (t_y, p_y), *tests)
+        report[name] = auc(-d_t[ref.t_one], -d_p, (t_y, p_y), *draws)
         report[name]["real"] = real["value"]
     repeats, (hits, n_real) = len(kept) - len(own), ref.real_hits["whole"]
     interval = wilson(repeats, len(kept))
     real = hits / max(n_real, 1)
     report["repeated_fraction"] = Measure(repeats / len(kept), *interval, real=real)
-    report |= _blends(ref, q.whole[own], (own_y, p_y), kept[own], tests)
+    report |= _blends(ref, q.whole[own], (own_y, p_y), kept[own], draws)
     report["doubts"] = [*ref.doubts, *preconditions.with_generated(ref, part, report)]
     report["audit"] = _audit(ref, near, kept)
     report["notes"] = [*ref.notes, *notes]
@@ -248,7 +248,7 @@ def memorization_report(
         known = (np.ravel(discriminator_scores[k]) for k in ("train", "holdout"))
         t, p = (scores[i] for scores, i in zip(known, one, strict=True))
         labels = train.take(one[0]).labels, holdout.take(one[1]).labels
-        report["discriminator_auc"] = auc(t, p, labels, *tests)
+        report["discriminator_auc"] = auc(t, p, labels, *draws)
     return report
 
 
@@ -413,7 +413,7 @@ def blend_score(beside_train: dict, beside_holdout: dict, radius: float) -> np.n
     return np.where(beside_train["single"] <= radius, 0.0, np.log(left) - np.log(right))
 
 
-def _blends(ref: Reference, q: np.ndarray, labels, index: np.ndarray, tests: tuple) -> dict:
+def _blends(ref: Reference, q: np.ndarray, labels, index: np.ndarray, draws: tuple) -> dict:
     """Blend fraction and the images most like a blend; `index`: of q among the generated."""
     pairs = best_pair(q, ref.t.whole, between=ref.between)
     score = blend_score(pairs, best_pair(q, ref.p.whole), ref.radius["whole"])
@@ -427,7 +427,7 @@ def _blends(ref: Reference, q: np.ndarray, labels, index: np.ndarray, tests: tup
         }
         for j in np.argsort(score, kind="stable")[:8]
     ]
-    found = fraction(score, ref.blend, labels, None, *tests)
+    found = fraction(score, ref.blend, labels, None, *draws)
     return {"blend_fraction": found, "blend_examples": examples}
 
 

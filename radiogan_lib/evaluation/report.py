@@ -218,8 +218,8 @@ def pictures(sets, memorization: dict, invert: bool = True) -> dict[str, bytes]:
 
 def _rows(section: dict) -> list[list[str]]:
     """A header, and per measure of a section its title, value, and what measures.csv says of it."""
-    rows = [["measure", "value (95 % interval)", "fresh real exams", "a departure means"]]
-    rows[0].append("definition")
+    head = "measure", "value (95 % interval)", "fresh real exams", "a departure means", "definition"
+    rows = [list(head)]
     for name, m in section.items():
         if name in MEASURES and is_measure(m):
             about = MEASURES[name]

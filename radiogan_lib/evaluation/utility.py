@@ -140,7 +140,12 @@ def _jitter(x: np.ndarray, rng) -> np.ndarray:
 
 
 def train_classifier(
-    real, n_classes=None, epochs=30, steps=None, start: Classifier | None = None, seed: int = 0
+    real,
+    n_classes: int | None = None,
+    epochs: int = 30,
+    steps: int | None = None,
+    start: Classifier | None = None,
+    seed: int = 0,
 ) -> Classifier:
     """Train a classifier: classes drawn equally often, Adam with a cosine from 2e-3 to 0, shifts.
 
@@ -255,7 +260,14 @@ def label_agreement(classifier: Classifier, generated, holdout=None) -> dict:
 
 
 def augmentation_gain(
-    train, holdout, synthetic, sizes=(10, 20, 50), repeats=2, steps=150, rounds=200, seed=0
+    train,
+    holdout,
+    synthetic: Classifier,
+    sizes=(10, 20, 50),
+    repeats: int = 2,
+    steps: int = 150,
+    rounds: int = 200,
+    seed: int = 0,
 ) -> list[dict]:
     """Balanced accuracy where real exams are few, with and without generated ones.
 
@@ -292,7 +304,14 @@ def augmentation_gain(
 
 
 def utility_report(
-    train, holdout, generated, classifier=None, epochs=30, sizes=(10, 20, 50), rounds=200, seed=0
+    train,
+    holdout,
+    generated,
+    classifier: Classifier | None = None,
+    epochs: int = 30,
+    sizes=(10, 20, 50),
+    rounds: int = 200,
+    seed: int = 0,
 ) -> dict:
     """Label agreement, TRTR, TSTR and augmentation gain, with intervals.
 

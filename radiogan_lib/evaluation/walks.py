@@ -73,11 +73,12 @@ def path(kind: str, start, end, steps: int, noise_dim: int, table: np.ndarray):
     weights = np.linspace(0, 1, steps)
     z_a, z_b = noise(start[1], noise_dim), noise(end[1], noise_dim)
     share = weights[:, None]
-    z = {
-        "slerp": lambda: slerp(z_a, z_b, weights),
-        "lerp": lambda: (1 - share) * z_a + share * z_b,
-        "label": lambda: np.tile(z_a, (steps, 1)),
-    }[kind]()
+    if kind == "slerp":
+        z = slerp(z_a, z_b, weights)
+    elif kind == "lerp":
+        z = (1 - share) * z_a + share * z_b
+    else:
+        z = np.tile(z_a, (steps, 1))
     return z, (1 - share) * table[start[0]] + share * table[end[0]], weights
 
 

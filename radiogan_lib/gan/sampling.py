@@ -19,7 +19,12 @@ def noise(n: int, noise_dim: int, seed: int = 0, truncation: float = 1.0) -> np.
 
 
 def sample(
-    generator: keras.Model, labels, seed: int = 0, z=None, truncation: float = 1.0, batch_size=0
+    generator: keras.Model,
+    labels,
+    seed: int = 0,
+    z=None,
+    truncation: float = 1.0,
+    batch_size: int = 0,
 ) -> np.ndarray:
     """Draw one image per label.
 

@@ -80,7 +80,8 @@ def _fit(cfg: Config, mips, run_dir: Path, checkpoint_seconds: float, build) -> 
         start_from(model, cfg.start_from, list(mips.class_names))
     done = restore(model, states_dir, newest=len(history))
     grey = functools.partial(encode, curve=cfg.intensity, suv_max=mips.suv_max)
-    batches = Batches(mips.suv, mips.labels, cfg.batch_size, cfg.seed, cfg.balanced, done, grey)
+    order = {"balanced": cfg.balanced, "first_epoch": done, "grey": grey}
+    batches = Batches(mips.suv, mips.labels, cfg.batch_size, cfg.seed, **order)
     recorder = Recorder(cfg, run_dir, mips, batches, history.head(done), checkpoint_seconds)
     pace = keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(cfg, epoch))
     try:
@@ -196,7 +197,14 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, images, labels, batch_size, seed, balanced=False, first_epoch=0, grey=np.asarray
+        self,
+        images,
+        labels,
+        batch_size: int,
+        seed: int,
+        balanced: bool = False,
+        first_epoch: int = 0,
+        grey=np.asarray,
     ):
         super().__init__(workers=1)
         self.images, self.labels = images, np.asarray(labels, "int32")
