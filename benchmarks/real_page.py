@@ -1,11 +1,12 @@
 """docs/real, the results on real exams without a picture of one.
 
-    python benchmarks/real_page.py RUN [--other NAME=RUN]
+    python benchmarks/real_page.py RUN [--other NAME=RUN=DATASET]
 
 RUN is the folder of a finished `make run PROFILE=real COHORT=…/cohort.csv`. From its notebooks 03
 to 06 only the outputs in OUTPUTS are taken: tables, curves and generated images. A figure that
 shows exams is not in that list.
-`--other` adds images of a training with another recipe.
+`--other` adds a training with another recipe: images, a walk, curves and the verdict on it. DATASET
+is the folder of the prepared exams that it was trained on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from PIL import Image
 
-from radiogan_lib import evaluation, gan, lab, paths
+from radiogan_lib import data, evaluation, gan, lab, paths
 from radiogan_lib.lab import figures
 
 PAGE = paths.REPO / "docs" / "real"
@@ -117,13 +118,14 @@ These figures show exams of patients. You see them when you run the notebooks on
 def main(arguments=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
-    parser.add_argument("--other", action="append", default=[], metavar="NAME=RUN")
+    parser.add_argument("--other", action="append", default=[], metavar="NAME=RUN=DATASET")
     a = parser.parse_args(arguments)
     PAGE.mkdir(exist_ok=True)
     run = gan.load_run(a.run)
     parts = [_opening(run), _images(run, "samples", "Recipe `real`, 160 × 96")]
-    for k, (name, folder) in enumerate(other.split("=", 1) for other in a.other):
-        parts.append(_images(gan.load_run(folder), f"other{k}", name))
+    for k, (name, folder, exams) in enumerate(other.split("=") for other in a.other):
+        other = gan.load_run(folder)
+        parts += [_images(other, f"other{k}", name), _training(other, f"other{k}", exams)]
     parts += [_part(a.run, *row) for row in OUTPUTS]
     paths.write_text(PAGE / "README.md", "\n".join([*parts, NOT_SHOWN]))
 
@@ -163,6 +165,23 @@ then a walk from lung (seed 3) to lymphoma (seed 8).
 ![Generated images by class]({name}.png)
 
 ![A walk from lung to lymphoma]({name}_walk.png)
+"""
+
+
+def _training(run, name: str, exams: str) -> str:
+    """The curves of a training, and the verdict on its generator."""
+    _save(lab.curves(run.history), f"{name}_curves.png")
+    train, holdout = (data.load(exams, split=part) for part in ("train", "test"))
+    drawn = evaluation.ImageSet(gan.sample(run.generator, train.labels, seed=0), train.labels)
+    scores = {
+        part: gan.discriminator_scores(run, e.suv, e.labels)
+        for part, e in (("train", train), ("holdout", holdout))
+    }
+    parts = {"discriminator_scores": scores, "controls": False}
+    report = evaluation.evaluate(train, holdout, drawn, parts, run.class_names)
+    return f"""![Training curves]({name}_curves.png)
+
+> {report["verdict"]["sentence"]}
 """
 
 

@@ -118,7 +118,7 @@ def build_generator(cfg: Config, n_classes: int = 5, suv_max: float | None = Non
         e = layers.Reshape((rows, columns, 1), name="label_map")(e)
         x = layers.Concatenate(name="joined")([x, e])  # (b, 5, 3, C + 1)
         for k, width in enumerate(generator_widths(cfg), 1):
-            x = layers.Conv2DTranspose(
+            x = engine.Conv2DTranspose(
                 width, cfg.generator_kernel, 2, "same", use_bias=False, name=f"up{k}"
             )(x)
             x = engine.BatchNormalization(momentum=cfg.bn_momentum, name=f"up{k}_norm")(x)
