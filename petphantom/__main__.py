@@ -1,7 +1,5 @@
 """`python -m petphantom lung/30017 --out exam.nii.gz` writes one exam and prints its lesions."""
 
-from __future__ import annotations
-
 import argparse
 
 import petphantom

@@ -3,8 +3,6 @@
 Numbers are template millimetres (patient.py).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from petphantom.canvas import Canvas, table, turn

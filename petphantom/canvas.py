@@ -6,8 +6,6 @@ activity on a coarse grid. Voxels see only +, -, *, / and square roots, which IE
 same on every processor: same seed, same voxels.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 STEP = 1 / 256  # SUV between two grey values: exact in float32, and int16 reaches SUV 128

@@ -1,7 +1,5 @@
 """The embedded cohort of the RadioGAN repository: its phantoms and their split."""
 
-from __future__ import annotations
-
 import csv
 import itertools
 import multiprocessing

@@ -5,8 +5,6 @@ inflammation and arthritis overlap between classes, as they do in real exams: a 
 a cancer.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One phantom by class and seed: its volume, its lesions, its checksum, and a NIfTI file of it."""
 
-from __future__ import annotations
-
 import copy
 import gzip
 import hashlib

@@ -4,8 +4,6 @@ Numbers are template millimetres (patient.py) and SUV relative to the patient's 
 marrow.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from petphantom.body import Body, skeleton, texture

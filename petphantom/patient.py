@@ -7,8 +7,6 @@ seed; what belongs to the day (arms, field of view, bladder, glucose) follows th
 depends on the class.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
 import zlib

@@ -10,8 +10,6 @@ trained on. Sizes may differ: all are area-averaged to one small size, at most 4
 longer side. TensorFlow is loaded only with --use.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import replace

@@ -4,8 +4,6 @@ Used by `python -m radiogan_lib.evaluation`. Nothing is pickled, and what is amb
 rather than guessed.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

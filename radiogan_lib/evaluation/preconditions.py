@@ -1,7 +1,5 @@
 """Do the three sets belong together? Asked before any measure is believed."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.model_selection import cross_val_predict
 

@@ -4,8 +4,6 @@ In two feature spaces: `pixels` is pooled linear intensity, `classifier` the las
 classifier trained on real exams. No measure here notices copying: see memorisation.py.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import ndimage
 from sklearn.decomposition import PCA

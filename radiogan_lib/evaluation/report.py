@@ -4,8 +4,6 @@
 the model card.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import json

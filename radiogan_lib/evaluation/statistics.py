@@ -4,8 +4,6 @@ Intervals are of 95 %, over exams (whole patients) drawn again: Wilson's for sha
 AUCs, else the bootstrap's percentiles or a normal interval. Every function is deterministic.
 """
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 from typing import NamedTuple

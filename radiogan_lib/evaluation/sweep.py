@@ -1,7 +1,5 @@
 """Tables of many runs, from what `write_report` left on disk."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The classifier is a small convolutional network, no diagnostic tool. A generator
 well here: read beside memorisation.py.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import threading

@@ -4,8 +4,6 @@ The paper shows its GAN by a walk from lung cancer to lymphoma (Fig. 5) and a me
 walk that passes a blend of two patients (Fig. 4). Explained in notebooks/06_walks.ipynb.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -6,8 +6,6 @@ every block, because a lesion is bright and small. It is coarse and cheap (held-
 teach profile: 0.62 right, chance 0.20). Notebook 04 holds the real measures.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

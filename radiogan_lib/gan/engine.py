@@ -5,8 +5,6 @@ measured (benchmarks/README.md). None changes the mathematics: tests/test_networ
 tests/test_engines.py hold them to plain Keras. Explained in docs/devices.md.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

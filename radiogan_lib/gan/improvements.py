@@ -3,8 +3,6 @@
 Explained in notebooks/03_training.ipynb.
 """
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 from keras import layers, ops

@@ -6,8 +6,6 @@ its slope at the exams (R1; Mescheder et al., ICML 2018) and averaged weights le
 single exams. Explained in notebooks/06_walks.ipynb.
 """
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 from keras import layers, ops

@@ -5,8 +5,6 @@ times and ends in a Dense layer. At d = 7 (640 × 384) it has the paper's eight 
 notebooks/02_networks.ipynb.
 """
 
-from __future__ import annotations
-
 import contextlib
 
 import keras

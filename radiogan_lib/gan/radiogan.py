@@ -12,8 +12,6 @@ One Adam over both sets of weights then is exactly two Adams, because its update
 Explained in notebooks/03_training.ipynb.
 """
 
-from __future__ import annotations
-
 import keras
 from keras import ops
 

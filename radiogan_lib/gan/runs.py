@@ -4,8 +4,6 @@ config.json, provenance.json, history.csv, samples/, checkpoints/, generator.ker
 discriminator.keras. Training itself is in `training.py`.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import platform

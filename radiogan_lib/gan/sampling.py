@@ -1,7 +1,5 @@
 """Drawing from a generator, in SUV; and BatchNorm statistics that fit averaged weights."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 

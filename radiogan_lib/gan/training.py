@@ -4,8 +4,6 @@ From top to bottom: `train`, the order of the exams, what happens at the end of 
 checkpoints. Explained in notebooks/03_training.ipynb.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import time

@@ -3,8 +3,6 @@
 `class_names` are in label order; `unit` is that of the pixels.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Does everything work here? One line per check, to paste into a bug report."""
 
-from __future__ import annotations
-
 import html
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Explanatory figures, drawn by code: what a formula means before it is computed."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle

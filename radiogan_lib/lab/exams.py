@@ -1,7 +1,5 @@
 """One exam, step by step: a phantom as DICOM, what its header says, what goes wrong on purpose."""
 
-from __future__ import annotations
-
 import tempfile
 import warnings
 from pathlib import Path

@@ -4,8 +4,6 @@ Questions, answers and hints stand in notebooks/exercises.yaml. An answer that i
 called: the checks at the end look at what it does, and show the picture that it makes.
 """
 
-from __future__ import annotations
-
 import functools
 import html
 import math

@@ -7,8 +7,6 @@ The same everywhere: `window` is the SUV shown as white and as black, `unit` is 
 `class_names` are in label order, `walk` is an `evaluation.Walk`.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import re

@@ -1,7 +1,5 @@
 """The latent space behind the explorer and the live page: walks, drawing, directions."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import cached_property
 

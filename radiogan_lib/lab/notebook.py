@@ -1,7 +1,5 @@
 """What every notebook does first and last: quiet libraries, readable errors, provenance."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import difflib

@@ -5,8 +5,6 @@ weights, which templates/page.js computes. BatchNorm is folded into the layer be
 fetched: the file opens from disk with the network off.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import io

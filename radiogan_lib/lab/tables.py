@@ -1,7 +1,5 @@
 """Tables that read well in a notebook and as plain text: measures with intervals, sizes, counts."""
 
-from __future__ import annotations
-
 import dataclasses
 import html
 import math

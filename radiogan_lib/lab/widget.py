@@ -5,8 +5,6 @@ the slider stands (templates/walk.html.j2), so nothing is computed or sent while
 `lab.page` is the same without a kernel.
 """
 
-from __future__ import annotations
-
 import functools
 import html
 from collections.abc import Sequence
