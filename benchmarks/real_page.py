@@ -124,8 +124,8 @@ def main(arguments=None) -> None:
     run = gan.load_run(a.run)
     parts = [_opening(run), _images(run, "samples", "Recipe `real`, 160 × 96")]
     for k, (name, folder, exams) in enumerate(other.split("=") for other in a.other):
-        other = gan.load_run(folder)
-        parts += [_images(other, f"other{k}", name), _training(other, f"other{k}", exams)]
+        trained = gan.load_run(folder)
+        parts += [_images(trained, f"other{k}", name), _training(trained, f"other{k}", exams)]
     parts += [_part(a.run, *row) for row in OUTPUTS]
     paths.write_text(PAGE / "README.md", "\n".join([*parts, NOT_SHOWN]))
 
@@ -140,7 +140,7 @@ One run of notebooks 03 to 06 on 375 real whole-body projections
 
 ```
 make run PROFILE=real COHORT=…/cohort.csv
-python benchmarks/real_page.py RUN
+python benchmarks/real_page.py RUN --other NAME=RUN=DATASET
 ```
 """
 

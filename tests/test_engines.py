@@ -220,6 +220,37 @@ def test_losses_and_weights_agree_between_tensorflow_and_jax(tmp_path_factory, s
     assert worst[0] < 1e-4, worst
 
 
+LAYER = """
+    import numpy as np, jax, keras
+    from radiogan_lib.gan import engine
+    rng = np.random.default_rng(0)
+    for kernel in (2, 3, 4, 5, 6, 7, (3, 2)):
+        given = dict(strides=2, padding="same", activation="tanh")
+        kinds = keras.layers.Conv2DTranspose, engine.Conv2DTranspose
+        layers = [kind(5, kernel, **given) for kind in kinds]
+        x = rng.normal(size=(2, 10, 6, 3)).astype("float32")
+        for layer in layers:
+            layer.build(x.shape)
+        layers[0].bias.assign(np.arange(5) / 5)
+        layers[1].set_weights(layers[0].get_weights())
+        weights = [v.value for v in layers[0].trainable_variables]
+        def found(layer):
+            loss = lambda w, x: jax.numpy.sin(3 * layer.stateless_call(w, [], x)[0]).mean()
+            return [layer(x), *jax.tree.leaves(jax.grad(loss, (0, 1))(weights, x))]
+        for plain, ours in zip(*map(found, layers), strict=True):
+            np.testing.assert_allclose(ours, plain, atol=1e-5)
+"""
+
+
+@pytest.mark.skipif(not HAS_JAX, reason="JAX is not installed (pip install -e .[jax])")
+def test_transposed_convolutions_on_jax_are_those_of_keras():
+    """Images and all gradients, for every kernel that a setting may ask for."""
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    script = [sys.executable, "-c", textwrap.dedent(LAYER)]
+    done = subprocess.run(script, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_whole_operations_side_by_side_play_the_same_game(tmp_path_factory):
     """What `engine.prepare` asks of TensorFlow on two cores changes rounding and nothing else."""
     plays = (_play(tmp_path_factory, "tensorflow", threads=n) for n in (0, 1))

@@ -191,10 +191,12 @@ class Conv2DTranspose(layers.Conv2DTranspose):
     """
 
     def call(self, inputs):
-        if keras.backend.backend() != "jax" or self.strides != (2, 2) or self.padding != "same":
+        rows, columns = self.kernel_size
+        usual = (self.strides, self.padding, self.dilation_rate) == ((2, 2), "same", (1, 1))
+        if keras.backend.backend() != "jax" or not usual or rows != columns:
             return super().call(inputs)
         kernel = ops.cast(ops.convert_to_tensor(self.kernel), inputs.dtype)  # (k, k, out, in)
-        k, (width, depth) = kernel.shape[0], kernel.shape[2:]
+        k, _, width, depth = kernel.shape
         before = max(k - 2, 0) // 2  # rows that "same" cuts at the top
         left = -(-before // 2)  # taps below an output row; the kernel starts at an even row
         taps = -(-(2 * left - before + k) // 2)
@@ -209,4 +211,6 @@ class Conv2DTranspose(layers.Conv2DTranspose):
         h, w = inputs.shape[1:3]
         x = ops.transpose(ops.reshape(x, (-1, h, w, 2, 2, width)), (0, 1, 3, 2, 4, 5))
         x = ops.reshape(x, (-1, 2 * h, 2 * w, width))
-        return x if self.bias is None else x + ops.cast(self.bias, x.dtype)
+        if self.use_bias:
+            x = x + ops.cast(self.bias, x.dtype)
+        return self.activation(x)
