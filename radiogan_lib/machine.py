@@ -122,19 +122,20 @@ class Progress:
     """Counts finished work: `with Progress(total, "preparing exams") as p: p.update(1)`.
 
     A tqdm bar in JupyterLab or a terminal. Headless (RADIOGAN_HEADLESS=1, or output that is no
-    terminal) it prints at most `lines` lines that start with `… `, for the batch runner.
+    terminal) it prints at most `lines` lines that start with `… `, for the batch runner. What was
+    `done` before does not count for the time that is left.
     """
 
-    def __init__(self, total: int, label: str, lines: int = 10):
+    def __init__(self, total: int, label: str, lines: int = 10, done: int = 0):
         self.total, self.label, self.lines = max(int(total), 1), label, lines
-        self.done, self.note = 0, ""
+        self.done, self.before, self.note = done, done, ""
         self.started = self.printed_at = time.monotonic()
         watched = "ipykernel" in sys.modules or sys.stderr.isatty()
         self.bar = None
         if watched and os.environ.get("RADIOGAN_HEADLESS") != "1":
             from tqdm.auto import tqdm
 
-            self.bar = tqdm(total=self.total, desc=label, leave=False)
+            self.bar = tqdm(total=self.total, initial=done, desc=label, leave=False)
 
     def update(self, n: int = 1, note: str = "") -> None:
         """`n` more are done; `note` is a short text to show beside the count."""
@@ -147,7 +148,8 @@ class Progress:
         # Not in the first seconds, so that short work stays silent.
         if passed and self.done < self.total and time.monotonic() - self.printed_at > 2:
             self.printed_at = time.monotonic()
-            left = (self.printed_at - self.started) / self.done * (self.total - self.done)
+            pace = (self.printed_at - self.started) / (self.done - self.before)
+            left = pace * (self.total - self.done)
             note = f"; {self.note}" if self.note else ""
             said = f"… {self.label}: {self.done} of {self.total}, about {left:.0f} s left{note}"
             print(said, flush=True)

@@ -291,6 +291,19 @@ def test_progress_is_a_few_lines_when_headless(monkeypatch, capsys):
     assert 5 <= len(lines) <= 10 and all(s.startswith("… preparing: ") for s in lines)
 
 
+def test_progress_counts_its_time_from_where_it_continues(monkeypatch, capsys):
+    from radiogan_lib.machine import Progress
+
+    monkeypatch.setenv("RADIOGAN_HEADLESS", "1")
+    now = [0.0]
+    monkeypatch.setattr("radiogan_lib.machine.time.monotonic", lambda: now[0])
+    with Progress(1000, "training", lines=10, done=500) as p:
+        for _ in range(100):  # 100 steps in 400 s, 400 steps are left
+            now[0] += 4
+            p.update()
+    assert "600 of 1000, about 1600 s left" in capsys.readouterr().out
+
+
 def test_a_red_frame_stays_red_and_greys_stay_even():
     """Figure 6c frames the blend in red: it was published black once, when greys and colours shared
     few places."""

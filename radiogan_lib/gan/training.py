@@ -271,8 +271,8 @@ class Recorder(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         total = self.cfg.epochs * len(self.batches)
-        self.progress = Progress(total, "training", lines=15).__enter__()
-        self.progress.update(len(self.rows) * len(self.batches))
+        done = len(self.rows) * len(self.batches)
+        self.progress = Progress(total, "training", lines=15, done=done).__enter__()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
