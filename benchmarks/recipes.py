@@ -2,11 +2,12 @@
 docs/recipes.csv]
 
 Every run is judged with the same classifier, held-out exams, seeds and patient groups: label
-agreement, TSTR beside TRTR, the augmentation gain at 10, 20 and 50 exams a class, KID, coverage,
-Vendi ratio, membership AUC and the walk of Fig. 5. `shipped` is the repository's weights, any other
-name the folder of a finished run, such as benchmarks/ablation.py leaves (`--rows paper --epochs
-160`). The csv has one row per run and measure, with its 95 % interval where it has one; notebook 05
-shows it.
+agreement, TSTR beside TRTR (of the classes, and of tumour against normal), the augmentation gain at
+10, 20 and 50 exams a class, KID, coverage, Vendi ratio, membership AUC and the walk of Fig. 5.
+`shipped` is the repository's weights, any other name the folder of a finished run, such as
+benchmarks/ablation.py leaves (`--rows paper --epochs 160`), or of a generator alone (weights/real).
+The csv has one row per run and
+measure, with its 95 % interval where it has one; notebook 05 shows it.
 """
 
 import argparse
@@ -16,11 +17,34 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import numpy as np
 import pandas as pd
 
 from radiogan_lib import config, data, evaluation, paths
+from radiogan_lib.evaluation.features import as_set, one_each
+from radiogan_lib.evaluation.statistics import auc
 
 CSV = paths.REPO / "docs" / "recipes.csv"
+
+
+def tumour_auc(images, holdout, normal: int, epochs: int, seeds=(0, 1, 2)) -> evaluation.Measure:
+    """AUC of tumour against normal on held-out exams, of the mean of three classifiers.
+
+    Args:
+        images: `ImageSet` that the classifiers learn from: real exams (TRTR) or not (TSTR).
+        holdout: `ImageSet` of real exams, one of each patient.
+        normal: the label of exams without a tumour.
+
+    Returns:
+        the AUC with DeLong's interval.
+    """
+    two = evaluation.ImageSet(images.images, (images.labels != normal).astype(int))
+    found = [
+        evaluation.train_classifier(two, 2, epochs=epochs, seed=k).probabilities(holdout.images)
+        for k in seeds
+    ]
+    score, tumour = np.mean(found, axis=0)[:, 1], holdout.labels != normal
+    return auc(score[tumour], score[~tumour])
 
 
 def measures(run, train, holdout, classifier, cfg) -> dict[str, dict]:
@@ -31,7 +55,7 @@ def measures(run, train, holdout, classifier, cfg) -> dict[str, dict]:
     sets = train, holdout, evaluation.ImageSet(generated, train.labels)
     same = {"rounds": cfg.bootstrap, "seed": cfg.seed}
     use = evaluation.utility_report(*sets, classifier, cfg.classifier_epochs, **same)
-    scores = {
+    scores = run.discriminator and {
         n: gan.discriminator_scores(run, part.suv, part.labels)
         for n, part in (("train", train), ("holdout", holdout))
     }
@@ -49,6 +73,12 @@ def measures(run, train, holdout, classifier, cfg) -> dict[str, dict]:
         "TRTR": use["trtr"],
         "TSTR − TRTR": use["tstr_minus_trtr"],
     }
+    if "normal" in train.class_names:
+        normal, (real, unseen, fake) = train.class_names.index("normal"), map(as_set, sets)
+        unseen = unseen.take(one_each(unseen, cfg.seed))
+        for name, learned in (("TSTR", fake), ("TRTR", real)):
+            found = tumour_auc(learned, unseen, normal, cfg.classifier_epochs)
+            out[f"tumour against normal, AUC, {name}"] = found
     for row in use["augmentation"]:
         k = row["per_class"]
         out |= {
@@ -72,8 +102,9 @@ def measures(run, train, holdout, classifier, cfg) -> dict[str, dict]:
         "membership AUC": memory["membership_auc"],
         "copy fraction": memory["copy_fraction"],
         "blend fraction": memory["blend_fraction"],
-        "discriminator AUC": memory["discriminator_auc"],
     }
+    if run.discriminator:
+        out["discriminator AUC"] = memory["discriminator_auc"]
     titles = {
         "chord_ratio": "chord ratio",
         "off_chord": "off-chord",
@@ -105,7 +136,8 @@ def main(arguments=None) -> int:
     )
     rows = []
     for name in a.runs:
-        run = gan.load_shipped() if name == "shipped" else gan.load_run(name)
+        folder = paths.REPO / "weights" if name == "shipped" else Path(name)
+        run = gan.load_run(folder, discriminator=(folder / "discriminator.keras").exists())
         known = {
             "run": "shipped weights" if name == "shipped" else Path(name).name,
             "recipe": run.config.recipe,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import toy_mips
 
+from radiogan_lib import paths
 from radiogan_lib.evaluation import (
     EvaluationError,
     ImageSet,
@@ -160,6 +161,30 @@ def test_sweep(report, tmp_path):
     assert (table["membership_auc_low"] <= table["membership_auc"]).all()
     with pytest.raises(EvaluationError, match="metrics.json"):
         sweep_table([tmp_path / "nowhere"])
+
+
+def test_tumour_auc_learns_from_one_set_and_asks_the_other(monkeypatch):
+    """Classifiers stand in that call bright images tumours; one dim tumour costs 1 pair in 4."""
+    monkeypatch.syspath_prepend(str(paths.REPO / "benchmarks"))
+    import recipes
+
+    class Bright:
+        def probabilities(self, images):
+            p = images.mean((1, 2))
+            return np.stack([1 - p, p], axis=1)
+
+    learned = []
+
+    def train_classifier(images, n_classes, epochs, seed):
+        learned.append((images.labels.tolist(), n_classes, epochs, seed))
+        return Bright()
+
+    monkeypatch.setattr(recipes.evaluation, "train_classifier", train_classifier)
+    images = np.array([0.1, 0.3, 0.9, 0.2])[:, None, None] * np.ones((1, 4, 4), "float32")
+    unseen = ImageSet(images, np.array([1, 1, 0, 2]))
+    found = recipes.tumour_auc(ImageSet(images, np.array([2, 1, 0, 1])), unseen, 1, 7)
+    assert learned == [([1, 0, 1, 0], 2, 7, k) for k in (0, 1, 2)]
+    assert found.value == 0.75
 
 
 def test_recipes_stand_beside_each_other(tmp_path):
