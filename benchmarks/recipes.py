@@ -6,8 +6,8 @@ agreement, TSTR beside TRTR (of the classes, and of tumour against normal), the 
 10, 20 and 50 exams a class, KID, coverage, Vendi ratio, membership AUC and the walk of Fig. 5.
 `shipped` is the repository's weights, any other name the folder of a finished run, such as
 benchmarks/ablation.py leaves (`--rows paper --epochs 160`), or of a generator alone (weights/real).
-The csv has one row per run and
-measure, with its 95 % interval where it has one; notebook 05 shows it.
+The csv has one row per run and measure, with its 95 % interval where it has one; notebook 05 shows
+it.
 """
 
 import argparse

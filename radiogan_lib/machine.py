@@ -128,7 +128,7 @@ class Progress:
 
     def __init__(self, total: int, label: str, lines: int = 10, done: int = 0):
         self.total, self.label, self.lines = max(int(total), 1), label, lines
-        self.done, self.before, self.note = done, done, ""
+        self.done, self.done_earlier, self.note = done, done, ""
         self.started = self.printed_at = time.monotonic()
         watched = "ipykernel" in sys.modules or sys.stderr.isatty()
         self.bar = None
@@ -148,7 +148,7 @@ class Progress:
         # Not in the first seconds, so that short work stays silent.
         if passed and self.done < self.total and time.monotonic() - self.printed_at > 2:
             self.printed_at = time.monotonic()
-            pace = (self.printed_at - self.started) / (self.done - self.before)
+            pace = (self.printed_at - self.started) / (self.done - self.done_earlier)
             left = pace * (self.total - self.done)
             note = f"; {self.note}" if self.note else ""
             said = f"… {self.label}: {self.done} of {self.total}, about {left:.0f} s left{note}"
